@@ -1,0 +1,52 @@
+"""How a role gets its side of the adapter: market data or trading.
+
+Decides only which modules are imported: alpaca-py brings pandas along and costs seconds, so each side loads its own
+half and nothing loads both by accident. Nothing is opened here: the streams open on `run`, REST on the first request.
+Called by the composition root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from adapters.alpaca.config import AlpacaConfig
+from engine.values import AssetClass
+
+if TYPE_CHECKING:
+    from adapters.alpaca.bars import AlpacaBars
+    from adapters.alpaca.history import AlpacaHistory
+    from adapters.alpaca.trading import AlpacaVenue
+    from adapters.alpaca.updates import AlpacaUpdates
+
+OnProblem = Callable[[str, str], None]
+
+
+def connect_feed(
+    config: AlpacaConfig,
+    wall_ns: Callable[[], int],
+    now_ns: Callable[[], int] | None = None,
+    is_open: Callable[[AssetClass], bool] | None = None,
+    on_problem: OnProblem | None = None,
+) -> tuple[AlpacaBars, AlpacaHistory]:
+    """Make the market-data side.
+
+    Args:
+        config: URLs, key, limits.
+        wall_ns: Wall clock for `ts_recv`.
+        now_ns: The clock the markets run by, by which history knows a complete interval; None: the caller does.
+        is_open: Whether a market is open now, for the watchdog; None: always.
+        on_problem: Where history reports a bar it could not read; the stream reports to its listener.
+    """
+    from adapters.alpaca.bars import AlpacaBars  # noqa: PLC0415
+    from adapters.alpaca.history import AlpacaHistory  # noqa: PLC0415
+
+    return AlpacaBars(config, wall_ns, is_open), AlpacaHistory(config, now_ns, on_problem)
+
+
+def connect_trading(config: AlpacaConfig, on_problem: OnProblem) -> tuple[AlpacaVenue, AlpacaUpdates]:
+    """Make the trading side."""
+    from adapters.alpaca.trading import AlpacaVenue  # noqa: PLC0415
+    from adapters.alpaca.updates import AlpacaUpdates  # noqa: PLC0415
+
+    return AlpacaVenue(config), AlpacaUpdates(config, on_problem)

@@ -1,0 +1,106 @@
+"""The control URL of the exchange: venue clock, counters, steps of a lock-step run, start of a held one.
+
+Not part of Alpaca's API and needs no key. The demo, the tests and the benchmarks call it; the Alpaca adapter never.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from adapters.exchange import rest
+from adapters.exchange.driver import Driver, PhaseError
+from adapters.exchange.market_ws import MarketHub
+from adapters.exchange.orders import Refusal
+from adapters.exchange.trading_ws import TradingHub
+from adapters.exchange.venue import Venue
+
+
+class StepRequest(msgspec.Struct):
+    """Body of POST /control/step."""
+
+    phase: str = ""
+
+
+class ControlRoutes:
+    """Handlers of /control.
+
+    Args:
+        venue: Counters.
+        driver: Clock and steps.
+        market: Market-data connections.
+        trading: Trading connections.
+        gate: Requests in flight.
+    """
+
+    def __init__(self, venue: Venue, driver: Driver, market: MarketHub, trading: TradingHub, gate: rest.Gate) -> None:
+        self._venue = venue
+        self._driver = driver
+        self._market = market
+        self._trading = trading
+        self._gate = gate
+
+    def routes(self) -> list[web.RouteDef]:
+        """All routes."""
+        return [
+            web.get("/control/status", self.status, allow_head=False),
+            web.get("/control/clock", self.clock, allow_head=False),
+            web.post("/control/step", self.step),
+            web.post("/control/start", self.start),
+        ]
+
+    async def status(self, _request: web.Request) -> web.StreamResponse:
+        """GET /control/status: counters are cumulative, whether or not anybody was connected."""
+        venue, orders = self._venue, self._venue.book.counts()
+        return rest.json_response(
+            {
+                "venue_ns": self._driver.now_ns,
+                "speed": venue.config.speed,
+                "state": self._driver.state,
+                "bars_emitted": venue.bars_emitted,
+                "executions": venue.book.ledger.executions,
+                "activities": venue.book.ledger.fees,
+                "orders_accepted": orders["accepted"],
+                "orders_open": orders["open"],
+                "orders_terminal": orders["terminal"],
+                "events_emitted": self._trading.events_emitted,
+                "rest_open": self._gate.in_flight,
+                "market_clients": self._market.clients,
+                "market_subscribed": self._market.subscribed,
+                "trading_clients": self._trading.clients,
+                "first_bar_sent_wall_ns": self._market.first_bar_sent_wall_ns,
+                "last_bar_sent_wall_ns": self._market.last_bar_sent_wall_ns,
+            }
+        )
+
+    async def clock(self, _request: web.Request) -> web.StreamResponse:
+        """GET /control/clock."""
+        return rest.json_response(
+            {
+                "venue_ns": self._driver.now_ns,
+                "speed": self._venue.config.speed,
+                "running": self._driver.state == "running",
+            }
+        )
+
+    async def step(self, request: web.Request) -> web.StreamResponse:
+        """POST /control/step {"phase": "events"} or {"phase": "bars"}."""
+        try:
+            body = await rest.read_body(request, StepRequest)
+            if body.phase == "events":
+                was_finished = self._venue.is_finished
+                count = {"events": await self._driver.step_events()}
+            elif body.phase == "bars":
+                count = {"bars": await self._driver.step_bars()}
+                was_finished = self._venue.is_finished
+            else:
+                return rest.refused(Refusal(422, 40010001, f'phase must be "events" or "bars", was {body.phase!r}'))
+        except PhaseError as error:
+            return rest.refused(Refusal(409, 40910000, str(error)))
+        except rest.BadParameterError as error:
+            return rest.refused(error.refusal)
+        return rest.json_response({"venue_ns": self._driver.now_ns, **count, "finished": was_finished})
+
+    async def start(self, _request: web.Request) -> web.StreamResponse:
+        """POST /control/start: begin a held timed run."""
+        return rest.json_response({"started": self._driver.start(), "venue_ns": self._driver.now_ns})

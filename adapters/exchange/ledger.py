@@ -1,0 +1,143 @@
+"""Money and holdings of the account: cash, positions, executions and fee activities, in exact Decimals.
+
+Promises:
+1. Cash = start - cost of buys + proceeds of sells + net_amount of the fee activities, exactly: cash is never rounded.
+2. A position's quantity = sum of signed fills + qty of the fee activities of that symbol.
+3. A crypto fee is `fee bps * what is credited`, rounded half-even to 9 decimals: coins of a buy, USD of a sell
+   (Alpaca charges in the credited asset). It is posted at once, not at the end of the day.
+
+It asks no price and knows no order rules. Changed by the book alone.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from adapters.exchange.calendar import new_york
+from adapters.exchange.ids import make_uuid
+from adapters.exchange.orders import Order
+from engine.values import CRYPTO_LOT, ZERO, AssetClass, Side, plain, round_to
+
+_BPS = Decimal(10_000)
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Net holding of a symbol: negative is short; `avg_px` is the average entry price, rounded to 9 decimals."""
+
+    symbol: str
+    qty: Decimal
+    avg_px: Decimal
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """One fill."""
+
+    id: str
+    qty: Decimal
+    price: Decimal
+    cum_qty: Decimal
+    ns: int
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """An account activity: a fill (`FILL`) or a crypto fee (`CFEE`). `net_amount` is USD, negative for a cost."""
+
+    id: str
+    kind: str
+    ns: int
+    symbol: str
+    qty: Decimal
+    price: Decimal
+    net_amount: Decimal = ZERO
+    order_id: str = ""
+    order_status: str = ""
+    side: str = ""
+    cum_qty: Decimal = ZERO
+    leaves_qty: Decimal = ZERO
+    is_partial: bool = False
+
+
+class Ledger:
+    """Cash, positions and activities.
+
+    Args:
+        cash: USD at the start.
+        seed: Seed of the ids.
+        crypto_fee_bps: Fee on crypto fills, basis points.
+    """
+
+    def __init__(self, cash: Decimal, seed: int, crypto_fee_bps: Decimal) -> None:
+        self.cash = cash
+        self.positions: dict[str, Position] = {}
+        self.activities: list[Activity] = []
+        self.executions = 0
+        self.fees = 0
+        self._seed = seed
+        self._fee_part = crypto_fee_bps / _BPS
+
+    def qty(self, symbol: str) -> Decimal:
+        """Signed quantity held, 0 without a position."""
+        position = self.positions.get(symbol)
+        return position.qty if position else ZERO
+
+    def fill(self, order: Order, qty: Decimal, price: Decimal, ns: int) -> Execution:
+        """Book one fill of an order: cash, position, the order's totals and the activities.
+
+        The order's status is set by the book before (the FILL activity carries it).
+        """
+        signed = qty * order.terms.side.sign
+        value = qty * price
+        order.filled_qty += qty
+        order.filled_cost += value
+        execution = Execution(
+            make_uuid(self._seed, "execution", order.id, plain(order.filled_qty)), qty, price, order.filled_qty, ns
+        )
+        self.executions += 1
+        self.cash -= value * order.terms.side.sign
+        is_done = order.status == "filled"
+        leaves = ZERO if is_done or order.terms.qty is None else order.terms.qty - order.filled_qty
+        activity = Activity(
+            "", "FILL", ns, order.terms.symbol, qty, price, ZERO, order.id, order.status, order.terms.side.value,
+            order.filled_qty, leaves, not is_done,
+        )  # fmt: skip
+        self._post(activity)
+        self._move(order.terms.symbol, signed, price)
+        if order.terms.asset_class is AssetClass.CRYPTO and self._fee_part > 0:
+            self._charge(order, qty, price, ns)
+        return execution
+
+    def _charge(self, order: Order, qty: Decimal, price: Decimal, ns: int) -> None:
+        symbol = order.terms.symbol
+        self.fees += 1
+        if order.terms.side is Side.BUY:
+            coins = round_to(qty * self._fee_part, CRYPTO_LOT)
+            self._move(symbol, -coins, price)
+            self._post(Activity("", "CFEE", ns, symbol, -coins, price, ZERO, order.id, cum_qty=order.filled_qty))
+        else:
+            usd = round_to(qty * price * self._fee_part, CRYPTO_LOT)
+            self.cash -= usd
+            self._post(Activity("", "CFEE", ns, symbol, ZERO, price, -usd, order.id, cum_qty=order.filled_qty))
+
+    def _move(self, symbol: str, signed: Decimal, price: Decimal) -> None:
+        """Change a position by average cost; through zero, the rest opens at `price`."""
+        before = self.positions.get(symbol)
+        held = before.qty if before else ZERO
+        after = held + signed
+        if after == 0:
+            self.positions.pop(symbol, None)
+        elif before is None or held * after < 0:
+            self.positions[symbol] = Position(symbol, after, price)
+        elif abs(after) > abs(held):
+            average = round((before.avg_px * held + price * signed) / after, 9)
+            self.positions[symbol] = Position(symbol, after, average)
+        else:
+            self.positions[symbol] = Position(symbol, after, before.avg_px)
+
+    def _post(self, activity: Activity) -> None:
+        """Give the activity its id: New York time to the millisecond, and a UUID from its content."""
+        moment = new_york(activity.ns)
+        stamp = f"{moment:%Y%m%d%H%M%S}{activity.ns // 1_000_000 % 1000:03d}"
+        unique = make_uuid(self._seed, "activity", activity.kind, activity.order_id, plain(activity.cum_qty))
+        self.activities.append(msgspec.structs.replace(activity, id=f"{stamp}::{unique}"))

@@ -1,0 +1,101 @@
+"""One websocket's way out: frames wait here and one task sends them, so that a slow client never stops the market.
+
+Bounded in bytes: a client further behind is told 407 where its protocol has that, and cut off. Used by both websockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+
+from aiohttp import web
+
+_LAST_WORD_S = 0.2
+
+
+class Outbox:
+    """Frames on their way to one client.
+
+    Args:
+        socket: An open websocket.
+        request: Its upgrade request, for cutting the connection.
+        bytes_max: Bytes that may wait.
+        farewell: Frame sent before an overflowing client is cut off.
+    """
+
+    def __init__(
+        self, socket: web.WebSocketResponse, request: web.Request, bytes_max: int, farewell: bytes | str | None
+    ) -> None:
+        self._socket = socket
+        self._request = request
+        self._bytes_max = bytes_max
+        self._farewell = farewell
+        self._frames: deque[tuple[bytes | str, Callable[[], None] | None]] = deque()
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.is_cut = False
+        self._task = asyncio.create_task(self._send())
+        self._ending: asyncio.Task[None] | None = None
+
+    def put(self, frame: bytes | str, on_send: Callable[[], None] | None = None) -> None:
+        """Queue a frame; `on_send` is called right before and right after it goes out."""
+        if self.is_cut:
+            return
+        self._frames.append((frame, on_send))
+        self._waiting_bytes += len(frame)
+        self._idle.clear()
+        self._wake.set()
+        if self._waiting_bytes > self._bytes_max:
+            self.is_cut = True
+            self._ending = asyncio.create_task(self._cut())
+
+    async def flushed(self) -> None:
+        """Wait until everything queued has been handed to the kernel or the client is gone."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Stop sending."""
+        self.is_cut = True
+        self._idle.set()
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await self._task
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                if not self._frames:
+                    self._idle.set()
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                frame, on_send = self._frames.popleft()
+                if on_send is not None:
+                    on_send()
+                await (self._socket.send_bytes(frame) if isinstance(frame, bytes) else self._socket.send_str(frame))
+                self._waiting_bytes -= len(frame)
+                if on_send is not None:
+                    on_send()
+        except (ConnectionError, RuntimeError):
+            self.is_cut = True
+        finally:
+            self._idle.set()
+
+    async def _cut(self) -> None:
+        self._task.cancel()
+        self._frames.clear()
+        self._idle.set()
+        if self._farewell is not None:
+            with contextlib.suppress(TimeoutError, ConnectionError, RuntimeError):
+                async with asyncio.timeout(_LAST_WORD_S):
+                    if isinstance(self._farewell, bytes):
+                        await self._socket.send_bytes(self._farewell)
+                    else:
+                        await self._socket.send_str(self._farewell)
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()

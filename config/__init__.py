@@ -1,0 +1,1 @@
+"""Settings, bots, logging. Read by the composition root (tapeline/); a running role gets its settings handed in."""

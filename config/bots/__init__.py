@@ -1,0 +1,75 @@
+"""Bots from TOML files: read, validated, one clear line where something is wrong. Shipped ones lie beside this file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from engine.bots import Bot
+from engine.errors import ConfigError
+from engine.strategies import check
+from engine.values import timeframe_ns
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,15}(/[A-Z]{3,5})?")
+SHIPPED = Path(__file__).parent
+
+
+def shipped(name: str) -> Bot:
+    """Give a bot that comes with Tapeline."""
+    return load(SHIPPED / f"{name}.toml")
+
+
+def load(path: Path) -> Bot:
+    """Read one bot.
+
+    Raises:
+        ConfigError: Names the file, the field, the value and the mend.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        bot = msgspec.convert(tree, Bot, strict=False)
+    except FileNotFoundError:
+        msg = f"bot file {path} does not exist"
+        raise ConfigError(msg) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, msgspec.ValidationError) as err:
+        msg = f"bot file {path}: {err}"
+        raise ConfigError(msg) from None
+    validate(bot)
+    return bot
+
+
+def validate(bot: Bot) -> None:
+    """Refuse a bot that cannot trade as written. Raises ConfigError."""
+    for wrong, what in _problems(bot):
+        if wrong:
+            msg = f"bot {bot.name!r}: {what}"
+            raise ConfigError(msg)
+    check(bot.strategy, bot.params)
+    timeframe_ns(bot.timeframe)
+
+
+def validate_all(bots: Iterable[Bot]) -> None:
+    """Validate each bot and that names differ."""
+    seen: set[str] = set()
+    for bot in bots:
+        validate(bot)
+        if bot.name in seen:
+            msg = f"bot {bot.name!r} is defined twice: give each bot its own name"
+            raise ConfigError(msg)
+        seen.add(bot.name)
+
+
+def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
+    yield not _NAME.fullmatch(bot.name), "name must be 1..32 of a-z 0-9 _ - and start with a letter or digit"
+    yield not bot.symbols, "symbols must name at least one symbol"
+    for symbol in bot.symbols:
+        yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"
+    yield len(set(bot.symbols)) != len(bot.symbols), "symbols must not repeat"
+    yield not bot.capital > 0, f"capital must be > 0 USD, was {bot.capital}"
+    yield not 0 < bot.position_fraction <= 1, f"position_fraction must be in (0, 1], was {bot.position_fraction}"
+    yield bot.timeframe != "1m", f"timeframe must be 1m in this version, was {bot.timeframe!r}"

@@ -1,0 +1,210 @@
+"""Settings: defaults < TOML file < environment < command line, one typed tree, unknown names refused.
+
+A setting is `section.name`; in the environment `TAPELINE_SECTION__NAME`. Secrets are not settings: keys come from
+ALPACA_API_KEY and ALPACA_SECRET_KEY and are never written anywhere. Times and sizes have their unit in the name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine.bots import Bot, RiskLimits
+from engine.errors import ConfigError
+
+ENV_PREFIX = "TAPELINE_"
+# Variables with our prefix that are not settings.
+_OTHER_VARIABLES = frozenset({"TAPELINE_CONFIG", "TAPELINE_TEST_DATA", "TAPELINE_TEST_DATA_REQUIRED"})
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: no unknown names."""
+
+
+class NatsSettings(_Section, frozen=True):
+    """Where NATS is. `url` empty: `tapeline run` starts its own server under the data directory."""
+
+    url: str = ""
+    prefix: str = "tape"
+    market_age_s_max: int = 7 * 24 * 3600
+    market_bytes_max: int = 8 * 1024**3
+    trading_bytes_max: int = 16 * 1024**3
+    duplicate_window_s: float = 120.0
+
+
+class AlpacaSettings(_Section, frozen=True):
+    """Endpoints of the venue. `live` trades real money and needs `account_number` to be that of the keys."""
+
+    rest_url: str = "https://paper-api.alpaca.markets"
+    live_rest_url: str = "https://api.alpaca.markets"
+    data_url: str = "https://data.alpaca.markets"
+    stock_ws_url: str = ""
+    crypto_ws_url: str = "wss://stream.data.alpaca.markets/v1beta3/crypto/us"
+    trading_ws_url: str = ""
+    feed: str = "iex"
+    live: bool = False
+    account_number: str = ""
+    connect_timeout_s: float = 3.05
+    read_timeout_s: float = 10.0
+    reconnect_s_min: float = 1.0
+
+
+class FeedSettings(_Section, frozen=True):
+    """Feed: timeframe, backfill, watchdog."""
+
+    timeframe: str = "1m"
+    mute_s_max: float = 150.0
+    backfill_s_max: int = 5 * 24 * 3600
+    backfill_attempts_max: int = 5
+
+
+class SignalsSettings(_Section, frozen=True):
+    """Signals: how often its state is written."""
+
+    checkpoint_messages: int = 100_000
+    checkpoint_s: float = 60.0
+
+
+class RiskSettings(_Section, frozen=True):
+    """Risk: how often its state is written."""
+
+    checkpoint_messages: int = 5_000
+    checkpoint_s: float = 30.0
+
+
+class ExecutorSettings(_Section, frozen=True):
+    """Executor: REST budget, reconciliation, checkpoints. Alpaca allows 200 requests a minute."""
+
+    requests_per_min_max: int = 180
+    rest_workers: int = 4
+    lookup_wait_s: float = 0.5
+    lookup_attempts_max: int = 20
+    activities_every_s: float = 30.0
+    checkpoint_messages: int = 5_000
+    checkpoint_s: float = 30.0
+
+
+class RecorderSettings(_Section, frozen=True):
+    """Recorder: batches, memory, SQL limits, snapshots (0 = none)."""
+
+    batch_rows_max: int = 10_000
+    memory_mb_max: int = 512
+    threads: int = 1
+    sql_rows_max: int = 100_000
+    sql_s_max: float = 10.0
+    snapshot_every_s: float = 0.0
+
+
+class LogSettings(_Section, frozen=True):
+    """Log: level debug, info, warning, error."""
+
+    level: str = "warning"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole tree. `venue_clock_url` is the control URL of a local exchange, whose virtual time then counts."""
+
+    data_dir: str = "tapeline-data"
+    run_id: str = ""
+    venue_clock_url: str = ""
+    nats: NatsSettings = NatsSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
+    feed: FeedSettings = FeedSettings()
+    signals: SignalsSettings = SignalsSettings()
+    risk: RiskSettings = RiskSettings()
+    limits: RiskLimits = RiskLimits()
+    executor: ExecutorSettings = ExecutorSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    log: LogSettings = LogSettings()
+    bots: tuple[Bot, ...] = ()
+    bot_files: tuple[str, ...] = ()
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory."""
+        return Path(self.data_dir)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol any bot trades, sorted."""
+        return tuple(sorted({symbol for bot in self.bots for symbol in bot.symbols}))
+
+
+def load(
+    file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        file: TOML file; None uses TAPELINE_CONFIG, else `tapeline.toml` in the working directory if it exists.
+        environment: The process environment.
+        overrides: `section.name` to value, from the command line.
+
+    Raises:
+        ConfigError: File missing or not TOML, name unknown, value of the wrong type: one line.
+    """
+    tree = _read(file, environment)
+    for name, value in environment.items():
+        if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES:
+            _put(tree, name[len(ENV_PREFIX) :].lower().split("__"), value, f"environment variable {name}")
+    for name, value in (overrides or {}).items():
+        _put(tree, name.split("."), value, f"option {name}")
+    return parse(tree)
+
+
+def parse(tree: object) -> Settings:
+    """Type a tree of built-in values. Raises ConfigError naming the setting."""
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as err:
+        msg = f"settings: {_readable(str(err))}"
+        raise ConfigError(msg) from None
+
+
+def _readable(text: str) -> str:
+    """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name."""
+    what, _, where = text.partition(" - at `$")
+    section = where.rstrip("`").lstrip(".")
+    if "unknown field" in what:
+        name = what.split("`")[1]
+        full = f"{section}.{name}" if section else name
+        known = _known(section)
+        return f"unknown setting {full!r}" + (f": known here are {', '.join(known)}" if known else "")
+    return f"{section or 'file'}: {what}"
+
+
+def _known(section: str) -> list[str]:
+    struct: object = Settings()
+    if section:
+        struct = getattr(struct, section, None)
+    if not isinstance(struct, msgspec.Struct):
+        return [field.name for field in msgspec.structs.fields(Bot)] if section.startswith("bots") else []
+    return [field.name for field in msgspec.structs.fields(struct)]
+
+
+def _read(file: Path | None, environment: Mapping[str, str]) -> dict[str, object]:
+    path = file or Path(environment.get("TAPELINE_CONFIG", "tapeline.toml"))
+    if not path.exists():
+        if file is None and "TAPELINE_CONFIG" not in environment:
+            return {}
+        msg = f"settings file {path} does not exist: create it, or leave --config and TAPELINE_CONFIG away"
+        raise ConfigError(msg)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as err:
+        msg = f"settings file {path} cannot be read: {err}"
+        raise ConfigError(msg) from None
+
+
+def _put(tree: dict[str, object], path: list[str], value: object, source: str) -> None:
+    node = tree
+    for name in path[:-1]:
+        child = node.setdefault(name, {})
+        if not isinstance(child, dict):
+            msg = f"{source}: {name!r} is not a section"
+            raise ConfigError(msg)
+        node = child  # pyright: ignore[reportUnknownVariableType]
+    node[path[-1]] = value

@@ -1,0 +1,108 @@
+"""What feed publishes and when: bars once and in order per symbol, gaps closed by history or declared.
+
+Invariants:
+1. Per symbol, published bars strictly grow in ts_event.
+2. After a (re)connect a symbol's live bars wait until its gap is published or declared a gap.
+3. A bar fetched after the fact is marked backfill only when it is too old to trade on; one that is still fresh is a bar
+   like any other (so a feed that was restarted at once changes no decision).
+Called by streams/services/feed. Never fetches anything, never reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from engine.messages import Bar, Gap, MarketBody
+from engine.values import NS_PER_MS, timeframe_ns
+
+
+class Span(msgspec.Struct, frozen=True):
+    """History to ask for: bars of these symbols whose close lies in (from_ns, to_ns]."""
+
+    symbols: tuple[str, ...]
+    from_ns: int
+    to_ns: int
+
+
+class IngestCore:
+    """State of one feed.
+
+    Args:
+        timeframe: Timeframe of the bars.
+        known: Last published ts_event per symbol, read from the stream.
+        since_ns: Where a symbol without any bar starts: the opening of the ledger.
+        bar_age_ms_max: A fetched bar older than this is backfill.
+        span_ms_max: Longest history to ask for; what is older is declared a gap.
+    """
+
+    def __init__(
+        self, timeframe: str, known: dict[str, int], since_ns: int, bar_age_ms_max: int, span_ms_max: int
+    ) -> None:
+        self._timeframe = timeframe
+        self._last = dict(known)
+        self._since_ns = since_ns
+        self._age_ns_max = bar_age_ms_max * NS_PER_MS
+        self._span_ns_max = span_ms_max * NS_PER_MS
+        self._held: dict[str, list[Bar]] = {}
+        self.repeated = 0
+
+    @property
+    def waiting(self) -> int:
+        """Symbols whose gap is not closed yet."""
+        return len(self._held)
+
+    def on_connected(self, symbols: Iterable[str], now_ns: int) -> tuple[list[Span], list[MarketBody]]:
+        """Hold these symbols; return the history to ask for and gaps too old to ask for."""
+        spans: dict[int, list[str]] = {}
+        gaps: list[MarketBody] = []
+        oldest = now_ns - self._span_ns_max
+        step = timeframe_ns(self._timeframe)
+        for symbol in symbols:
+            since = self._last.get(symbol, self._since_ns)
+            if since < oldest:
+                gaps.append(Gap(symbol, self._timeframe, since, oldest, "older than the longest backfill"))
+                since = oldest
+            if now_ns - since >= step:
+                spans.setdefault(since, []).append(symbol)
+                self._held.setdefault(symbol, [])
+            else:
+                self._held.pop(symbol, None)
+        return [Span(tuple(names), since, now_ns) for since, names in sorted(spans.items())], gaps
+
+    def on_bars(self, bars: Iterable[Bar]) -> list[Bar]:
+        """Give the live bars that may be published now."""
+        ready: list[Bar] = []
+        last, held = self._last, self._held
+        for bar in bars:
+            if held and bar.symbol in held:
+                held[bar.symbol].append(bar)
+                continue
+            if bar.ts_event <= last.get(bar.symbol, 0):
+                self.repeated += 1
+                continue
+            last[bar.symbol] = bar.ts_event
+            ready.append(bar)
+        return ready
+
+    def on_history(self, span: Span, bars: Sequence[Bar], now_ns: int) -> list[Bar]:
+        """Give the fetched bars and then what waited behind them, in time order."""
+        merged = [
+            msgspec.structs.replace(bar, is_backfill=now_ns - bar.ts_event > self._age_ns_max) for bar in bars
+        ]
+        return self._release(span, merged)
+
+    def on_history_failed(self, span: Span, reason: str) -> list[MarketBody]:
+        """Declare the gap and let what waited pass."""
+        gaps: list[MarketBody] = [
+            Gap(symbol, self._timeframe, self._last.get(symbol, span.from_ns), span.to_ns, reason)
+            for symbol in span.symbols
+        ]
+        return [*gaps, *self._release(span, [])]
+
+    def _release(self, span: Span, fetched: list[Bar]) -> list[Bar]:
+        for symbol in span.symbols:
+            fetched.extend(self._held.pop(symbol, ()))
+        fetched.sort(key=lambda bar: (bar.ts_event, bar.symbol))
+        return self.on_bars(fetched)

@@ -1,0 +1,199 @@
+"""Decides what one working order does in one candle: how much fills, at which price, and whether the order ends.
+
+Pure: no clock, no randomness (the caller passes the draws), no account, no calendar. Called by the local exchange for
+each order and bar, and by the backtester. Whether the order may trade in this candle at all (regular hours, day order
+of another day) is the caller's question, asked before.
+
+Promises:
+1. A fill price lies inside the candle (low <= price <= high), and never beyond the order's limit.
+2. A candle is four prices without an order of high and low in time; where the order matters, the rule is the
+   pessimistic one, written at `_stop_limit_price`.
+3. Touching is trading: a buy limit fills when low <= limit.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
+
+import msgspec
+
+from engine.values import CRYPTO_LOT, EQUITY_TICK, ZERO, OrderType, Side, TimeInForce, round_to
+
+_BPS = Decimal(10_000)
+
+
+class Candle(msgspec.Struct, frozen=True):
+    """Prices and volume of one interval."""
+
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal = ZERO
+
+
+class WorkingOrder(msgspec.Struct, frozen=True):
+    """What matching needs of an order. Exactly one of `leaves_qty` and `leaves_notional` is given.
+
+    `is_triggered` is True for a stop-limit order that was triggered in an earlier candle.
+    """
+
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    leaves_qty: Decimal | None = None
+    leaves_notional: Decimal | None = None
+    limit_px: Decimal | None = None
+    stop_px: Decimal | None = None
+    is_triggered: bool = False
+
+
+class FillModel(msgspec.Struct, frozen=True):
+    """How unkind the venue is.
+
+    Args:
+        slippage_bps_max: Market and stop orders pay up to this many basis points of the price; 0 turns it off.
+        partial_fill_probability: Chance, per order and candle, that only a part fills; 0..1.
+        volume_share_max: Largest part of the candle's volume that one order may take; None is no limit.
+        tick: Price step to which slippage is rounded, away from the order's favour.
+        lot: Quantity step.
+    """
+
+    slippage_bps_max: Decimal = ZERO
+    partial_fill_probability: Decimal = ZERO
+    volume_share_max: Decimal | None = None
+    tick: Decimal = EQUITY_TICK
+    lot: Decimal = Decimal(1)
+
+
+class Draws(msgspec.Struct, frozen=True):
+    """Random numbers in [0, 1) for one order in one candle, derived by the caller from its seed."""
+
+    slippage: Decimal = ZERO
+    partial: Decimal = ZERO
+    share: Decimal = ZERO
+
+
+class Match(msgspec.Struct, frozen=True):
+    """What happened in the candle.
+
+    Args:
+        quantity: Filled quantity; 0 is no fill.
+        price: Price of the fill.
+        is_done: Nothing is left to fill.
+        is_canceled: The time in force (ioc, fok) ends what is left.
+        is_triggered: State of a stop or stop-limit order after the candle.
+    """
+
+    quantity: Decimal = ZERO
+    price: Decimal = ZERO
+    is_done: bool = False
+    is_canceled: bool = False
+    is_triggered: bool = False
+
+
+def match(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) -> Match:
+    """Match one order against one candle.
+
+    Returns:
+        `is_done` when nothing is left after this fill; `is_canceled` when the time in force ends what is left.
+    """
+    price, is_triggered = _price(order, candle, model, draws)
+    ends_here = order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    if price is None:
+        return Match(is_canceled=ends_here, is_triggered=is_triggered)
+    wanted = _wanted(order, price)
+    available = _available(wanted, candle, model, draws)
+    if available <= 0 or (order.time_in_force is TimeInForce.FOK and available < wanted):
+        return Match(is_canceled=ends_here, is_triggered=is_triggered)
+    is_done = available >= wanted
+    return Match(available, price, is_done, ends_here and not is_done, is_triggered)
+
+
+def _price(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) -> tuple[Decimal | None, bool]:
+    match order.order_type:
+        case OrderType.MARKET:
+            return _slipped(order.side, candle.open, candle, model, draws), False
+        case OrderType.LIMIT:
+            return _limit_price(order.side, _given(order.limit_px, "limit_px"), candle), False
+        case OrderType.STOP:
+            touched = _stop_price(order.side, _given(order.stop_px, "stop_px"), candle)
+            if touched is None:
+                return None, False
+            return _slipped(order.side, touched, candle, model, draws), True
+        case OrderType.STOP_LIMIT:
+            limit, stop = _given(order.limit_px, "limit_px"), _given(order.stop_px, "stop_px")
+            if order.is_triggered:
+                return _limit_price(order.side, limit, candle), True
+            return _stop_limit_price(order.side, limit, stop, candle)
+
+
+def _given(price: Decimal | None, name: str) -> Decimal:
+    if price is None:
+        msg = f"{name} must be given for this type of order, was None"
+        raise ValueError(msg)
+    return price
+
+
+def _limit_price(side: Side, limit: Decimal, candle: Candle) -> Decimal | None:
+    """The open if it is at or better than the limit, the limit if the candle touches it, else nothing."""
+    if side is Side.BUY:
+        if candle.open <= limit:
+            return candle.open
+        return limit if candle.low <= limit else None
+    if candle.open >= limit:
+        return candle.open
+    return limit if candle.high >= limit else None
+
+
+def _stop_price(side: Side, stop: Decimal, candle: Candle) -> Decimal | None:
+    """The price at which the stop triggers: the open when the candle gaps through it, else the stop itself."""
+    if side is Side.BUY:
+        return max(candle.open, stop) if candle.high >= stop else None
+    return min(candle.open, stop) if candle.low <= stop else None
+
+
+def _stop_limit_price(side: Side, limit: Decimal, stop: Decimal, candle: Candle) -> tuple[Decimal | None, bool]:
+    """Trigger and limit inside one candle.
+
+    Triggered by the open, the order is a limit order for the whole candle. Triggered inside the candle at a price the
+    limit allows, it fills at the stop. Triggered inside the candle beyond its limit, it needs the price to come back
+    after the trigger: nobody knows whether high or low came first, so only the close, which is later than everything,
+    counts, and the fill is at the limit, not better.
+    """
+    trigger = _stop_price(side, stop, candle)
+    if trigger is None:
+        return None, False
+    if trigger == candle.open:
+        return _limit_price(side, limit, candle), True
+    is_allowed = stop <= limit if side is Side.BUY else stop >= limit
+    if is_allowed:
+        return stop, True
+    comes_back = candle.close <= limit if side is Side.BUY else candle.close >= limit
+    return (limit if comes_back else None), True
+
+
+def _slipped(side: Side, price: Decimal, candle: Candle, model: FillModel, draws: Draws) -> Decimal:
+    """Worsen a price by the drawn slippage, rounded to the tick against the order, kept inside the candle."""
+    if model.slippage_bps_max <= 0:
+        return price
+    distance = price * model.slippage_bps_max * draws.slippage / _BPS
+    if side is Side.BUY:
+        return min(candle.high, max(price, round_to(price + distance, model.tick, ROUND_CEILING)))
+    return max(candle.low, min(price, round_to(price - distance, model.tick, ROUND_FLOOR)))
+
+
+def _wanted(order: WorkingOrder, price: Decimal) -> Decimal:
+    if order.leaves_qty is not None:
+        return order.leaves_qty
+    return round_to(_given(order.leaves_notional, "leaves_notional") / price, CRYPTO_LOT, ROUND_DOWN)
+
+
+def _available(wanted: Decimal, candle: Candle, model: FillModel, draws: Draws) -> Decimal:
+    """How much of the wanted quantity the candle gives: its share of the volume, then the drawn partial fill."""
+    available = wanted
+    if model.volume_share_max is not None:
+        available = min(available, round_to(candle.volume * model.volume_share_max, model.lot, ROUND_DOWN))
+    if draws.partial < model.partial_fill_probability and available > model.lot:
+        available = max(model.lot, round_to(available * draws.share, model.lot, ROUND_DOWN))
+    return available

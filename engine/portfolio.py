@@ -1,0 +1,165 @@
+"""The ledger: positions by (bot, symbol), cash, reservations, realized P&L by average cost, right through zero.
+
+Invariants:
+1. cash = opening cash + sum over fills of -side x quantity x price - commission + sum of fee cash. Exact Decimals.
+2. Cost basis is kept exact; what a reduction takes out of it is rounded to 1e-9 and the rest stays, so that
+   realized P&L + remaining cost never drifts.
+3. A reservation exists from approval to the terminal event and shrinks with each fill.
+Called by engine.risk and later by the backtester and reports. Never decides whether something may be traded.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import msgspec
+
+from engine.messages import Fee, Fill, OrderIntent
+from engine.values import ZERO
+
+_STEP = Decimal("0.000000001")
+
+
+class Holding(msgspec.Struct):
+    """A position: `cost` is what the signed quantity cost (negative for a short), exact."""
+
+    signed_qty: Decimal = ZERO
+    cost: Decimal = ZERO
+    realized_pnl: Decimal = ZERO
+
+    @property
+    def avg_px_open(self) -> Decimal:
+        """Average price of the open quantity, rounded to 1e-9; 0 when flat."""
+        if self.signed_qty == 0:
+            return ZERO
+        return _normal((self.cost / self.signed_qty).quantize(_STEP, rounding=ROUND_HALF_EVEN))
+
+    def unrealized_pnl(self, price: Decimal) -> Decimal:
+        """Value at `price` minus cost."""
+        return self.signed_qty * price - self.cost
+
+    def trade(self, signed_qty: Decimal, price: Decimal) -> None:
+        """Add `signed_qty` at `price`; what closes is realized against average cost, what is over opens anew."""
+        held = self.signed_qty
+        if held == 0 or (held > 0) == (signed_qty > 0):
+            self.signed_qty = held + signed_qty
+            self.cost += signed_qty * price
+            return
+        closing = signed_qty if abs(signed_qty) <= abs(held) else -held
+        if closing == -held:
+            taken = self.cost
+        else:
+            taken = (self.cost * -closing / held).quantize(_STEP, rounding=ROUND_HALF_EVEN)
+        self.realized_pnl = _normal(self.realized_pnl + (-closing * price) - taken)
+        self.cost -= taken
+        self.signed_qty = held + closing
+        opening = signed_qty - closing
+        if opening != 0:
+            self.signed_qty += opening
+            self.cost += opening * price
+
+
+class Reservation(msgspec.Struct):
+    """What a working order may still take: its leaves and the cash held for them."""
+
+    key: str
+    sign: int
+    leaves_qty: Decimal
+    quantity: Decimal
+    reserved: Decimal
+    held_cash: Decimal
+
+
+class Portfolio(msgspec.Struct):
+    """The whole ledger of one account."""
+
+    cash: Decimal = ZERO
+    holdings: dict[str, Holding] = msgspec.field(default_factory=dict[str, Holding])
+    reservations: dict[str, Reservation] = msgspec.field(default_factory=dict[str, Reservation])
+    working: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    reserved: Decimal = ZERO
+
+    def holding(self, bot: str, symbol: str) -> Holding:
+        """Give the holding, flat if there never was one."""
+        return self.holdings.setdefault(f"{bot}|{symbol}", Holding())
+
+    def signed_qty(self, bot: str, symbol: str) -> Decimal:
+        """Net quantity a bot holds in a symbol."""
+        held = self.holdings.get(f"{bot}|{symbol}")
+        return held.signed_qty if held else ZERO
+
+    def net(self) -> dict[str, Decimal]:
+        """Sum of every bot's quantity by symbol, flat ones left out: what the venue must report."""
+        total: dict[str, Decimal] = {}
+        for key, held in self.holdings.items():
+            symbol = key.split("|", 1)[1]
+            total[symbol] = total.get(symbol, ZERO) + held.signed_qty
+        return {symbol: _normal(qty) for symbol, qty in sorted(total.items()) if qty != 0}
+
+    @property
+    def realized_pnl(self) -> Decimal:
+        """Realized P&L over all bots."""
+        return _normal(sum((held.realized_pnl for held in self.holdings.values()), ZERO))
+
+    def working_qty(self, bot: str, symbol: str) -> Decimal:
+        """Signed quantity still working at the venue or on its way there."""
+        return self.working.get(f"{bot}|{symbol}", ZERO)
+
+    def reserve(self, intent: OrderIntent) -> None:
+        """Hold what an approved intent may take. A second time for one id changes nothing."""
+        if intent.id in self.reservations:
+            return
+        key = f"{intent.bot}|{intent.symbol}"
+        self.reservations[intent.id] = Reservation(
+            key, intent.side.sign, intent.quantity, intent.quantity, intent.reserved, intent.reserved
+        )
+        self._move(key, intent.side.sign * intent.quantity, intent.reserved)
+
+    def release(self, client_order_id: str) -> None:
+        """End a reservation at a terminal event."""
+        gone = self.reservations.pop(client_order_id, None)
+        if gone is not None:
+            self._move(gone.key, -gone.sign * gone.leaves_qty, -gone.held_cash)
+
+    def _shrink(self, client_order_id: str, filled: Decimal) -> None:
+        order = self.reservations.get(client_order_id)
+        if order is None:
+            return
+        filled = min(filled, order.leaves_qty)
+        leaves = order.leaves_qty - filled
+        held = (order.reserved * leaves / order.quantity).quantize(_STEP, rounding=ROUND_HALF_EVEN)
+        self._move(order.key, -order.sign * filled, held - order.held_cash)
+        order.leaves_qty, order.held_cash = leaves, held
+
+    def _move(self, key: str, working: Decimal, cash: Decimal) -> None:
+        now = self.working.get(key, ZERO) + working
+        if now == 0:
+            self.working.pop(key, None)
+        else:
+            self.working[key] = now
+        self.reserved = _normal(self.reserved + cash)
+
+    def apply_fill(self, fill: Fill) -> Holding:
+        """Book one execution; the caller has made sure that it comes once."""
+        held = self.holding(fill.bot, fill.symbol)
+        held.trade(fill.side.sign * fill.last_qty, fill.last_px)
+        self.cash = _normal(self.cash - fill.side.sign * fill.last_qty * fill.last_px - fill.commission)
+        if fill.commission:
+            held.realized_pnl = _normal(held.realized_pnl - fill.commission)
+        self._shrink(fill.client_order_id, fill.last_qty)
+        return held
+
+    def apply_fee(self, fee: Fee) -> Holding:
+        """Book a fee: its cash, and a quantity taken out of the holding (realized as a loss of its cost)."""
+        held = self.holding(fee.bot, fee.symbol)
+        if fee.quantity:
+            held.trade(fee.quantity, ZERO)
+        held.realized_pnl = _normal(held.realized_pnl + fee.cash)
+        self.cash = _normal(self.cash + fee.cash)
+        return held
+
+
+def _normal(value: Decimal) -> Decimal:
+    """Drop trailing zeros without going to exponents, so that equal amounts are written equally."""
+    normal = value.normalize()
+    return normal.quantize(Decimal(1)) if normal == normal.to_integral_value() else normal

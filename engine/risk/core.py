@@ -1,0 +1,276 @@
+"""Risk as a fold over the trading stream: what happened changes the ledger, a signal gets exactly one verdict.
+
+Invariants:
+1. State changes by `apply` of stored messages (and of our own verdicts the moment they are made) and by nothing else.
+2. A signal that has a verdict never gets a second one; after a restart the stored one is applied.
+3. `decide` takes now_ns as an argument and stores it in the verdict.
+4. A message applied twice (our own echo, a replay) changes nothing.
+Called by streams/services/risk, later by the backtester and the replay. Never publishes, never reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from engine.bots import Bot, RiskLimits
+from engine.ids import fill_key, make_id
+from engine.messages import (
+    Account,
+    AccountOpened,
+    AnyBody,
+    Fee,
+    Fill,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    Position,
+    RiskDenied,
+    Sessions,
+    Signal,
+    TargetReached,
+    Verdict,
+)
+from engine.portfolio import Holding, Portfolio
+from engine.risk.rules import Proposal, judge, reservation
+from engine.sessions import SessionTable
+from engine.sizing import order_quantity, reference_price, target_quantity
+from engine.values import NS_PER_MS, ZERO, OrderType, Side, TimeInForce, asset_class_of, plain
+
+_REMEMBERED_MAX = 100_000
+_T = TypeVar("_T")
+OrderEnd = OrderRejected | OrderFilled | OrderCanceled | OrderExpired
+
+
+class RiskState(msgspec.Struct):
+    """Everything risk must remember; written to checkpoints as it is.
+
+    Attributes:
+        filled: Cumulative filled quantity booked per venue order: a fill at or below it is a repetition.
+        fees: Ids of fees booked.
+        waiting: Signals without a verdict, by id, in stream order.
+        unfinished: Signals whose target needs a second order once the first ends: intent id -> signal.
+        answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
+    """
+
+    account: str = ""
+    run: str = ""
+    portfolio: Portfolio = msgspec.field(default_factory=Portfolio)
+    sessions: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    filled: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    waiting: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
+    unfinished: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
+    answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
+
+
+class RiskCore:
+    """The serial heart of one account.
+
+    Args:
+        bots: Bots whose signals are answered; a signal of an unknown bot is denied.
+        limits: The limits of the rules.
+        state: State from a checkpoint, or None to start from the stream's beginning.
+    """
+
+    def __init__(self, bots: Iterable[Bot], limits: RiskLimits, state: RiskState | None = None) -> None:
+        self._bots = {bot.name: bot for bot in bots}
+        self._limits = limits
+        self.state = state or RiskState()
+        self._sessions = SessionTable()
+        if self.state.sessions:
+            self._add_sessions(tuple(self.state.sessions.items()))
+
+    # --- what happened ---------------------------------------------------------------------------------------------
+
+    def apply(self, body: AnyBody) -> list[AnyBody]:
+        """Let a stored message change the state; return the ledger messages it causes (position, account)."""
+        match body:
+            case AccountOpened():
+                self._open(body)
+            case Sessions():
+                self.state.sessions.update(body.spans)
+                self._add_sessions(body.spans)
+            case Signal():
+                self._await_verdict(body)
+            case OrderIntent() | RiskDenied() | TargetReached():
+                self._apply_verdict(body)
+            case Fill():
+                return self._book_fill(body)
+            case Fee():
+                return self._book_fee(body)
+            case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired():
+                self._end(body)
+            case _:
+                pass
+        return []
+
+    def _await_verdict(self, signal: Signal) -> None:
+        last = self.state.answered.get(f"{signal.bot}|{signal.symbol}")
+        if last is None or (signal.ts_event >= last.ts_event and signal.id != last.id):
+            self.state.waiting.setdefault(signal.id, (signal, 0))
+
+    def _open(self, opened: AccountOpened) -> None:
+        if self.state.account:
+            return
+        self.state.account, self.state.run = opened.account_number, opened.run
+        self.state.portfolio.cash = opened.cash
+        for symbol, quantity in opened.positions.items():
+            # Held before Tapeline came: counted, owned by no bot, at no cost we know.
+            self.state.portfolio.holding("unattributed", symbol).signed_qty = quantity
+
+    def _add_sessions(self, spans: tuple[tuple[int, int], ...]) -> None:
+        self._sessions.add(Sessions(asset_class=asset_class_of("A"), spans=spans, ts_event=0))
+
+    def _book_fill(self, fill: Fill) -> list[AnyBody]:
+        booked = self.state.filled.get(fill.venue_order_id, ZERO)
+        if fill.cum_qty <= booked:
+            return []
+        _remember(self.state.filled, fill.venue_order_id, fill.cum_qty)
+        held = self.state.portfolio.apply_fill(fill)
+        cause = fill_key(fill.venue_order_id, plain(fill.cum_qty))
+        return self._ledger(fill.bot, fill.symbol, held, cause, fill.ts_event)
+
+    def _book_fee(self, fee: Fee) -> list[AnyBody]:
+        if fee.id in self.state.fees:
+            return []
+        _remember(self.state.fees, fee.id, fee.ts_event)
+        held = self.state.portfolio.apply_fee(fee)
+        return self._ledger(fee.bot, fee.symbol, held, fee.id, fee.ts_event)
+
+    def _ledger(self, bot: str, symbol: str, held: Holding, cause: str, ts_event: int) -> list[AnyBody]:
+        book = self.state.portfolio
+        return [
+            Position(bot, symbol, held.signed_qty, held.avg_px_open, held.realized_pnl, cause, ts_event),
+            Account(book.cash, book.reserved, book.realized_pnl, cause, ts_event),
+        ]
+
+    def _end(self, event: OrderEnd) -> None:
+        self.state.portfolio.release(event.client_order_id)
+        unfinished = self.state.unfinished.pop(event.client_order_id, None)
+        if unfinished is not None and isinstance(event, OrderFilled):
+            signal, ordinal = unfinished
+            self.state.waiting[f"{signal.id}+{ordinal}"] = (signal, ordinal)
+
+    # --- what follows from it --------------------------------------------------------------------------------------
+
+    def decide_waiting(self, now_ns: int) -> list[Verdict]:
+        """Answer every waiting signal, oldest first; the verdicts are applied already when they are returned."""
+        verdicts: list[Verdict] = []
+        for signal, ordinal in list(self.state.waiting.values()):
+            verdict = self._decide(signal, ordinal, now_ns)
+            self._apply_verdict(verdict)
+            verdicts.append(verdict)
+        return verdicts
+
+    def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict:
+        verdict_id = self.verdict_id(signal, ordinal)
+        bot = self._bots.get(signal.bot)
+        if bot is None or signal.symbol not in bot.symbols:
+            reason = "no bot of this name trades this symbol"
+            return RiskDenied(
+                verdict_id, signal.id, signal.bot, signal.symbol, "bot", reason, "configured bots", signal.bot, now_ns
+            )
+        book = self.state.portfolio
+        price = reference_price(signal)
+        held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
+        quantity, _ = order_quantity(target_quantity(bot, signal, price), held, working)
+        if quantity == 0:
+            reason = f"held {plain(held)} and working {plain(working)} are the target"
+            return TargetReached(verdict_id, signal.id, bot.name, signal.symbol, reason, now_ns)
+        proposal = Proposal(
+            bot=bot,
+            signal=signal,
+            quantity=quantity,
+            price=price,
+            held=held,
+            working=working,
+            cash_free=book.cash - book.reserved,
+            repeated=self._repeated(signal),
+            now_ns=now_ns,
+            sessions=self._sessions,
+            limits=self._limits,
+        )
+        refusal = judge(proposal)
+        side = Side.BUY if quantity > 0 else Side.SELL
+        if refusal is not None:
+            return RiskDenied(
+                id=verdict_id,
+                signal_id=signal.id,
+                bot=bot.name,
+                symbol=signal.symbol,
+                rule=refusal.rule,
+                reason=refusal.reason,
+                limit=refusal.limit,
+                observed=refusal.observed,
+                decided_ns=now_ns,
+                side=side,
+                quantity=abs(quantity),
+            )
+        return OrderIntent(
+            id=verdict_id,
+            signal_id=signal.id,
+            bot=bot.name,
+            symbol=signal.symbol,
+            side=side,
+            quantity=abs(quantity),
+            order_type=OrderType.MARKET,
+            time_in_force=TimeInForce.GTC if "/" in signal.symbol else TimeInForce.DAY,
+            ref_px=price,
+            reserved=reservation(proposal),
+            decided_ns=now_ns,
+            valid_until=now_ns + self._limits.intent_valid_ms * NS_PER_MS,
+        )
+
+    def _repeated(self, signal: Signal) -> str:
+        last = self.state.answered.get(f"{signal.bot}|{signal.symbol}")
+        if last is None or last.id == signal.id or _content(last) != _content(signal):
+            return ""
+        return last.id
+
+    def _apply_verdict(self, verdict: Verdict) -> None:
+        waiting = self.state.waiting
+        for key in (verdict.signal_id, f"{verdict.signal_id}+1"):
+            found = waiting.get(key)
+            if found is None:
+                continue
+            signal, ordinal = found
+            if verdict.id != self.verdict_id(signal, ordinal):
+                continue
+            del waiting[key]
+            self.state.answered[f"{signal.bot}|{signal.symbol}"] = signal
+            if isinstance(verdict, OrderIntent):
+                self._remember_rest(verdict, signal, ordinal)
+        if isinstance(verdict, OrderIntent):
+            self.state.portfolio.reserve(verdict)
+
+    def _remember_rest(self, intent: OrderIntent, signal: Signal, ordinal: int) -> None:
+        """Note that the target needs a second order (through zero) once this one is filled."""
+        bot = self._bots.get(signal.bot)
+        if bot is None:
+            return
+        book = self.state.portfolio
+        held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
+        if order_quantity(target_quantity(bot, signal, intent.ref_px), held, working)[1]:
+            self.state.unfinished[intent.id] = (signal, ordinal + 1)
+
+    def verdict_id(self, signal: Signal, ordinal: int) -> str:
+        """Id of the answer to a signal: of the intent (and so the client_order_id), the denial, or the no-trade."""
+        return make_id(self.state.account, self.state.run, signal.bot, "verdict", signal.id, ordinal)
+
+
+def _content(signal: Signal) -> str:
+    return f"{signal.bar}|{signal.direction.value}|{signal.strength!r}"
+
+
+def _remember(table: dict[str, _T], key: str, value: _T) -> None:
+    """Keep the newest _REMEMBERED_MAX entries; what is older can no longer be repeated by any source."""
+    table.pop(key, None)
+    table[key] = value
+    if len(table) > _REMEMBERED_MAX:
+        del table[next(iter(table))]

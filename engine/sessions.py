@@ -1,0 +1,37 @@
+"""Regular sessions as data: the venue's calendar, asked for a moment. No fixed hours anywhere in code.
+
+Fails closed: a moment outside every known span is not in a session.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from engine.messages import Sessions
+from engine.values import AssetClass
+
+
+class SessionTable:
+    """Sessions of US equities known so far; crypto trades always."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, int] = {}
+        self._opens: list[int] = []
+
+    def add(self, sessions: Sessions) -> None:
+        """Take in a calendar message; a later word on the same opening replaces the earlier."""
+        if sessions.asset_class is AssetClass.US_EQUITY:
+            self._spans.update(sessions.spans)
+            self._opens = sorted(self._spans)
+
+    def is_open(self, asset_class: AssetClass, ts_ns: int) -> bool:
+        """Tell whether the regular session is open at `ts_ns` (open inclusive, close exclusive)."""
+        if asset_class is AssetClass.CRYPTO:
+            return True
+        index = bisect_right(self._opens, ts_ns) - 1
+        return index >= 0 and ts_ns < self._spans[self._opens[index]]
+
+    @property
+    def last_close(self) -> int:
+        """Close of the last known session, ns UTC; 0 if none is known."""
+        return self._spans[self._opens[-1]] if self._opens else 0

@@ -1,0 +1,45 @@
+"""From a target to a quantity: share of the bot's capital at a price, minus what is held and what is working.
+
+Called by engine.risk. Never looks at limits.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+
+from engine.bots import Bot
+from engine.messages import Signal
+from engine.values import CRYPTO_LOT, AssetClass, asset_class_of, price_tick, round_to, to_decimal
+
+_WHOLE = Decimal(1)
+
+
+def lot_of(symbol: str) -> Decimal:
+    """Smallest step of a quantity: whole shares, 1e-9 coins."""
+    return CRYPTO_LOT if asset_class_of(symbol) is AssetClass.CRYPTO else _WHOLE
+
+
+def reference_price(signal: Signal) -> Decimal:
+    """Price of the signal's bar as an exact number on the venue's tick."""
+    exact = to_decimal(signal.price)
+    return round_to(exact, price_tick(signal.symbol, exact))
+
+
+def target_quantity(bot: Bot, signal: Signal, price: Decimal) -> Decimal:
+    """Signed quantity to hold: direction x strength x position_fraction x capital / price, rounded toward zero."""
+    if signal.direction.sign == 0 or price <= 0:
+        return Decimal(0)
+    notional = bot.capital * to_decimal(bot.position_fraction) * to_decimal(signal.strength)
+    return signal.direction.sign * round_to(notional / price, lot_of(signal.symbol), ROUND_DOWN)
+
+
+def order_quantity(target: Decimal, held: Decimal, working: Decimal) -> tuple[Decimal, bool]:
+    """Signed quantity to trade now, and whether a second order must follow.
+
+    An order never crosses zero (the venue does not split it): from +10 to -5 goes by -10 first, then -5.
+    """
+    expected = held + working
+    delta = target - expected
+    if expected != 0 and target != 0 and (expected > 0) != (target > 0):
+        return -expected, True
+    return delta, False

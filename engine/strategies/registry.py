@@ -1,0 +1,47 @@
+"""Which strategies exist, with their parameter types. `check` is what validation of a bot calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from engine.errors import ConfigError
+from engine.strategies.base import Strategy
+from engine.strategies.rsi import Rsi, RsiParams
+from engine.strategies.sma_crossover import SmaCrossover, SmaCrossoverParams
+
+_STRATEGIES: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Strategy]]] = {
+    "rsi": (RsiParams, Rsi),
+    "sma_crossover": (SmaCrossoverParams, SmaCrossover),
+}
+
+
+def names() -> list[str]:
+    """Names of all strategies, sorted."""
+    return sorted(_STRATEGIES)
+
+
+def check(name: str, params: Mapping[str, object]) -> msgspec.Struct:
+    """Give the typed parameters of a strategy.
+
+    Raises:
+        ConfigError: Unknown strategy, unknown parameter, value of the wrong type or out of range.
+    """
+    found = _STRATEGIES.get(name)
+    if found is None:
+        msg = f"unknown strategy {name!r}: choose one of {', '.join(names())}"
+        raise ConfigError(msg)
+    try:
+        return msgspec.convert(dict(params), found[0])
+    except msgspec.ValidationError as err:
+        known = ", ".join(field.name for field in msgspec.structs.fields(found[0]))
+        msg = f"strategy {name}: {err} (parameters: {known})"
+        raise ConfigError(msg) from None
+
+
+def make(name: str, params: Mapping[str, object]) -> Strategy:
+    """Build a strategy for one symbol. Raises ConfigError as `check` does."""
+    typed = check(name, params)
+    return _STRATEGIES[name][1](typed)

@@ -1,0 +1,127 @@
+"""Small values that every other module speaks: sides, types of orders, exact numbers, time.
+
+Prices of bars and indicators are float; quantities, order and fill prices and money are Decimal. A float becomes a
+Decimal in one function, `to_decimal`, because `Decimal(412.35) >= Decimal("412.35")` is False.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+NS_PER_MINUTE = 60 * NS_PER_S
+ZERO = Decimal(0)
+EQUITY_TICK = Decimal("0.01")
+"""Price step of US equities at or above 1 USD (SEC Rule 612)."""
+EQUITY_TICK_BELOW_1_USD = Decimal("0.0001")
+CRYPTO_TICK = Decimal("0.000000001")
+CRYPTO_LOT = Decimal("0.000000001")
+
+
+class Side(StrEnum):
+    """Side of an order; a position has a sign instead."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    """Type of an order, named as at the venue."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class TimeInForce(StrEnum):
+    """Life time of an order, named as at the venue."""
+
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+    OPG = "opg"
+    CLS = "cls"
+
+
+class Direction(StrEnum):
+    """What a signal wants to hold."""
+
+    LONG = "long"
+    SHORT = "short"
+    FLAT = "flat"
+
+    @property
+    def sign(self) -> int:
+        """+1 long, -1 short, 0 flat."""
+        return {"long": 1, "short": -1, "flat": 0}[self.value]
+
+
+class AssetClass(StrEnum):
+    """Alpaca's asset classes that Tapeline trades."""
+
+    US_EQUITY = "us_equity"
+    CRYPTO = "crypto"
+
+
+def asset_class_of(symbol: str) -> AssetClass:
+    """Tell the class from the symbol's form: only crypto pairs hold a slash (`BTC/USD`)."""
+    return AssetClass.CRYPTO if "/" in symbol else AssetClass.US_EQUITY
+
+
+def to_decimal(value: float, tick: Decimal | None = None) -> Decimal:
+    """Make a float exact: the shortest decimal that reads back as this float, rounded to `tick` where given.
+
+    Args:
+        value: A finite number.
+        tick: Price or quantity step; None keeps every digit.
+
+    Raises:
+        ValueError: `value` is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        msg = f"a price or quantity must be a finite number, was {value!r}"
+        raise ValueError(msg)
+    exact = Decimal(repr(float(value)))
+    return exact if tick is None else round_to(exact, tick)
+
+
+def round_to(value: Decimal, tick: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Round to a whole number of ticks; `rounding` is one of the decimal module's constants."""
+    return (value / tick).quantize(Decimal(1), rounding=rounding) * tick
+
+
+def price_tick(symbol: str, price: Decimal) -> Decimal:
+    """Give the venue's price step for this symbol at this price (Alpaca: sub-penny rule; crypto: 1e-9)."""
+    if asset_class_of(symbol) is AssetClass.CRYPTO:
+        return CRYPTO_TICK
+    return EQUITY_TICK if price >= 1 else EQUITY_TICK_BELOW_1_USD
+
+
+def plain(value: Decimal) -> str:
+    """Write a Decimal without exponent and without trailing zeros: Decimal('1E+2') -> '100'."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def timeframe_ns(timeframe: str) -> int:
+    """Length of a timeframe in nanoseconds: `1m`, `5m`, `1h`, `1d`.
+
+    Raises:
+        ValueError: The text is not a positive number followed by s, m, h or d.
+    """
+    units = {"s": NS_PER_S, "m": NS_PER_MINUTE, "h": 60 * NS_PER_MINUTE, "d": 24 * 60 * NS_PER_MINUTE}
+    unit = units.get(timeframe[-1:])
+    if unit is None or not timeframe[:-1].isdigit() or int(timeframe[:-1]) < 1:
+        msg = f"timeframe must be a number and one of s, m, h, d (1m, 1h), was {timeframe!r}"
+        raise ValueError(msg)
+    return int(timeframe[:-1]) * unit

@@ -1,0 +1,181 @@
+"""One open database file with its guard rails; hands out cursors.
+
+Decides how a file is opened and what SQL may reach from it: nothing outside the file but the snapshot folder. Never
+reads or writes a table. Opened by the writer (read-write) and by storage.sql (read-only, no daemon).
+
+    1. Every cursor has the time zone UTC, no file system but `snapshot_dir`, no extensions, no Python variables as
+       tables, and cannot change any setting.
+    2. One connection per thread: `cursor()` may be called from any thread, a cursor is used by one.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import duckdb
+
+from engine.errors import BrokenPromiseError, BusyError, ConfigError, TapelineError
+
+MB = 1024 * 1024
+_DUCKDB_MAGIC = b"DUCK"
+_HOLDER = re.compile(r"Conflicting lock is held in (.*?) \(PID (\d+)\)")
+
+
+def one_line(error: Exception) -> str:
+    """Give an error's first line; DuckDB adds hints and a drawing below it."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _quoted(text: str | Path) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+class Instance:
+    """An open file. Use `open_read_write` or `open_read_only`."""
+
+    def __init__(self, path: Path, root: duckdb.DuckDBPyConnection, snapshot_dir: Path | None, temp_dir: Path) -> None:
+        self.path = path
+        self.snapshot_dir = snapshot_dir
+        self._root = root
+        self._temp_dir = temp_dir
+        self._lock = threading.Lock()
+        self._open = True
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Open another connection to the same file, for the calling thread alone.
+
+        Raises:
+            BusyError: The instance is closed.
+        """
+        with self._lock:
+            if not self._open:
+                msg = f"database {self.path} is closed"
+                raise BusyError(msg)
+            return self._root.cursor()
+
+    def close(self) -> None:
+        """Close the file (the last connection checkpoints) and remove the temporary files. Idempotent."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            self._root.close()
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
+
+
+def open_read_write(
+    path: Path, *, memory_limit_mb: int, threads: int, temp_limit_mb: int, snapshot_dir: Path | None
+) -> tuple[Instance, duckdb.DuckDBPyConnection]:
+    """Open or create a file as its only process.
+
+    Returns:
+        The instance, and a first cursor for migrations and the writer.
+
+    Raises:
+        BusyError: Another process holds the file.
+        ConfigError: Not a DuckDB file, no such folder, no permission.
+    """
+    path = path.absolute()
+    if not path.parent.is_dir():
+        msg = f"database {path}: the folder {path.parent} does not exist: create it"
+        raise ConfigError(msg)
+    root = _connect(path, memory_limit_mb=memory_limit_mb, threads=threads, read_only=False)
+    temp_dir = path.with_name(path.name + ".tmp")
+    # Under the file's lock nobody else uses this folder: what is in it was left by a process that died.
+    shutil.rmtree(temp_dir, ignore_errors=True)
+    if snapshot_dir is not None:
+        snapshot_dir = snapshot_dir.absolute()
+        snapshot_dir.mkdir(parents=True, exist_ok=True)
+    instance = Instance(path, root, snapshot_dir, temp_dir)
+    _fence(root, temp_dir, temp_limit_mb, snapshot_dir)
+    return instance, instance.cursor()
+
+
+def open_read_only(path: Path, *, memory_limit_mb: int, threads: int, temp_limit_mb: int) -> Instance:
+    """Open a file that no daemon holds, for reading.
+
+    Raises:
+        BusyError: A process has it open for writing.
+        ConfigError: Missing, or not a DuckDB file.
+    """
+    path = path.absolute()
+    if not path.is_file():
+        msg = f"database {path} does not exist: give the path of a file that `tapeline run` or `demo` has written"
+        raise ConfigError(msg)
+    root = _connect(path, memory_limit_mb=memory_limit_mb, threads=threads, read_only=True)
+    # A folder of its own: two readers of one file would use the same names in `<file>.tmp`.
+    temp_dir = Path(tempfile.mkdtemp(prefix="tapeline-sql-"))
+    _fence(root, temp_dir, temp_limit_mb, None)
+    return Instance(path, root, None, temp_dir)
+
+
+def _connect(path: Path, *, memory_limit_mb: int, threads: int, read_only: bool) -> duckdb.DuckDBPyConnection:
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{memory_limit_mb}MiB",
+        "threads": str(threads),
+        "autoload_known_extensions": "false",
+        "autoinstall_known_extensions": "false",
+        "allow_community_extensions": "false",
+        "python_enable_replacements": "false",
+    }
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config=settings)
+    except duckdb.Error as error:
+        raise _translate(path, error) from error
+
+
+def _translate(path: Path, error: duckdb.Error) -> TapelineError:
+    text = str(error)
+    if holder := _HOLDER.search(text):
+        return BusyError(f"database {path} is held by process {holder[2]} ({holder[1]}): ask that daemon, or stop it")
+    if "Could not set lock" in text:
+        return BusyError(f"database {path} is held by another process: ask that daemon, or stop it")
+    if "different configuration" in text or "already open" in text or "Unique file handle conflict" in text:
+        return BusyError(f"database {path} is already open in this process: close it first")
+    if path.is_file() and path.stat().st_size > 0:
+        with path.open("rb") as file:
+            file.seek(8)
+            if file.read(4) != _DUCKDB_MAGIC:
+                return ConfigError(f"database {path} is not a DuckDB file: name another file, or move this one away")
+    return ConfigError(f"database {path} cannot be opened: {one_line(error)}")
+
+
+def _fence(root: duckdb.DuckDBPyConnection, temp_dir: Path, temp_limit_mb: int, snapshot_dir: Path | None) -> None:
+    """Set what no query may change; the order matters: the last two lines forbid the others."""
+    allowed = f"[{_quoted(snapshot_dir)}]" if snapshot_dir else "[]"
+    for setting in (
+        "TimeZone = 'UTC'",  # not possible in the config of connect: icu is loaded after it
+        f"temp_directory = {_quoted(temp_dir)}",
+        f"max_temp_directory_size = '{temp_limit_mb}MiB'",
+        f"allowed_directories = {allowed}",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        try:
+            root.execute(f"SET GLOBAL {setting}")
+        except duckdb.Error as error:
+            root.close()
+            msg = f"DuckDB refused the setting {setting}: {one_line(error)}"
+            raise BrokenPromiseError(msg) from error
+
+
+def cap_process_memory(limit_mb: int) -> None:
+    """Let the system refuse this process more than `limit_mb` of data, as a last fence.
+
+    DuckDB's own limit does not see what one function call allocates before it is done; without a cap a query built for
+    it takes the machine's memory and the kernel kills the daemon. With it the query ends in an out-of-memory error and
+    the writer tries its batch again (measured on 2.0.0). For a process that opens a database for others' queries; the
+    limit holds for the whole process and its children.
+
+    Args:
+        limit_mb: At least the database's memory limit plus 1,024; address space of threads counts.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = limit_mb * MB
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -1,0 +1,1 @@
+"""Numbered SQL files, applied in order by storage.schema; a released file never changes."""

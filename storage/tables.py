@@ -1,0 +1,263 @@
+"""Which body goes to which table and columns, and back: the one place that knows both forms.
+
+A table is derived from the fields of its bodies; migrations/ holds the same as SQL, and a test compares the two. Pure:
+no database here. Called by the writer (bodies to columns) and by readers who want whole bodies again.
+
+    1. `row_of` is what equality of content means: heads are no part of it.
+    2. A Decimal is stored with 9 places, rounded half to even once, here; the digits beyond are not kept.
+    3. `body_of(table, row_of(table, body)) == body` for every body whose Decimals have at most 9 places.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from enum import Enum, StrEnum
+from operator import attrgetter
+from typing import Any, cast
+
+import msgspec
+import pyarrow as pa
+
+from engine.errors import BrokenPromiseError
+from engine.messages import (
+    Account,
+    AccountOpened,
+    Alert,
+    AnyBody,
+    Bar,
+    Fee,
+    Fill,
+    Gap,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    OrderSubmitted,
+    Position,
+    RiskDenied,
+    Sessions,
+    Signal,
+    TargetReached,
+)
+from engine.values import plain
+from storage.arrow import ArrowType
+
+PLACES = Decimal("1e-9")
+_EXACT = Context(prec=38, rounding=ROUND_HALF_EVEN)
+_MOMENTS = frozenset({"ts_event", "ts_from", "ts_to", "decided_ns", "valid_until"})
+_json = msgspec.json.Encoder(order="sorted")
+
+
+class Kind(Enum):
+    """How a field is stored."""
+
+    TEXT = pa.string()
+    REAL = pa.float64()
+    COUNT = pa.int64()
+    FLAG = pa.bool_()
+    EXACT = pa.decimal128(38, 9)
+    MOMENT = "moment"
+    JSON = "json"
+
+    @property
+    def arrow(self) -> ArrowType:
+        """Type of the column in an incoming frame."""
+        match self:
+            case Kind.MOMENT:
+                return pa.int64()
+            case Kind.JSON:
+                return pa.string()
+            case _:
+                return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a body and the column of the same name."""
+
+    name: str
+    kind: Kind
+
+    @property
+    def exact_name(self) -> str:
+        """Name of the column that holds the exact value: for a moment the one in nanoseconds."""
+        return f"{self.name.removesuffix('_ns')}_ns" if self.kind is Kind.MOMENT else self.name
+
+    @property
+    def select(self) -> str:
+        """The column as SQL over an incoming frame whose columns are named by `exact_name`; both forms of a moment."""
+        if self.kind is not Kind.MOMENT:
+            return f'"{self.name}"'
+        shown = f"{self.name.removesuffix('_ns')}_at" if self.name.endswith("_ns") else self.name
+        return f'"{self.exact_name}", make_timestamptz("{self.exact_name}" // 1000) AS "{shown}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, the bodies it takes and the columns that make a row unique."""
+
+    name: str
+    bodies: tuple[type[AnyBody], ...]
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    refs: tuple[str, ...] = ()
+
+    @property
+    def exact_columns(self) -> tuple[str, ...]:
+        """Names of the columns that make up `row_of`, in its order."""
+        return tuple(column.exact_name for column in self.columns)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Names of the key's columns in the database."""
+        return tuple(column.exact_name for column in self.columns if column.name in self.key)
+
+
+def _kind_of(name: str, annotation: Any) -> Kind:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        (annotation,) = (arm for arm in typing.get_args(annotation) if arm is not type(None))
+    if annotation is int and name in _MOMENTS:
+        return Kind.MOMENT
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return Kind.TEXT
+    simple = {str: Kind.TEXT, float: Kind.REAL, int: Kind.COUNT, bool: Kind.FLAG, Decimal: Kind.EXACT}
+    return simple.get(annotation, Kind.JSON)
+
+
+def _table(name: str, key: str, *bodies: type[AnyBody], refs: tuple[str, ...] = ()) -> Table:
+    columns: dict[str, Column] = {"event": Column("event", Kind.TEXT)} if len(bodies) > 1 else {}
+    for body in bodies:
+        for field in msgspec.structs.fields(body):
+            columns.setdefault(field.name, Column(field.name, _kind_of(field.name, field.type)))
+    return Table(name, bodies, tuple(key.split()), tuple(columns.values()), refs)
+
+
+BARS = _table("bars", "symbol timeframe ts_event revision", Bar)
+TABLES: tuple[Table, ...] = (
+    BARS,
+    _table("gaps", "symbol timeframe ts_from ts_to", Gap),
+    _table("accounts_opened", "venue account_number run", AccountOpened),
+    _table("sessions", "asset_class ts_event", Sessions),
+    _table("signals", "id", Signal),
+    _table("intents", "id", OrderIntent),
+    _table("denials", "id", RiskDenied),
+    _table("no_trades", "id", TargetReached),
+    _table(
+        "order_events",
+        "event client_order_id",
+        OrderSubmitted,
+        OrderAccepted,
+        OrderRejected,
+        OrderFilled,
+        OrderCanceled,
+        OrderExpired,
+    ),
+    _table("fills", "venue_order_id cum_qty", Fill, refs=("execution_id", "activity_id", "via")),
+    _table("fees", "id", Fee),
+    _table("positions", "bot symbol cause", Position),
+    _table("account", "cause", Account),
+    _table("alerts", "id", Alert),
+)
+TABLE_OF: dict[type[AnyBody], Table] = {body: table for table in TABLES for body in table.bodies}
+HEAD_COLUMNS = ("ts_init", "ts_recv", "trace")
+"""Columns that are not compared between two runs; for fills also `Table.refs`."""
+
+
+def exact(value: Decimal) -> Decimal:
+    """Round to the 9 places that are stored.
+
+    Raises:
+        ValueError: Not finite, or more than 29 digits before the point.
+    """
+    try:
+        rounded = value.quantize(PLACES, context=_EXACT)
+    except InvalidOperation as error:
+        msg = f"{value} has more than 29 digits before the point"
+        raise ValueError(msg) from error
+    if not rounded.is_finite():
+        msg = f"{value} is not a finite number"
+        raise ValueError(msg)
+    return rounded
+
+
+def _json_text(value: Any) -> str:
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        value = {name: plain(exact(one)) if isinstance(one, Decimal) else one for name, one in items}
+    return _json.encode(value).decode()
+
+
+_CONVERT: dict[Kind, Callable[[Any], Any]] = {Kind.EXACT: exact, Kind.JSON: _json_text}
+
+
+def _stored(table: Table, column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    convert = _CONVERT.get(column.kind)
+    if convert is None:
+        return values
+    try:
+        return [None if value is None else convert(value) for value in values]
+    except ValueError as error:
+        raise unstorable(table, column, error) from error
+
+
+def unstorable(table: Table, column: Column, error: Exception) -> BrokenPromiseError:
+    """Say that a value of a message has no place in its column."""
+    return BrokenPromiseError(f"a message for table {table.name} cannot be stored: {column.name}: {error}")
+
+
+def columns_of(table: Table, bodies: Sequence[AnyBody]) -> list[Sequence[Any]]:
+    """Turn bodies into columns in the order of `table.columns`, values as stored.
+
+    Raises:
+        BrokenPromiseError: A Decimal that is not finite or too large.
+    """
+    if not bodies:
+        return [() for _ in table.columns]
+    names = [column.name for column in table.columns]
+    if len(table.bodies) == 1:
+        raw: list[Sequence[Any]] = list(zip(*map(attrgetter(*names), bodies), strict=True))
+    else:
+        raw = [[getattr(body, name, None) for body in bodies] for name in names]
+        raw[0] = [type(body).__name__ for body in bodies]
+    return [_stored(table, column, values) for column, values in zip(table.columns, raw, strict=True)]
+
+
+def row_of(table: Table, body: AnyBody) -> tuple[Any, ...]:
+    """Turn one body into its row: equal rows are equal contents."""
+    return tuple(column[0] for column in columns_of(table, (body,)))
+
+
+def keys_of(table: Table, bodies: Sequence[AnyBody]) -> list[tuple[Any, ...]]:
+    """Give the key of each body, values as stored."""
+    columns = columns_of(table, bodies)
+    return list(
+        zip(*(c for c, column in zip(columns, table.columns, strict=True) if column.name in table.key), strict=True)
+    )
+
+
+def body_of(table: Table, row: Sequence[Any]) -> AnyBody:
+    """Turn a row (values of `table.exact_columns`) back into its body."""
+    values = dict(zip((column.name for column in table.columns), row, strict=True))
+    body_type = table.bodies[0]
+    if len(table.bodies) > 1:
+        event = values.pop("event")
+        body_type = next(body for body in table.bodies if body.__name__ == event)
+    fields: dict[str, Any] = {"type": body_type.__name__}
+    for column in table.columns:
+        value = values.get(column.name)
+        if value is None or column.name not in body_type.__struct_fields__:
+            continue
+        match column.kind:
+            case Kind.EXACT:
+                fields[column.name] = plain(cast("Decimal", value))
+            case Kind.JSON:
+                fields[column.name] = msgspec.json.decode(cast("str", value))
+            case _:
+                fields[column.name] = value
+    return msgspec.convert(fields, body_type)

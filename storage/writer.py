@@ -1,0 +1,268 @@
+"""The single writer: a batch of messages and the new stream position in one transaction.
+
+Computes no money and decides nothing about trading. Called by the recorder service, from one thread at a time.
+
+    1. Rows and position are in the same transaction: after kill -9 the file holds both or none.
+    2. No two rows of a table have the same key. A message whose key is there with equal content is a duplicate; with
+       other content it is a conflict: kept out, written to `conflicts`, counted.
+    3. Position says what the caller has applied; it may go back (a stream that lost its end): 2. holds regardless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from engine.errors import BrokenPromiseError, TapelineError
+from engine.messages import AnyBody, Head, MarketMessage, Message, body_json
+from storage import schema
+from storage.arrow import ArrowArray
+from storage.dedupe import Conflict, Row, Sorted, Watermarks, sort_bars, sort_rows
+from storage.instance import Instance, one_line, open_read_write
+from storage.tables import BARS, TABLE_OF, Column, Table, columns_of, unstorable
+
+MEMORY_RETRIES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What one batch did: rows inserted, messages already there, messages that contradict what is there."""
+
+    rows: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+
+
+class Writer:
+    """The one that writes. Use `Writer.open`."""
+
+    def __init__(self, instance: Instance, connection: duckdb.DuckDBPyConnection) -> None:
+        self.instance = instance
+        self._connection = connection
+        self._watermarks = Watermarks()
+        self._watermarks.load(connection)
+        rows = connection.execute("SELECT stream, seq FROM recorder_positions").fetchall()
+        self._positions: dict[str, int] = dict(rows)
+        self._relieve: Callable[[], None] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        memory_limit_mb: int = 512,
+        threads: int = 2,
+        snapshot_dir: Path | None = None,
+        temp_limit_mb: int = 4096,
+    ) -> Self:
+        """Open or create the file, bring it to this version, hold it until `close`.
+
+        Args:
+            path: The database file; its folder must exist.
+            memory_limit_mb: DuckDB's own limit for buffers and queries together.
+            threads: DuckDB's threads, for queries too.
+            snapshot_dir: The only folder that SQL inside the daemon may touch; None: no snapshots.
+            temp_limit_mb: Largest size of `<path>.tmp`, where large queries spill.
+
+        Raises:
+            BusyError: Another process holds the file.
+            ConfigError: Not a DuckDB file, a newer version's file, or the folder is missing.
+        """
+        instance, connection = open_read_write(
+            Path(path),
+            memory_limit_mb=memory_limit_mb,
+            threads=threads,
+            temp_limit_mb=temp_limit_mb,
+            snapshot_dir=snapshot_dir,
+        )
+        try:
+            schema.migrate(connection, instance.path)
+            _warm_up(connection)
+            return cls(instance, connection)
+        except BaseException:
+            connection.close()
+            instance.close()
+            raise
+
+    def positions(self) -> dict[str, int]:
+        """Give the applied sequence per stream, as committed."""
+        return dict(self._positions)
+
+    def on_memory_pressure(self, relieve: Callable[[], None]) -> None:
+        """Call `relieve` when a batch found no memory, before it is tried again: queries share the limit."""
+        self._relieve = relieve
+
+    def write(self, stream: str, last_seq: int, messages: Sequence[Message | MarketMessage]) -> WriteResult:
+        """Store a batch and the position in one transaction; on return it is on disk.
+
+        Args:
+            stream: Name of the stream the messages came from.
+            last_seq: Sequence of the last message of the batch; may move without messages.
+            messages: In stream order; may hold duplicates, also of each other.
+
+        Raises:
+            BrokenPromiseError: A value has no place in its column, or the database failed (disk full, damaged). Nothing
+                of the batch is stored.
+        """
+        groups: dict[Table, list[Row]] = {}
+        for message in messages:
+            groups.setdefault(TABLE_OF[type(message.body)], []).append((message.head, message.body))
+        updated = max((message.head.ts_init for message in messages), default=0)
+        for attempt in range(MEMORY_RETRIES_MAX + 1):
+            try:
+                result = self._transaction(stream, last_seq, updated, groups)
+            except duckdb.Error as error:
+                if not _lacks_memory(error) or attempt == MEMORY_RETRIES_MAX:
+                    raise self._broken(error) from error
+                if self._relieve is not None:
+                    self._relieve()
+            else:
+                self._positions[stream] = last_seq
+                return result
+        raise AssertionError
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the WAL into the file."""
+        self._connection.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._connection.close()
+        self.instance.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _broken(self, error: duckdb.Error) -> TapelineError:
+        return BrokenPromiseError(f"database {self.instance.path} did not take a batch: {one_line(error)}")
+
+    def _transaction(self, stream: str, last_seq: int, updated: int, groups: dict[Table, list[Row]]) -> WriteResult:
+        connection = self._connection
+        connection.execute("BEGIN")
+        try:
+            result = WriteResult()
+            for table, rows in groups.items():
+                found = (
+                    sort_bars(connection, self._watermarks, rows)
+                    if table is BARS
+                    else sort_rows(connection, table, rows)
+                )
+                self._store(stream, table, found)
+                result = replace(
+                    result,
+                    rows=result.rows + len(found.new),
+                    duplicates=result.duplicates + found.duplicates,
+                    conflicts=result.conflicts + len(found.conflicts),
+                )
+            self._move(stream, last_seq, updated)
+            connection.execute("COMMIT")
+        except BaseException:
+            self._watermarks.rollback()
+            self._roll_back()
+            raise
+        self._watermarks.commit()
+        return result
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            # A failed COMMIT has ended the transaction, a fatal error the database: nothing is open either way.
+            return
+
+    def _store(self, stream: str, table: Table, found: Sorted) -> None:
+        if found.new:
+            _insert(self._connection, table, found.new)
+        if found.key_hashes:
+            _insert_frame(
+                self._connection, "row_keys", {"key_hash": pa.array(found.key_hashes, pa.int64())}, "key_hash"
+            )
+        if found.conflicts:
+            _insert_conflicts(self._connection, stream, found.conflicts)
+
+    def _move(self, stream: str, last_seq: int, updated: int) -> None:
+        known = stream in self._positions
+        self._connection.execute(
+            "UPDATE recorder_positions SET seq = $2, updated = greatest(updated, make_timestamptz($3 // 1000)) "
+            "WHERE stream = $1"
+            if known
+            else "INSERT INTO recorder_positions VALUES ($1, $2, make_timestamptz($3 // 1000))",
+            [stream, last_seq, updated],
+        )
+
+
+def _lacks_memory(error: duckdb.Error) -> bool:
+    """Tell a lack of memory, which passes, from the rest. A COMMIT reports it as a TransactionException."""
+    text = str(error)
+    return isinstance(error, duckdb.OutOfMemoryException) or "could not allocate" in text or "failed to pin" in text
+
+
+def _warm_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Pay for the lazy imports of the first Arrow exchange (0.2 to 2 s) at boot, not in the first batch."""
+    _insert_frame(connection, "row_keys", {"key_hash": pa.array([], pa.int64())}, "key_hash")
+
+
+def _array(table: Table, column: Column, values: Sequence[Any]) -> ArrowArray:
+    try:
+        return pa.array(values, column.kind.arrow)
+    except (pa.ArrowException, OverflowError, UnicodeError) as error:
+        raise unstorable(table, column, error) from error
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Row]) -> None:
+    heads: list[Head] = [head for head, _ in rows]
+    bodies: list[AnyBody] = [body for _, body in rows]
+    arrays = {
+        column.exact_name: _array(table, column, values)
+        for column, values in zip(table.columns, columns_of(table, bodies), strict=True)
+    }
+    arrays["ts_init"] = pa.array([head.ts_init for head in heads], pa.int64())
+    arrays["ts_recv"] = pa.array([head.ts_recv or None for head in heads], pa.int64())
+    arrays["trace"] = pa.array([head.trace for head in heads], pa.string())
+    for ref in table.refs:
+        arrays[ref] = pa.array([head.refs.get(ref) for head in heads], pa.string())
+    _insert_frame(connection, table.name, arrays, _select_list(table))
+
+
+def _select_list(table: Table) -> str:
+    moments = [f"make_timestamptz({name} // 1000) AS {name}" for name in ("ts_init", "ts_recv")]
+    return ", ".join([*(column.select for column in table.columns), *moments, "trace", *table.refs])
+
+
+def _insert_conflicts(connection: duckdb.DuckDBPyConnection, stream: str, conflicts: Sequence[Conflict]) -> None:
+    """Write each contradiction once, however often it is delivered: the table stays bounded by what differs."""
+    texts = {
+        "table_name": [c.table for c in conflicts],
+        "key": [c.key for c in conflicts],
+        "existing": [body_json(c.existing).decode() for c in conflicts],
+        "incoming": [body_json(c.incoming).decode() for c in conflicts],
+        "stream": [stream] * len(conflicts),
+    }
+    arrays = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    arrays["seen_ns"] = pa.array([c.head.ts_init for c in conflicts], pa.int64())
+    _insert_frame(
+        connection,
+        "conflicts",
+        arrays,
+        "table_name, key, existing, incoming, stream, make_timestamptz(seen_ns // 1000) AS seen",
+        "ANTI JOIN conflicts c USING (table_name, key, incoming) "
+        "QUALIFY row_number() OVER (PARTITION BY table_name, key, incoming ORDER BY seen_ns) = 1",
+    )
+
+
+def _insert_frame(
+    connection: duckdb.DuckDBPyConnection, into: str, arrays: dict[str, ArrowArray], select: str, rest: str = ""
+) -> None:
+    connection.register("incoming", pa.table(arrays))
+    try:
+        connection.execute(f"INSERT INTO {into} BY NAME SELECT {select} FROM incoming {rest}")  # noqa: S608
+    finally:
+        connection.unregister("incoming")

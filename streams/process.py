@@ -1,0 +1,70 @@
+"""Child processes that cannot outlive their parent, not even when it is killed with -9.
+
+Linux: PR_SET_PDEATHSIG asks the kernel to signal the child when the thread that made it ends, so children are made on
+the main thread. Elsewhere the child polls (roles) or stays (nats-server): README says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    stdout: IO[bytes] | int | None = None,
+    stderr: IO[bytes] | int | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own (a terminal's Ctrl-C goes to the parent, which stops it in order).
+
+    Args:
+        argv: Program and arguments.
+        environment: Its whole environment; None inherits.
+        stdout: As for subprocess.
+        stderr: As for subprocess.
+        death_signal: What the kernel sends when the parent dies.
+    """
+    return subprocess.Popen(  # noqa: S603  (argv is ours, no shell)
+        list(argv),
+        env=None if environment is None else dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+        preexec_fn=_die_with_parent(death_signal),
+    )
+
+
+def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def in_child() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != parent:  # the parent died before prctl took hold
+            os._exit(1)
+
+    return in_child
+
+
+def stop(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    """Ask a child to end, wait, and end it by force after `timeout_s`; return its exit code."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()

@@ -1,0 +1,127 @@
+"""Publishing with certainty: what returns is stored, in this order, once.
+
+Trading: one message by request; several as an atomic batch (stored whole or not at all). A batch that fails for any
+reason, also because one of its ids is already stored (error 10201), is sent again singly with the same ids, where
+`duplicate` counts as success. Market: a burst by plain publishes with an acknowledged last message, whose sequence must
+be the expected one; otherwise the burst is sent again singly. Both go on until it is done: the caller waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import PubAck
+from nats.js.errors import APIError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_BATCH_MAX = 1000
+"""Limit of nats-server for one atomic batch (stream.go, streamDefaultMaxAtomicBatchSize)."""
+_BURST_MAX = 2000
+"""Messages between two acknowledged ones of a burst; the server refuses floods of 10,000 unacknowledged."""
+_ACK_S_MAX = 5.0
+_RETRY_WAIT_S = 0.25
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One message to store. `id` is its Nats-Msg-Id."""
+
+    subject: str
+    data: bytes
+    id: str
+
+
+class Publisher:
+    """Publishes to one stream."""
+
+    def __init__(self, nc: Client, stream: str, name: str) -> None:
+        self._nc = nc
+        self._js: JetStreamContext = nc.jetstream(timeout=_ACK_S_MAX)
+        self._stream = stream
+        self._name = name
+        self._batches = itertools.count(1)
+        self.last_seq = 0
+
+    async def one(self, message: Outgoing) -> int:
+        """Store one message; return its sequence."""
+        while True:
+            try:
+                ack: PubAck = await asyncio.wait_for(
+                    self._js.publish(
+                        message.subject,
+                        message.data,
+                        stream=self._stream,
+                        headers={"Nats-Msg-Id": message.id},
+                        timeout=_ACK_S_MAX,
+                    ),
+                    _ACK_S_MAX + 1,
+                )
+            except (NatsError, OSError, TimeoutError) as err:
+                if isinstance(err, APIError) and _is_final(err):
+                    raise
+                log.warning("publish not acknowledged, sending again", subject=message.subject, error=str(err))
+                await asyncio.sleep(_RETRY_WAIT_S)
+                continue
+            self.last_seq = max(self.last_seq, ack.seq)
+            return ack.seq
+
+    async def atomic(self, messages: Sequence[Outgoing]) -> None:
+        """Store messages in order, in batches that are stored whole."""
+        for chunk in itertools.batched(messages, _BATCH_MAX):
+            if len(chunk) == 1 or not await self._batch(chunk):
+                for message in chunk:
+                    await self.one(message)
+
+    async def _batch(self, chunk: Sequence[Outgoing]) -> bool:
+        batch_id = f"{self._name}-{next(self._batches)}"
+        last = len(chunk)
+        try:
+            for number, message in enumerate(chunk, 1):
+                headers = {
+                    "Nats-Msg-Id": message.id,
+                    "Nats-Batch-Id": batch_id,
+                    "Nats-Batch-Sequence": str(number),
+                }
+                if number < last:
+                    await self._nc.publish(message.subject, message.data, headers=headers)
+                    continue
+                headers["Nats-Batch-Commit"] = "1"
+                ack = await asyncio.wait_for(
+                    self._js.publish(message.subject, message.data, stream=self._stream, headers=headers),
+                    _ACK_S_MAX + 1,
+                )
+                self.last_seq = max(self.last_seq, ack.seq)
+        except (NatsError, OSError, TimeoutError) as err:
+            log.info("batch not stored whole, sending singly", size=last, error=str(err))
+            return False
+        return True
+
+    async def burst(self, messages: Sequence[Outgoing]) -> None:
+        """Store many messages in order as fast as the server takes them; `last_seq` must be known (see `sync`)."""
+        for chunk in itertools.batched(messages, _BURST_MAX):
+            expected = self.last_seq + len(chunk)
+            for message in chunk[:-1]:
+                await self._nc.publish(message.subject, message.data, headers={"Nats-Msg-Id": message.id})
+            await self.one(chunk[-1])
+            if self.last_seq != expected:
+                log.warning("burst not stored whole, sending singly", stored=self.last_seq, expected=expected)
+                for message in chunk:
+                    await self.one(message)
+                await self.sync()
+
+    async def sync(self) -> None:
+        """Learn the stream's last sequence."""
+        info = await self._js.stream_info(self._stream)
+        self.last_seq = info.state.last_seq
+
+
+def _is_final(err: APIError) -> bool:
+    """Errors that sending again cannot mend: the stream is full, or the subject is not its own."""
+    return err.err_code in {10077, 10076, 10052} or (err.description or "").startswith("maximum")

@@ -1,0 +1,191 @@
+"""Ordered reading of a stream from a position, without acknowledgements.
+
+The state of a role holds the position it was applied to; reading goes on after it. So acknowledgements would be a
+second truth beside the checkpoint, and there are none.
+
+Invariants:
+1. Messages are handed out in stream order, each at most once per reader; a hole in the delivery (dropped, server
+   restarted, silent for 3 s) makes a new consumer after the last message handed to the buffer.
+2. The buffer is bounded: flow control is answered at once while there is room, otherwise when the buffer is drained
+   (nats-py's own ordered consumer answers every 250 ms, which stalls a burst).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_HEARTBEAT_S = 1.0
+_SILENT_S_MAX = 3.0
+_BUFFER_MAX = 50_000
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """A message as stored: its sequence in the stream and its bytes."""
+
+    seq: int
+    data: bytes
+
+
+class Reader:
+    """Reads one stream in order.
+
+    Args:
+        nc: A connection.
+        stream: Name of the stream.
+        after: Sequence after which to read; 0 reads from the beginning.
+        subjects: Filter; None reads everything.
+    """
+
+    def __init__(self, nc: Client, stream: str, after: int, subjects: list[str] | None = None) -> None:
+        self._nc = nc
+        self._js: JetStreamContext = nc.jetstream(timeout=5)
+        self._stream = stream
+        self._subjects = subjects
+        self.received = after
+        self._buffer: list[Stored] = []
+        self._ready = asyncio.Event()
+        self._sub: Subscription | None = None
+        self._consumer = ""
+        self._generation = 0
+        self._delivered = 0
+        self._flow_reply = ""
+        self._last_seen = 0.0
+        self._broken = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Create the consumer and the task that keeps it alive."""
+        await self._create()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End the consumer; the buffer keeps what it holds."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        await self._drop()
+
+    async def batch(self, count_max: int) -> list[Stored]:
+        """Wait until something is there and take up to `count_max` messages, oldest first."""
+        while not self._buffer:
+            self._ready.clear()
+            await self._ready.wait()
+        return self.take(count_max)
+
+    def take(self, count_max: int) -> list[Stored]:
+        """Take what is there now, without waiting."""
+        taken, self._buffer = self._buffer[:count_max], self._buffer[count_max:]
+        if self._flow_reply and len(self._buffer) < _BUFFER_MAX:
+            reply, self._flow_reply = self._flow_reply, ""
+            asyncio.get_running_loop().create_task(self._answer(reply))
+        return taken
+
+    def resync(self) -> None:
+        """Ask for a new consumer now; called when the connection came back."""
+        self._broken.set()
+
+    # --- consumer --------------------------------------------------------------------------------------------------
+
+    async def _create(self) -> None:
+        await self._drop()
+        inbox = self._nc.new_inbox()
+        self._delivered = 0
+        self._flow_reply = ""
+        self._last_seen = time.monotonic()
+        self._generation += 1
+        generation = self._generation
+
+        async def on_message(msg: Msg) -> None:
+            if generation == self._generation:  # else a late delivery of a consumer that was replaced
+                await self._on_message(msg)
+
+        self._sub = await self._nc.subscribe(inbox, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        config = ConsumerConfig(
+            deliver_subject=inbox,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=self.received + 1,
+            ack_policy=AckPolicy.NONE,
+            flow_control=True,
+            idle_heartbeat=_HEARTBEAT_S,
+            inactive_threshold=30,
+            mem_storage=True,
+            max_deliver=1,
+            num_replicas=1,
+            filter_subjects=self._subjects,
+        )
+        info = await self._js.add_consumer(self._stream, config)
+        self._consumer = info.name
+
+    async def _drop(self) -> None:
+        sub, self._sub = self._sub, None
+        if sub is not None:
+            with contextlib.suppress(NatsError, OSError):
+                await sub.unsubscribe()
+        name, self._consumer = self._consumer, ""
+        if name and self._nc.is_connected:
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                await self._js.delete_consumer(self._stream, name)
+
+    async def _keep(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._broken.wait(), _HEARTBEAT_S)
+            if not self._broken.is_set() and time.monotonic() - self._last_seen < _SILENT_S_MAX:
+                continue
+            if not self._nc.is_connected:
+                continue
+            self._broken.clear()
+            try:
+                await self._create()
+            except (NatsError, OSError, TimeoutError) as err:
+                log.warning("consumer not created, trying again", stream=self._stream, error=str(err))
+                self._broken.set()
+                await asyncio.sleep(0.25)
+
+    async def _on_message(self, msg: Msg) -> None:
+        self._last_seen = time.monotonic()
+        reply = msg.reply
+        if not reply.startswith("$JS.ACK."):
+            await self._on_status(msg)
+            return
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
+        tokens = reply.rsplit(".", 5)
+        consumer_seq = int(tokens[3])
+        if consumer_seq != self._delivered + 1:
+            self._broken.set()
+            return
+        self._delivered = consumer_seq
+        self.received = int(tokens[2])
+        self._buffer.append(Stored(self.received, msg.data))
+        self._ready.set()
+
+    async def _on_status(self, msg: Msg) -> None:
+        headers = msg.headers or {}
+        stalled = headers.get("Nats-Consumer-Stalled", "")
+        flow = msg.reply or stalled
+        if flow:
+            if len(self._buffer) < _BUFFER_MAX:
+                await self._answer(flow)
+            else:
+                self._flow_reply = flow
+        last = headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._delivered:
+            self._broken.set()
+
+    async def _answer(self, reply: str) -> None:
+        with contextlib.suppress(NatsError, OSError):
+            await self._nc.publish(reply)

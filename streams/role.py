@@ -1,0 +1,270 @@
+"""What every role shares: connect, bind, become ready, answer for its status, stop in order.
+
+A role is a service (services/) run by `run_role`. Which clock, which adapters and which hook it gets is decided by the
+composition root; nothing here or below knows whether it is live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from config.settings import Settings
+from engine.errors import BrokenPromiseError, TapelineError
+from engine.messages import AccountOpened, AnyBody, Head, decode, encode
+from engine.ports import Clock
+from streams.connection import connect
+from streams.lease import Lease
+from streams.publisher import Outgoing
+from streams.reader import Reader
+from streams.subjects import subject_of
+from streams.topology import Topology, ensure
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_LEASE_WAIT_S = 8.0
+_STOP_S_MAX = 15.0
+
+
+class Points(Protocol):
+    """Named moments of a role's work (before and after each publish, POST, commit, checkpoint). Tests kill there."""
+
+    def hit(self, name: str) -> None:
+        """Pass the point `name`."""
+        ...
+
+
+class NoPoints:
+    """The hook of a normal run: nothing happens."""
+
+    def hit(self, name: str) -> None:
+        """Do nothing."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A role's answer on `<prefix>.cmd.status.<role>`.
+
+    Attributes:
+        positions: Last applied sequence per stream.
+        busy: Requests to the outside that are open.
+        counters: What it counted since start.
+        problems: What a person should look at; empty when healthy.
+    """
+
+    role: str
+    pid: int
+    state: str
+    positions: dict[str, int] = {}
+    busy: int = 0
+    counters: dict[str, int] = {}
+    problems: list[str] = []
+
+
+class Context(msgspec.Struct):
+    """What a service gets from its role."""
+
+    role: str
+    settings: Settings
+    topology: Topology
+    nc: Client
+    js: JetStreamContext
+    clock: Clock
+    wall_ns: Callable[[], int]
+    points: Points
+    readers: list[Reader]
+    account: str = ""
+    run: str = ""
+    opened_ns: int = 0
+
+    def reader(self, stream: str, after: int, subjects: list[str] | None = None) -> Reader:
+        """Make a reader that is told when the connection comes back."""
+        reader = Reader(self.nc, stream, after, subjects)
+        self.readers.append(reader)
+        return reader
+
+    def outgoing(
+        self, body: AnyBody, msg_id: str, *, ts_recv: int = 0, trace: str = "", refs: dict[str, str] | None = None
+    ) -> Outgoing:
+        """Wrap a body for publishing."""
+        head = Head(self.wall_ns(), ts_recv, trace, refs={k: v for k, v in (refs or {}).items() if v})
+        return Outgoing(subject_of(self.topology.prefix, body), encode(head, body), msg_id)
+
+    async def identify(self) -> AccountOpened:
+        """Wait for the message that says whose stream this is; ids are made from it."""
+        subject = f"{self.topology.prefix}.opened"
+        while True:
+            with contextlib.suppress(NotFoundError, NatsError, TimeoutError):
+                raw = await self.js.get_last_msg(self.topology.trading, subject)
+                body = decode(raw.data or b"").body
+                if not isinstance(body, AccountOpened):
+                    msg = f"the message on {subject} is a {type(body).__name__}, not AccountOpened"
+                    raise BrokenPromiseError(msg)
+                self.account, self.run, self.opened_ns = body.account_number, body.run, body.ts_event
+                return body
+            await asyncio.sleep(0.05)
+
+
+class Service(Protocol):
+    """One role's work."""
+
+    async def start(self) -> None:
+        """Recover state and become ready."""
+        ...
+
+    async def run(self) -> None:
+        """Work until canceled."""
+        ...
+
+    async def stop(self) -> None:
+        """Write down what should survive; called once, after `run` ended."""
+        ...
+
+    def status(self) -> Status:
+        """Say how it is."""
+        ...
+
+
+def topology_of(settings: Settings) -> Topology:
+    """Take the streams' names and limits from the settings."""
+    nats = settings.nats
+    return Topology(
+        nats.prefix, nats.market_age_s_max, nats.market_bytes_max, nats.trading_bytes_max, nats.duplicate_window_s
+    )
+
+
+async def run_role(
+    role: str,
+    settings: Settings,
+    make_service: Callable[[Context], Service],
+    *,
+    clock: Clock,
+    wall_ns: Callable[[], int],
+    points: Points,
+) -> int:
+    """Run a role until SIGTERM, SIGINT or a failure; return the exit code.
+
+    Args:
+        role: Its name.
+        settings: The whole settings; nats.url is set.
+        make_service: Builds the service.
+        clock: The venue's time.
+        wall_ns: Wall clock for heads and latencies.
+        points: Hook for tests.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    readers: list[Reader] = []
+
+    async def resync() -> None:
+        for reader in readers:
+            reader.resync()
+
+    nc = await connect(settings.nats.url, f"{settings.nats.prefix}-{role}", on_reconnected=resync)
+    js = nc.jetstream(timeout=5)
+    topology = topology_of(settings)
+    await ensure(js, topology)
+    lease = Lease(js, f"{topology.prefix}_roles", role)
+    await lease.acquire(_LEASE_WAIT_S)
+    context = Context(role, settings, topology, nc, js, clock, wall_ns, points, readers)
+    service = make_service(context)
+    state = ["starting"]
+    await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, state))
+    keeper = asyncio.create_task(lease.keep())
+    worker = asyncio.create_task(_work(service, state))
+    stopper = asyncio.create_task(stopping.wait())
+    code = 0
+    await asyncio.wait({keeper, worker, stopper}, return_when=asyncio.FIRST_COMPLETED)
+    state[0] = "stopping"
+    loop.call_later(_STOP_S_MAX, os._exit, 1)
+    if keeper.done():
+        log.error("another process took this role; stopping without another word to anybody")
+        os._exit(BrokenPromiseError.exit_code)
+    code = await _end(worker, service)
+    keeper.cancel()
+    for reader in readers:
+        with contextlib.suppress(NatsError, OSError):
+            await reader.stop()
+    await lease.release()
+    with contextlib.suppress(NatsError, OSError, TimeoutError):
+        await nc.close()
+    return code
+
+
+async def _work(service: Service, state: list[str]) -> None:
+    await service.start()
+    state[0] = "ready"
+    await service.run()
+
+
+async def _end(worker: asyncio.Task[None], service: Service) -> int:
+    """Stop the work and write the state down; a failure of the work comes first."""
+    code = 0
+    if worker.done():
+        failure = worker.exception()
+        if isinstance(failure, TapelineError):
+            raise failure
+        if failure is not None:
+            log.error("role failed", exc_info=failure)
+            return 1
+        code = 1
+    worker.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await worker
+    await service.stop()
+    return code
+
+
+def _responder(service: Service, state: list[str]) -> Any:
+    async def answer(msg: Msg) -> None:
+        status = msgspec.structs.replace(service.status(), state=state[0], pid=os.getpid())
+        await msg.respond(msgspec.json.encode(status))
+
+    return answer
+
+
+async def last_per_subject(context: Context, stream: str, subject: str) -> list[bytes]:
+    """Give the last message of every subject that matches, in stream order."""
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy  # noqa: PLC0415
+
+    inbox = context.nc.new_inbox()
+    found: list[bytes] = []
+    complete = asyncio.Event()
+    expected = -1
+
+    async def take(msg: Msg) -> None:
+        if msg.reply.startswith("$JS.ACK."):
+            found.append(msg.data)
+            if len(found) == expected:
+                complete.set()
+
+    sub = await context.nc.subscribe(inbox, cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    try:
+        config = ConsumerConfig(
+            deliver_subject=inbox,
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+            filter_subject=subject,
+            ack_policy=AckPolicy.NONE,
+            mem_storage=True,
+            inactive_threshold=5,
+        )
+        info = await context.js.add_consumer(stream, config)
+        expected = (info.num_pending or 0) + info.delivered.consumer_seq if info.delivered else info.num_pending or 0
+        if len(found) < expected:
+            await asyncio.wait_for(complete.wait(), 30)
+    finally:
+        await sub.unsubscribe()
+    return found

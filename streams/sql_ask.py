@@ -1,0 +1,57 @@
+"""The asking side of SQL by request-reply; see sql_rpc for the wire. Light: no FastStream, no DuckDB."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+
+from engine.errors import TapelineError
+
+CHUNK_HEADER = "Tapeline-Chunk"
+TRUNCATED_HEADER = "Tapeline-Truncated"
+ERROR_HEADER = "Tapeline-Error"
+
+
+class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A query; `rows_max` 0 means the daemon's own limit."""
+
+    sql: str
+    rows_max: int = 0
+
+
+async def ask(nc: Client, prefix: str, sql: str, rows_max: int, timeout_s: float) -> tuple[Any, bool]:
+    """Ask a running recorder; give a polars frame and whether rows were left out.
+
+    Raises:
+        TapelineError: The query was refused, the reason as it came; or no recorder runs.
+        TimeoutError: No answer in time.
+    """
+    inbox = nc.new_inbox()
+    sub = await nc.subscribe(inbox)
+    try:
+        await nc.publish(f"{prefix}.sql", msgspec.json.encode(SqlRequest(sql, rows_max)), reply=inbox)
+        parts: list[bytes] = []
+        truncated = False
+        async with asyncio.timeout(timeout_s):
+            while True:
+                message = await sub.next_msg(timeout=timeout_s)
+                headers = message.headers or {}
+                if headers.get("Status") == "503":
+                    msg = "no recorder answers: is the daemon running? (tapeline status)"
+                    raise TapelineError(msg)
+                if ERROR_HEADER in headers:
+                    raise TapelineError(headers[ERROR_HEADER])
+                truncated = truncated or headers.get(TRUNCATED_HEADER) == "true"
+                parts.append(message.data)
+                number, _, total = headers.get(CHUNK_HEADER, "1/1").partition("/")
+                if number == total:
+                    import io  # noqa: PLC0415
+
+                    import polars as pl  # noqa: PLC0415
+
+                    return pl.read_ipc_stream(io.BytesIO(b"".join(parts))), truncated
+    finally:
+        await sub.unsubscribe()

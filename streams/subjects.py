@@ -1,0 +1,71 @@
+"""Subjects: which body goes where, and how a symbol becomes one token.
+
+A token may not hold `.`, `*`, `>`, blanks (NATS ADR-6); BRK.B and BTC/USD do. Symbols are percent-encoded as in URLs,
+with `.` encoded too, so that any language's standard library reads them back. Subjects are lower case, symbols as the
+venue writes them.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from engine.messages import (
+    Account,
+    AccountOpened,
+    Alert,
+    AnyBody,
+    Bar,
+    Fee,
+    Fill,
+    Gap,
+    OrderIntent,
+    Position,
+    RiskDenied,
+    Sessions,
+    Signal,
+    TargetReached,
+)
+
+
+def escape(symbol: str) -> str:
+    """Make a symbol one token: `BRK.B` -> `BRK%2EB`, `BTC/USD` -> `BTC%2FUSD`."""
+    return quote(symbol, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def unescape(token: str) -> str:
+    """Inverse of `escape`."""
+    return unquote(token)
+
+
+def subject_of(prefix: str, body: AnyBody) -> str:
+    """Give the subject a body is published on."""
+    match body:
+        case Bar():
+            return f"{prefix}.bars.{body.timeframe}.{escape(body.symbol)}"
+        case Gap():
+            return f"{prefix}.gaps.{escape(body.symbol)}"
+        case Signal():
+            kind = "signals"
+        case OrderIntent():
+            kind = "intents"
+        case RiskDenied():
+            kind = "denials"
+        case TargetReached():
+            kind = "reached"
+        case Fill():
+            kind = "fills"
+        case Fee():
+            kind = "fees"
+        case Position():
+            kind = "positions"
+        case AccountOpened():
+            return f"{prefix}.opened"
+        case Account():
+            return f"{prefix}.account"
+        case Sessions():
+            return f"{prefix}.sessions.{body.asset_class.value}"
+        case Alert():
+            return f"{prefix}.alerts.{body.level}"
+        case _:
+            kind = "orders"
+    return f"{prefix}.{kind}.{body.bot}.{escape(body.symbol)}"

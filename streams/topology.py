@@ -1,0 +1,88 @@
+"""Every stream as data, created or updated at boot by `ensure`. Nobody else declares streams.
+
+market: bars and gaps. Can be fetched again, so `persist_mode: async` and bounded by age and size.
+trading: everything that decides or moves money, in one total order. Fsync before acknowledge (the server runs with
+`sync_interval: always`), atomic batches, nothing is ever discarded: at the size limit publishing fails instead.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, PersistMode, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """Names and limits of the streams behind one prefix."""
+
+    prefix: str
+    market_age_s_max: int
+    market_bytes_max: int
+    trading_bytes_max: int
+    duplicate_window_s: float
+
+    @property
+    def market(self) -> str:
+        """Name of the market stream."""
+        return f"{self.prefix.upper()}_MARKET"
+
+    @property
+    def trading(self) -> str:
+        """Name of the trading stream."""
+        return f"{self.prefix.upper()}_TRADING"
+
+    def streams(self) -> list[StreamConfig]:
+        """Give the full configuration of each stream."""
+        p = self.prefix
+        trading = (
+            "signals.*.*",
+            "intents.*.*",
+            "denials.*.*",
+            "reached.*.*",
+            "orders.*.*",
+            "fills.*.*",
+            "fees.*.*",
+            "positions.*.*",
+            "account",
+            "opened",
+            "sessions.*",
+            "alerts.*",
+        )
+        return [
+            StreamConfig(
+                name=self.market,
+                subjects=[f"{p}.bars.*.*", f"{p}.gaps.*"],
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                persist_mode=PersistMode.ASYNC,
+                discard=DiscardPolicy.OLD,
+                max_age=self.market_age_s_max,
+                max_bytes=self.market_bytes_max,
+                duplicate_window=self.duplicate_window_s,
+                allow_direct=True,
+            ),
+            StreamConfig(
+                name=self.trading,
+                subjects=[f"{p}.{tail}" for tail in trading],
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,
+                max_bytes=self.trading_bytes_max,
+                duplicate_window=self.duplicate_window_s,
+                allow_direct=True,
+                allow_atomic=True,
+            ),
+        ]
+
+
+async def ensure(js: JetStreamContext, topology: Topology) -> None:
+    """Create the streams, or bring existing ones to this configuration (their messages stay)."""
+    for config in topology.streams():
+        try:
+            await js.update_stream(config)
+        except NotFoundError:
+            await js.add_stream(config)
+
+

@@ -1,0 +1,291 @@
+"""The `tapeline` command. Each subcommand is thin; heavy imports happen inside it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tapeline.bytecode import use_cache
+
+use_cache()
+
+from cyclopts import App, Parameter  # noqa: E402  (after the bytecode cache is chosen)
+
+from engine.errors import ConfigError, TapelineError  # noqa: E402
+
+app = App(
+    name="tapeline",
+    help="Headless, event-driven trading: Alpaca bars over NATS to signals, risk, orders; fills in DuckDB.",
+    version_flags=["--version"],
+)
+
+
+@app.command
+def demo(
+    *,
+    bars: Path | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
+    speed: str = "120",
+    symbols: str | None = None,
+    strategy: str | None = None,
+    seed: int = 1,
+    data_dir: Path | None = None,
+    for_: Annotated[float | None, Parameter(name="--for")] = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run a local exchange and the whole daemon on it, with a shipped bot. Needs no keys.
+
+    Parameters
+    ----------
+    bars
+        Parquet or CSV of minute bars: symbol, timestamp (UTC interval open), open, high, low, close, volume. Without it
+        a seeded market is generated.
+    from_
+        First bar open to play, ISO 8601 UTC (2013-10-04 or 2013-10-04T13:30).
+    to
+        Bars that open at or after this are left out.
+    speed
+        Venue seconds per real second, or `max`: as fast as everybody can follow, in lock-step.
+    symbols
+        Symbols to trade, comma-separated.
+    strategy
+        Strategy of the bot: sma_crossover or rsi.
+    seed
+        Seed of the market, of fills and of every id at the exchange.
+    data_dir
+        Where to keep everything; default: a new folder under tapeline-data/.
+    for_
+        End after this many seconds.
+    json
+        Print nothing but one JSON object, as the last line.
+    """
+    from tapeline import demo as runner
+    from tapeline.role_main import run_loop
+    from tapeline.summary import as_text
+
+    options = runner.DemoOptions(
+        bars=bars,
+        from_=_moment("--from", from_),
+        to=_moment("--to", to),
+        speed=_speed(speed),
+        symbols=_symbols(symbols),
+        strategy=strategy,
+        seed=seed,
+        data_dir=data_dir,
+        seconds=for_,
+        show="nothing" if json else ("table" if sys.stdout.isatty() else "lines"),
+    )
+
+    async def play() -> int:
+        import msgspec
+
+        summary = await runner.run_demo(options)
+        print(msgspec.json.encode(summary).decode() if json else as_text(summary), flush=True)
+        return 0
+
+    return run_loop(play())
+
+
+@app.command
+def run(
+    *roles: str,
+    config: Path | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Run the daemon against Alpaca: all roles with an own nats-server, or the named ROLES against nats.url.
+
+    Keys come from ALPACA_API_KEY and ALPACA_SECRET_KEY. Trades on paper unless the settings alpaca.live and
+    alpaca.account_number both say otherwise.
+
+    Parameters
+    ----------
+    roles
+        feed, signals, risk, executor, recorder; none means all.
+    config
+        Settings file; default: TAPELINE_CONFIG, else tapeline.toml if it exists.
+    data_dir
+        Where to keep everything; overrides the setting data_dir.
+    """
+    from tapeline.daemon import run_daemon
+
+    return run_daemon(roles, config, data_dir)
+
+
+@app.command
+def exchange(
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    bars: Path | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
+    symbols: str | None = None,
+    speed: str = "1",
+    seed: int = 1,
+    key: str | None = None,
+    secret: str | None = None,
+    cash: int = 100_000,
+    hold: Annotated[bool, Parameter(negative="")] = False,
+    slippage_bps: float = 0.0,
+    partial_fills: float = 0.0,
+    crypto_fee_bps: float = 25.0,
+    rate_limit: int | None = None,
+    generate: int = 10,
+) -> int:
+    """Run the local Alpaca-compatible exchange on its own; prints one JSON line with its URLs when ready.
+
+    Parameters
+    ----------
+    port
+        Port for everything; 0 takes a free one.
+    host
+        Address to listen on.
+    bars
+        Parquet or CSV of minute bars; without it a seeded market is generated.
+    from_
+        First bar open to play, ISO 8601 UTC.
+    to
+        Bars that open at or after this are left out.
+    symbols
+        Symbols to trade, comma-separated.
+    speed
+        Venue seconds per real second, or `max`: the clock moves by POST /control/step only.
+    seed
+        Seed of ids, market, slippage and partial fills.
+    key
+        API key to demand; without it any is accepted.
+    secret
+        API secret to demand.
+    cash
+        Cash at the start, USD.
+    hold
+        Wait for POST /control/start before time runs.
+    slippage_bps
+        Most that market and stop orders slip, basis points.
+    partial_fills
+        Chance per order and bar of a partial fill, 0 to 1 (Alpaca paper: 0.1).
+    crypto_fee_bps
+        Taker fee on crypto, basis points.
+    rate_limit
+        Requests per minute; without it none.
+    generate
+        Number of symbols to generate when neither bars nor symbols are given.
+    """
+    from tapeline.exchange import run_exchange
+
+    fields: dict[str, object] = {
+        "port": port, "host": host, "bars": bars, "symbols": _symbols(symbols), "speed": _speed(speed), "seed": seed,
+        "key": key, "secret": secret, "cash": cash, "hold": hold, "slippage_bps": slippage_bps,
+        "partial_fill_probability": partial_fills, "crypto_fee_bps": crypto_fee_bps, "orders_per_min_max": rate_limit,
+        "generator_symbols": generate, "start_ns": _ns(_moment("--from", from_)), "end_ns": _ns(_moment("--to", to)),
+    }  # fmt: skip
+    return run_exchange(fields)
+
+
+@app.command
+def sql(
+    query: str,
+    *,
+    data_dir: Path | None = None,
+    format: Literal["table", "json", "csv", "parquet"] = "table",  # noqa: A002  (the option's name)
+    out: Path | None = None,
+    rows: int = 0,
+) -> int:
+    """Ask the database: the daemon if it runs, else the file.
+
+    Parameters
+    ----------
+    query
+        One SELECT.
+    data_dir
+        Data directory; default: the one used last here.
+    format
+        How to print the answer.
+    out
+        File to write to instead of printing; needed for parquet on a terminal.
+    rows
+        Most rows to fetch; 0 is the daemon's limit.
+    """
+    from tapeline.sql import run_sql
+
+    return run_sql(query, data_dir, format, out, rows)
+
+
+@app.command
+def status(
+    *,
+    role: str | None = None,
+    data_dir: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Say how the daemon is; exit code 0 only when every role asked for is healthy.
+
+    Parameters
+    ----------
+    role
+        One role; default all.
+    data_dir
+        Data directory; default: the one used last here. TAPELINE_NATS__URL asks a NATS directly.
+    json
+        Print one JSON object.
+    """
+    from tapeline.status import run_status
+
+    return run_status(role, data_dir, json)
+
+
+def _speed(text: str) -> float | Literal["max"]:
+    if text == "max":
+        return "max"
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        msg = f"--speed must be a number above 0 or max, was {text!r}"
+        raise ConfigError(msg)
+    return value
+
+
+def _symbols(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    symbols = tuple(part.strip().upper() for part in text.split(",") if part.strip())
+    if not symbols:
+        msg = f"--symbols must name at least one symbol (AAPL,MSFT), was {text!r}"
+        raise ConfigError(msg)
+    return symbols
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"{name} must be a date or time in ISO 8601 (2013-10-04T13:30), was {text!r}"
+        raise ConfigError(msg) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _ns(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp()) * 1_000_000_000
+
+
+def main() -> None:
+    """Run the command; a known error is one line on stderr and its exit code."""
+    try:
+        code = app()
+    except TapelineError as err:
+        sys.stderr.write(f"tapeline: {err}\n")
+        sys.exit(err.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

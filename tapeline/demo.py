@@ -1,0 +1,294 @@
+"""`tapeline demo`: a local exchange and the whole daemon on it, over real sockets, with a shipped bot.
+
+It starts the exchange as a process of its own, points the Alpaca adapter at it, starts every role, plays the bars, shows
+what happens, stops everything in order and sums up from the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from config import bots as bot_files
+from config.settings import Settings, load
+from engine.bots import Bot
+from engine.errors import ConfigError, TapelineError, UnreachableError
+from engine.ids import make_id
+from streams.connection import connect
+from streams.process import spawn, stop
+from streams.role import topology_of
+from tapeline import folders
+from tapeline.lockstep import Control, drive, wait_quiet
+from tapeline.probe import Probe
+from tapeline.role_main import ROLES
+from tapeline.summary import Summary, summarize
+from tapeline.supervisor import Supervisor
+from tapeline.view import View
+
+_READY_S_MAX = 90.0
+_QUIET_S_MAX = 120.0
+_LOOK_S = 0.25
+
+
+class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be chosen about a demo; None means the default of the exchange or the bot.
+
+    Attributes:
+        bars: Bar file; None uses the generator.
+        seconds: End after this many real seconds; None plays to the end of the bars.
+        role_command: Program that runs a role; tests put their own in.
+        settings: More settings, `section.name` to value.
+    """
+
+    bars: Path | None = None
+    from_: datetime | None = None
+    to: datetime | None = None
+    speed: float | Literal["max"] = 120.0
+    symbols: tuple[str, ...] | None = None
+    strategy: str | None = None
+    seed: int = 1
+    data_dir: Path | None = None
+    seconds: float | None = None
+    crypto_fee_bps: float = 25.0
+    role_command: tuple[str, ...] = (sys.executable, "-m", "tapeline.role_main")
+    settings: dict[str, object] = {}
+    show: Literal["table", "lines", "nothing"] = "lines"
+
+
+class ExchangeProcess:
+    """The local exchange as a child: its URLs, its end."""
+
+    def __init__(self, options: DemoOptions, symbols: Sequence[str] | None, log: Path) -> None:
+        argv = [sys.executable, "-m", "tapeline", "exchange", "--port", "0", "--hold"]
+        argv += ["--speed", str(options.speed), "--seed", str(options.seed)]
+        argv += ["--crypto-fee-bps", str(options.crypto_fee_bps)]
+        if options.bars is not None:
+            argv += ["--bars", str(options.bars)]
+        if symbols is not None:
+            argv += ["--symbols", ",".join(symbols)]
+        for flag, moment in (("--from", options.from_), ("--to", options.to)):
+            if moment is not None:
+                argv += [flag, moment.isoformat()]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log
+        with log.open("ab") as file:
+            self._process = spawn(argv, environment=os.environ, stdout=subprocess.PIPE, stderr=file)
+        self.urls: dict[str, str] = {}
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Read the line with the URLs.
+
+        Raises:
+            TapelineError: The exchange ended instead; its own words.
+        """
+        pipe = self._process.stdout
+        assert pipe is not None  # noqa: S101  (asked for above)
+        readable, _, _ = select.select([pipe], [], [], timeout_s)
+        line = pipe.readline() if readable else b""
+        if not line:
+            code = stop(self._process, 5.0)
+            words = self._log.read_text(encoding="utf-8").strip().splitlines()
+            error = ConfigError if code == ConfigError.exit_code else TapelineError
+            raise error(words[-1].removeprefix("tapeline: ") if words else f"the exchange ended with code {code}")
+        self.urls = msgspec.json.decode(line, type=dict[str, str])
+
+    def check(self) -> None:
+        """Raise if it died."""
+        if self._process.poll() is not None:
+            msg = f"the exchange ended with code {self._process.returncode}: see {self._log}"
+            raise UnreachableError(msg)
+
+    def stop(self) -> None:
+        """End it."""
+        stop(self._process, 5.0)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def choose_bots(options: DemoOptions) -> tuple[Bot, ...]:
+    """Give the demo's bot, with the symbols and strategy asked for. Raises ConfigError."""
+    bot = bot_files.shipped("demo")
+    if options.bars is not None and options.symbols is None:
+        from adapters.exchange.barfile import read_bars
+
+        symbols: Sequence[str] = sorted(read_bars(options.bars).get_column("symbol").unique().to_list())
+    else:
+        symbols = options.symbols or bot.symbols
+    changes: dict[str, object] = {"symbols": tuple(symbols)}
+    if options.strategy is not None and options.strategy != bot.strategy:
+        changes |= {"strategy": options.strategy, "params": {}}
+    if len(symbols) < 10:
+        changes["position_fraction"] = min(0.2, 0.9 / len(symbols))
+    chosen = msgspec.structs.replace(bot, **changes)
+    bot_files.validate(chosen)
+    return (chosen,)
+
+
+def build_settings(options: DemoOptions, bots: tuple[Bot, ...], folder: Path, urls: dict[str, str]) -> Settings:
+    """Point the Alpaca adapter at the local exchange and let venue time count; all else is as in `tapeline run`."""
+    overrides: dict[str, object] = {
+        "data_dir": str(folder),
+        "run_id": make_id("demo", options.seed, str(options.speed))[:12],
+        "venue_clock_url": urls["control"],
+        "alpaca.rest_url": urls["rest"],
+        "alpaca.data_url": urls["data_rest"],
+        "alpaca.stock_ws_url": urls["stock_ws"],
+        "alpaca.crypto_ws_url": urls["crypto_ws"],
+        "alpaca.trading_ws_url": urls["trading_ws"],
+        "alpaca.reconnect_s_min": 0.1,
+        "executor.requests_per_min_max": 600_000,
+        "executor.lookup_wait_s": 0.05,
+    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TAPELINE_ALPACA__")}
+    settings = load(None, environment, overrides | options.settings)
+    return msgspec.structs.replace(settings, bots=bots)
+
+
+def new_folder(options: DemoOptions) -> Path:
+    """Give the data directory: the one asked for, which must hold no other run, or a new one.
+
+    Raises:
+        ConfigError: The directory already holds a run; a demo's exchange starts a new account each time.
+    """
+    if options.data_dir is None:
+        stamp = datetime.fromtimestamp(time.time_ns() / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
+        return folders.HOME / f"demo-{stamp}-{os.getpid()}"
+    if (options.data_dir / "nats" / "store").exists():
+        msg = (
+            f"data directory {options.data_dir} already holds a run, and each demo is a new account: "
+            "give a new --data-dir, or delete that one"
+        )
+        raise ConfigError(msg)
+    return options.data_dir
+
+
+async def run_demo(options: DemoOptions) -> Summary:
+    """Run a demo from start to summary. Raises TapelineError with one line where it cannot."""
+    bots = choose_bots(options)
+    folder = new_folder(options)
+    symbols = bots[0].symbols
+    exchange = ExchangeProcess(options, symbols, folder / "logs" / "exchange.log")
+    supervisor: Supervisor | None = None
+    started = time.monotonic()
+    try:
+        exchange.wait_ready(30.0)
+        settings = build_settings(options, bots, folder, exchange.urls)
+        environment = dict(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
+        supervisor = Supervisor(
+            settings, ROLES, role_command=options.role_command, environment=environment, quiet=True
+        )
+        supervisor.start()
+        folders.remember(folder)
+        run = _Run(options, supervisor, exchange)
+        await run.play()
+        supervisor.stop()
+        return summarize(folder, settings, supervisor.restarts, time.monotonic() - started, run.venue)
+    finally:
+        if supervisor is not None:
+            supervisor.stop()
+        exchange.stop()
+
+
+class _Run:
+    """The part between start and stop."""
+
+    def __init__(self, options: DemoOptions, supervisor: Supervisor, exchange: ExchangeProcess) -> None:
+        self._options = options
+        self._supervisor = supervisor
+        self._exchange = exchange
+        self._polled_at = 0.0
+        self._interrupted = False
+        self.venue: dict[str, str] = {}
+
+    async def play(self) -> None:
+        settings = self._supervisor.settings
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        nc = await connect(settings.nats.url, "tapeline-demo")
+        control = Control(self._exchange.urls["control"])
+        probe = Probe(nc, topology_of(settings))
+        view = View(self._options.show, probe, nc, settings)
+        try:
+            await self._wait_ready(probe)
+            view.start()
+            started = time.monotonic()
+
+            def is_over() -> bool:
+                seconds = self._options.seconds
+                return self._interrupted or (seconds is not None and time.monotonic() - started >= seconds)
+
+            async def look() -> None:
+                await self._look(view)
+
+            if self._options.speed == "max":
+                await drive(probe, control, ROLES, timeout_s=_QUIET_S_MAX, on_look=look, should_stop=is_over)
+                self.venue = await _venue_account(self._exchange.urls["rest"])
+            else:
+                await control.start()
+                while not is_over():
+                    await look()
+                    if (await control.status()).state == "finished":
+                        await wait_quiet(probe, control, ROLES, _QUIET_S_MAX, look)
+                        break
+                    await asyncio.sleep(_LOOK_S)
+        finally:
+            view.stop()
+            await control.close()
+            with contextlib.suppress(Exception):
+                await nc.close()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+
+    async def _look(self, view: View) -> None:
+        now = time.monotonic()
+        if now - self._polled_at >= 0.05:
+            self._polled_at = now
+            self._supervisor.poll()
+            self._exchange.check()
+        await view.refresh()
+
+    async def _wait_ready(self, probe: Probe) -> None:
+        """Wait until every role answers that it is ready and the sockets to the venue are up."""
+        deadline = time.monotonic() + _READY_S_MAX
+        while True:
+            self._supervisor.poll()
+            self._exchange.check()
+            statuses = await probe.statuses(ROLES, timeout_s=0.5)
+            waiting = [r for r in ROLES if r not in statuses or statuses[r].state != "ready" or statuses[r].problems]
+            if not waiting or self._interrupted:
+                return
+            if time.monotonic() > deadline:
+                logs = self._supervisor.settings.data_path / "logs"
+                msg = f"not ready after {_READY_S_MAX:g} s: {', '.join(waiting)}; their logs are in {logs}"
+                raise UnreachableError(msg)
+            await asyncio.sleep(0.02)
+
+
+async def _venue_account(rest_url: str) -> dict[str, str]:
+    """Give the exchange's own account, for comparing it with the ledger."""
+    import aiohttp
+
+    headers = {"APCA-API-KEY-ID": "demo", "APCA-API-SECRET-KEY": "demo"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.get(f"{rest_url}/v2/account") as response:
+            account = msgspec.json.decode(await response.read(), type=dict[str, object])
+        async with session.get(f"{rest_url}/v2/positions") as response:
+            positions = msgspec.json.decode(await response.read(), type=list[dict[str, object]])
+    venue = {str(position["symbol"]): str(position["qty"]) for position in positions}
+    return {"cash": str(account["cash"]), "equity": str(account["equity"])} | {
+        f"position {symbol}": quantity for symbol, quantity in sorted(venue.items())
+    }

@@ -1,0 +1,201 @@
+"""Runs one role in this process: `python -m tapeline.role_main ROLE SETTINGS_FILE`.
+
+Here a role gets its clock, its adapters and its hook; this is the only place where it is known whether the venue is
+Alpaca or a local exchange, and all it changes are URLs and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from adapters.clock import VenueClock, WallClock, wall_ns
+from config import logs
+from config.settings import Settings
+from engine.errors import ConfigError, TapelineError
+from streams.checkpoint import CheckpointStore
+from streams.locks import FolderLock
+from streams.role import Context, NoPoints, Points, Service, run_role
+
+if TYPE_CHECKING:
+    from adapters.alpaca.config import AlpacaConfig
+
+ROLES = ("recorder", "executor", "risk", "signals", "feed")
+"""All roles, in the order in which they start; they stop in reverse."""
+
+
+def main(argv: list[str], points: Points | None = None) -> int:
+    """Run a role; return the exit code. The last error goes to stderr and to `run/<role>.error` for the supervisor."""
+    role, settings_file = argv
+    settings = msgspec.json.decode(Path(settings_file).read_bytes(), type=Settings)
+    return run(role, settings, points or NoPoints())
+
+
+def run(role: str, settings: Settings, points: Points) -> int:
+    """Run a role with these settings until it is stopped."""
+    logs.configure(settings.log.level, role)
+    error_file = settings.data_path / "run" / f"{role}.error"
+    error_file.parent.mkdir(parents=True, exist_ok=True)
+    error_file.unlink(missing_ok=True)
+    try:
+        return _run(role, settings, points)
+    except TapelineError as err:
+        error_file.write_text(str(err), encoding="utf-8")
+        sys.stderr.write(f"tapeline {role}: {err}\n")
+        return err.exit_code
+
+
+def _run(role: str, settings: Settings, points: Points) -> int:
+    lock = FolderLock(settings.data_path / "run", f"{role}.lock", role)
+    clock = VenueClock(settings.venue_clock_url) if settings.venue_clock_url else WallClock()
+    work = run_role(role, settings, _maker(role, settings, clock), clock=clock, wall_ns=wall_ns, points=points)
+    try:
+        return run_loop(work)
+    finally:
+        lock.release()
+
+
+def run_loop(work: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on uvloop where it exists."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Callable[[Context], Service]:
+    """Choose the service; vendors are imported by the roles that need them only."""
+    match role:
+        case "feed":
+            from adapters.alpaca.connect import connect_feed
+            from streams.services.feed import Feed
+
+            alpaca = alpaca_config(settings, os.environ)
+            return lambda context: Feed(
+                context, lambda is_open: connect_feed(alpaca, wall_ns, clock.estimate_ns, is_open)
+            )
+        case "signals":
+            from streams.services.signals import Signals
+
+            return lambda context: Signals(context, _store(settings, "signals", signals_code(), _bots_hash(settings)))
+        case "risk":
+            from engine.risk import RiskState
+            from streams.services.risk import Risk
+
+            return lambda context: Risk(context, _store(settings, "risk", _schema_hash(RiskState)))
+        case "executor":
+            from adapters.alpaca.connect import connect_trading
+            from engine.execution import ExecState
+            from streams.services.executor import Executor
+
+            settings = msgspec.structs.replace(settings, run_id=run_id(settings))
+            venue, updates = connect_trading(alpaca_config(settings, os.environ), _log_problem)
+
+            def executor(context: Context) -> Service:
+                context.settings = settings
+                return Executor(context, _store(settings, "executor", _schema_hash(ExecState)), venue, updates)
+
+            return executor
+        case "recorder":
+            from streams.services.recorder import Recorder
+
+            return lambda context: Recorder(context, database_path(settings), settings.data_path / "snapshots")
+        case _:
+            msg = f"unknown role {role!r}: choose from {', '.join(ROLES)}"
+            raise ConfigError(msg)
+
+
+def database_path(settings: Settings) -> Path:
+    """Where the DuckDB file of a data directory is."""
+    return settings.data_path / "tapeline.duckdb"
+
+
+def alpaca_config(settings: Settings, environment: Mapping[str, str]) -> AlpacaConfig:
+    """Put URLs and keys together. Live trading needs the setting and the account number; the executor checks it.
+
+    Raises:
+        ConfigError: A key is missing.
+    """
+    from adapters.alpaca.config import AlpacaConfig
+
+    missing = [name for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY") if not environment.get(name)]
+    if missing:
+        msg = f"{' and '.join(missing)} not set: export the keys of your Alpaca account, or try `tapeline demo`"
+        raise ConfigError(msg)
+    alpaca = settings.alpaca
+    if alpaca.live and not alpaca.account_number:
+        msg = "alpaca.live is on but alpaca.account_number is empty: live trading needs the number of the account"
+        raise ConfigError(msg)
+    rest_url = alpaca.live_rest_url if alpaca.live else alpaca.rest_url
+    return AlpacaConfig(
+        key=environment["ALPACA_API_KEY"],
+        secret=environment["ALPACA_SECRET_KEY"],
+        rest_url=rest_url,
+        data_url=alpaca.data_url,
+        stock_ws_url=alpaca.stock_ws_url,
+        crypto_ws_url=alpaca.crypto_ws_url,
+        trading_ws_url=alpaca.trading_ws_url or rest_url.replace("http", "ws", 1) + "/stream",
+        feed=alpaca.feed,
+        connect_s_max=alpaca.connect_timeout_s,
+        read_s_max=alpaca.read_timeout_s,
+        read_attempts_max=settings.feed.backfill_attempts_max,
+        mute_s_max=settings.feed.mute_s_max,
+        reconnect_s_min=alpaca.reconnect_s_min,
+    )
+
+
+def run_id(settings: Settings) -> str:
+    """Give the run id of a data directory: from the settings, else written down at the first start."""
+    if settings.run_id:
+        return settings.run_id
+    path = settings.data_path / "run_id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(uuid.uuid4().hex[:12], encoding="ascii")
+        temporary.replace(path)
+    return path.read_text(encoding="ascii").strip()
+
+
+def signals_code() -> str:
+    """Hash of the code that pickled strategies depend on: the engine's sources and talipp's version."""
+    import talipp
+
+    engine = Path(__file__).parent.parent / "engine"
+    digest = hashlib.blake2b(str(getattr(talipp, "__version__", "")).encode(), digest_size=16)
+    for path in sorted(engine.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _bots_hash(settings: Settings) -> str:
+    return hashlib.blake2b(msgspec.json.encode(settings.bots), digest_size=16).hexdigest()
+
+
+def _schema_hash(state: type[msgspec.Struct]) -> str:
+    schema = msgspec.json.encode(msgspec.json.schema(state), order="deterministic")
+    return hashlib.blake2b(schema, digest_size=16).hexdigest()
+
+
+def _store(settings: Settings, role: str, code: str, config: str = "") -> Callable[[str], CheckpointStore]:
+    folder = settings.data_path / "checkpoints" / role
+    return lambda identity: CheckpointStore(folder, role, code, f"{identity}/{config}")
+
+
+def _log_problem(level: str, what: str) -> None:
+    import structlog
+
+    structlog.get_logger().log({"critical": 50, "error": 40, "warning": 30}.get(level, 20), what)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

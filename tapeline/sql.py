@@ -1,0 +1,79 @@
+"""`tapeline sql`: asks the running daemon over NATS, or opens the file when none runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError, TapelineError
+from tapeline import folders
+
+_ROWS_MAX = 100_000
+_SECONDS_MAX = 60.0
+
+
+def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows: int) -> int:
+    """Ask, print; exit code 0 when answered."""
+    if form == "parquet" and out is None and sys.stdout.isatty():
+        msg = "parquet is not for a terminal: give --out FILE, or redirect the output"
+        raise ConfigError(msg)
+    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
+    if url:
+        frame, truncated = asyncio.run(_ask(url, os.environ.get("TAPELINE_NATS__PREFIX", "tape"), query, rows))
+    else:
+        folder = folders.resolve(data_dir)
+        if folders.is_running(folder):
+            settings = folders.running_settings(folder)
+            frame, truncated = asyncio.run(_ask(settings.nats.url, settings.nats.prefix, query, rows))
+        else:
+            frame, truncated = _read_file(folder / "tapeline.duckdb", query, rows)
+    _write(frame, form, out)
+    if truncated:
+        sys.stderr.write(f"only the first {frame.height} rows are shown: add LIMIT or ask for --rows\n")
+    return 0
+
+
+async def _ask(url: str, prefix: str, query: str, rows: int) -> tuple[Any, bool]:
+    from streams.connection import connect
+    from streams.sql_ask import ask
+
+    nc = await connect(url, "tapeline-sql", first_timeout_s=3.0)
+    try:
+        return await ask(nc, prefix, query, rows, _SECONDS_MAX)
+    except TimeoutError:
+        msg = f"no answer from the recorder within {_SECONDS_MAX:g} s: see `tapeline status`"
+        raise TapelineError(msg) from None
+    finally:
+        await nc.close()
+
+
+def _read_file(path: Path, query: str, rows: int) -> tuple[Any, bool]:
+    from storage.sql import open_read_only
+
+    with open_read_only(path) as service:
+        result = service.query(query, row_limit=rows or _ROWS_MAX, time_limit_s=_SECONDS_MAX)
+    return result.frame(), result.truncated
+
+
+def _write(frame: Any, form: str, out: Path | None) -> None:
+    import polars as pl
+
+    target: Any = out if out is not None else sys.stdout.buffer
+    match form:
+        case "json":
+            text = frame.with_columns(pl.selectors.decimal().cast(pl.String)).write_json() + "\n"
+        case "csv":
+            text = frame.write_csv()
+        case "parquet":
+            frame.write_parquet(target)
+            return
+        case _:
+            with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
+                text = f"{frame}\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")

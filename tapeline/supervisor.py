@@ -1,0 +1,163 @@
+"""Starts nats-server and the roles of one data directory, restarts what dies, stops everything in order.
+
+It decides nothing about trading and holds no state of its own: what must survive is with the roles. A role that ends
+with a configuration error is not restarted: it would fail the same way, so everything stops and says why.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from config.settings import Settings
+from engine.errors import BusyError, ConfigError, TapelineError
+from streams.locks import FolderLock
+from streams.process import spawn, stop
+from streams.server import NatsServer
+from tapeline.bytecode import child_environment
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_STEADY_S = 60.0
+_STOP_S_MAX = 20.0
+_FATAL = (ConfigError.exit_code,)
+
+
+class _Child:
+    """One role's process and how often it was restarted."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.restarts = 0
+        self.failures = 0
+        self.next_at = 0.0
+
+
+class Supervisor:
+    """The daemon of one data directory.
+
+    Args:
+        settings: The whole settings; with `nats.url` empty an own nats-server is started.
+        roles: Roles to run, in starting order.
+        role_command: Program that runs a role; gets the role's name and the settings file appended.
+        environment: Environment of the roles, keys included.
+        quiet: Roles log to `logs/<role>.log` instead of our stderr.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Sequence[str],
+        *,
+        role_command: Sequence[str] = (sys.executable, "-m", "tapeline.role_main"),
+        environment: Mapping[str, str] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self._roles = [_Child(role) for role in roles]
+        self._command = list(role_command)
+        self._environment = child_environment(os.environ if environment is None else environment)
+        self._quiet = quiet
+        self._folder = settings.data_path
+        self._lock = FolderLock(self._folder)
+        self._is_locked = True
+        self._server = None if settings.nats.url else NatsServer(self._folder / "nats")
+        url = self._server.url if self._server else settings.nats.url
+        self.settings = msgspec.structs.replace(settings, nats=msgspec.structs.replace(settings.nats, url=url))
+
+    @property
+    def restarts(self) -> dict[str, int]:
+        """How often each role was restarted."""
+        return {child.role: child.restarts for child in self._roles}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of what runs."""
+        pids = {c.role: c.process.pid for c in self._roles if c.process is not None and c.process.poll() is None}
+        if self._server is not None and self._server.is_running:
+            pids["nats"] = self._server.pid
+        return pids
+
+    def start(self) -> None:
+        """Start everything; roles come up side by side and wait for each other by the streams."""
+        if self._server is not None:
+            self._server.start()
+        settings_file = self._settings_file
+        settings_file.parent.mkdir(parents=True, exist_ok=True)
+        settings_file.write_bytes(msgspec.json.encode(self.settings))
+        for child in self._roles:
+            self._start(child)
+
+    @property
+    def _settings_file(self) -> Path:
+        return self._folder / "run" / "settings.json"
+
+    def _start(self, child: _Child) -> None:
+        argv = [*self._command, child.role, str(self._settings_file)]
+        if self._quiet:
+            logs = self._folder / "logs"
+            logs.mkdir(parents=True, exist_ok=True)
+            with (logs / f"{child.role}.log").open("ab") as file:
+                child.process = spawn(argv, environment=self._environment, stdout=file, stderr=file)
+        else:
+            child.process = spawn(argv, environment=self._environment)
+        child.started_at = time.monotonic()
+
+    def poll(self) -> None:
+        """Look after the children: restart with backoff what died. Call it a few times a second.
+
+        Raises:
+            TapelineError: A role ended with an error that a restart cannot mend; its own words.
+        """
+        now = time.monotonic()
+        if self._server is not None and not self._server.is_running:
+            log.error("nats-server died, starting it again")
+            self._server.start()
+        for child in self._roles:
+            if child.process is None:
+                if now >= child.next_at:
+                    child.restarts += 1
+                    self._start(child)
+                continue
+            code = child.process.poll()
+            if code is None:
+                if child.failures and now - child.started_at > _STEADY_S:
+                    child.failures = 0
+                continue
+            self._raise_if_fatal(child, code)
+            wait = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
+            log.warning("role ended, starting it again", role=child.role, code=code, wait_s=wait)
+            child.failures += 1
+            child.process = None
+            child.next_at = now + wait
+
+    def _raise_if_fatal(self, child: _Child, code: int) -> None:
+        if code in _FATAL or (code > 0 and child.failures >= 3 and time.monotonic() - child.started_at < 10):
+            error_file = self._folder / "run" / f"{child.role}.error"
+            why = error_file.read_text(encoding="utf-8") if error_file.exists() else f"ended with code {code}"
+            error = ConfigError if code == ConfigError.exit_code else TapelineError
+            if code == BusyError.exit_code:
+                error = BusyError
+            msg = why if self._quiet or code in _FATAL else f"role {child.role} does not stay up: {why}"
+            raise error(msg)
+
+    def stop(self) -> None:
+        """Stop the roles in the order in which messages flow, then nats-server; nothing is left running. Idempotent."""
+        for child in reversed(self._roles):
+            if child.process is not None:
+                stop(child.process, _STOP_S_MAX)
+                child.process = None
+        if self._server is not None:
+            self._server.stop()
+        if self._is_locked:
+            self._lock.release()
+            self._is_locked = False
