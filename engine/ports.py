@@ -191,6 +191,10 @@ class Clock(Protocol):
         """Learn that the venue has reached `ts_event`; only a clock that runs after a virtual one cares."""
         ...
 
+    async def close(self) -> None:
+        """Give up what it holds open."""
+        ...
+
 
 class BarStream(Protocol):
     """The socket side of a bar source."""

@@ -17,17 +17,20 @@ Called by the writer inside its transaction. Never writes; the writer tells it w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import pyarrow as pa
 
-from engine.messages import AnyBody, Bar, Head
+from engine.messages import AnyBody, Head, MarketMessage, Message
 from storage.tables import BARS, Kind, Table, body_of, keys_of, row_of
 
-Row = tuple[Head, AnyBody]
+if TYPE_CHECKING:
+    from engine.messages import Bar
+
+Row = Message | MarketMessage
 Key = tuple[Any, ...]
 
 
@@ -77,8 +80,7 @@ class Watermarks:
         suspects: list[Row] = []
         committed, pending = self._committed, self._pending
         for row in rows:
-            bar = row[1]
-            assert isinstance(bar, Bar)  # noqa: S101  the writer groups by type
+            bar = cast("Bar", row.body)
             series = (bar.symbol, bar.timeframe)
             last = pending.get(series)
             if last is None:
@@ -105,12 +107,9 @@ def sort_bars(connection: duckdb.DuckDBPyConnection, watermarks: Watermarks, row
     new, suspects = watermarks.split(rows)
     result = Sorted(new)
     if suspects:
-        wanted = {(bar.symbol, bar.timeframe, bar.ts_event) for _, bar in suspects if isinstance(bar, Bar)}
-        near = [
-            body for _, body in new if isinstance(body, Bar) and (body.symbol, body.timeframe, body.ts_event) in wanted
-        ]
-        taken: dict[Key, AnyBody] = dict(zip(keys_of(BARS, near), near, strict=True))
-        keys = keys_of(BARS, [body for _, body in suspects])
+        bodies = [row.body for row in new]
+        taken: dict[Key, AnyBody] = dict(zip(keys_of(BARS, bodies), bodies, strict=True))
+        keys = keys_of(BARS, [row.body for row in suspects])
         taken.update(_look_up(connection, BARS, keys))
         _settle(BARS, zip(keys, suspects, strict=True), taken, result)
     return result
@@ -118,7 +117,7 @@ def sort_bars(connection: duckdb.DuckDBPyConnection, watermarks: Watermarks, row
 
 def sort_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Row]) -> Sorted:
     """Tell a batch's messages for any other table apart."""
-    keys = keys_of(table, [body for _, body in rows])
+    keys = keys_of(table, [row.body for row in rows])
     hashes = [key_hash(table, key) for key in keys]
     known = _known_hashes(connection, hashes)
     suspects = [key for key, hashed in zip(keys, hashes, strict=True) if hashed in known] if known else []
@@ -129,19 +128,20 @@ def sort_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequenc
     return result
 
 
-def _settle(table: Table, pairs: Any, taken: dict[Key, AnyBody], result: Sorted) -> list[int]:
+def _settle(table: Table, pairs: Iterable[tuple[Key, Row]], taken: dict[Key, AnyBody], result: Sorted) -> list[int]:
     """Walk the candidates in order; give the indices of those that are new."""
     accepted: list[int] = []
-    for index, (key, (head, body)) in enumerate(pairs):
+    for index, (key, row) in enumerate(pairs):
+        body = row.body
         existing = taken.get(key)
         if existing is None:
             taken[key] = body
-            result.new.append((head, body))
+            result.new.append(row)
             accepted.append(index)
         elif existing == body or row_of(table, existing) == row_of(table, body):
             result.duplicates += 1
         else:
-            result.conflicts.append(Conflict(table.name, "|".join(map(str, key)), existing, body, head))
+            result.conflicts.append(Conflict(table.name, "|".join(map(str, key)), existing, body, row.head))
     return accepted
 
 

@@ -6,6 +6,7 @@ reads or writes a table. Opened by the writer (read-write) and by storage.sql (r
     1. Every cursor has the time zone UTC, no file system but `snapshot_dir`, no extensions, no Python variables as
        tables, and cannot change any setting.
     2. One connection per thread: `cursor()` may be called from any thread, a cursor is used by one.
+    3. `trim` runs only while nobody is in `reading()`: it narrows the memory limit for a moment.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import resource
 import shutil
 import tempfile
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -32,18 +35,29 @@ def one_line(error: Exception) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _quoted(text: str | Path) -> str:
+def quoted(text: str | Path) -> str:
+    """Write a text as an SQL literal."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
 class Instance:
     """An open file. Use `open_read_write` or `open_read_only`."""
 
-    def __init__(self, path: Path, root: duckdb.DuckDBPyConnection, snapshot_dir: Path | None, temp_dir: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: duckdb.DuckDBPyConnection,
+        *,
+        memory_limit_mb: int,
+        temp_dir: Path,
+        snapshot_dir: Path | None = None,
+    ) -> None:
         self.path = path
         self.snapshot_dir = snapshot_dir
         self._root = root
+        self._memory_limit_mb = memory_limit_mb
         self._temp_dir = temp_dir
+        self._readers = 0
         self._lock = threading.Lock()
         self._open = True
 
@@ -58,6 +72,45 @@ class Instance:
                 msg = f"database {self.path} is closed"
                 raise BusyError(msg)
             return self._root.cursor()
+
+    @contextmanager
+    def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Give a cursor for one query or copy, and keep `trim` away meanwhile.
+
+        Raises:
+            BusyError: The instance is closed.
+        """
+        cursor = self.cursor()
+        with self._lock:
+            self._readers += 1
+        try:
+            # A third for one query's sorts and joins, beyond which it spills: the writer needs memory too.
+            cursor.execute(f"SET operator_memory_limit = '{max(self._memory_limit_mb // 3, 1)}MiB'")
+            yield cursor
+        finally:
+            with self._lock:
+                self._readers -= 1
+            cursor.close()
+
+    def trim(self, to_mb: int) -> bool:
+        """Give cached blocks back to the system until DuckDB holds `to_mb`, unless somebody reads.
+
+        DuckDB keeps every block it wrote until its memory limit is reached: 4 MB per 100,000 bars, measured. They can
+        be read again from the file (and are in the system's cache).
+
+        Returns:
+            Whether it was done.
+        """
+        with self._lock:
+            if self._readers or not self._open:
+                return False
+            try:
+                self._root.execute(f"SET GLOBAL memory_limit = '{to_mb}MiB'")
+            except duckdb.OutOfMemoryException:
+                pass  # what is left is in use; the rest is gone
+            finally:
+                self._root.execute(f"SET GLOBAL memory_limit = '{self._memory_limit_mb}MiB'")
+        return True
 
     def close(self) -> None:
         """Close the file (the last connection checkpoints) and remove the temporary files. Idempotent."""
@@ -92,8 +145,8 @@ def open_read_write(
     if snapshot_dir is not None:
         snapshot_dir = snapshot_dir.absolute()
         snapshot_dir.mkdir(parents=True, exist_ok=True)
-    instance = Instance(path, root, snapshot_dir, temp_dir)
-    _fence(root, temp_dir, temp_limit_mb, snapshot_dir)
+    instance = Instance(path, root, memory_limit_mb=memory_limit_mb, temp_dir=temp_dir, snapshot_dir=snapshot_dir)
+    _fence(root, temp_dir, temp_limit_mb=temp_limit_mb, snapshot_dir=snapshot_dir)
     return instance, instance.cursor()
 
 
@@ -111,8 +164,8 @@ def open_read_only(path: Path, *, memory_limit_mb: int, threads: int, temp_limit
     root = _connect(path, memory_limit_mb=memory_limit_mb, threads=threads, read_only=True)
     # A folder of its own: two readers of one file would use the same names in `<file>.tmp`.
     temp_dir = Path(tempfile.mkdtemp(prefix="tapeline-sql-"))
-    _fence(root, temp_dir, temp_limit_mb, None)
-    return Instance(path, root, None, temp_dir)
+    _fence(root, temp_dir, temp_limit_mb=temp_limit_mb)
+    return Instance(path, root, memory_limit_mb=memory_limit_mb, temp_dir=temp_dir)
 
 
 def _connect(path: Path, *, memory_limit_mb: int, threads: int, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -146,14 +199,18 @@ def _translate(path: Path, error: duckdb.Error) -> TapelineError:
     return ConfigError(f"database {path} cannot be opened: {one_line(error)}")
 
 
-def _fence(root: duckdb.DuckDBPyConnection, temp_dir: Path, temp_limit_mb: int, snapshot_dir: Path | None) -> None:
+def _fence(
+    root: duckdb.DuckDBPyConnection, temp_dir: Path, *, temp_limit_mb: int, snapshot_dir: Path | None = None
+) -> None:
     """Set what no query may change; the order matters: the last two lines forbid the others."""
-    allowed = f"[{_quoted(snapshot_dir)}]" if snapshot_dir else "[]"
+    allowed = f"[{quoted(snapshot_dir)}]" if snapshot_dir else "[]"
     for setting in (
         "TimeZone = 'UTC'",  # not possible in the config of connect: icu is loaded after it
-        f"temp_directory = {_quoted(temp_dir)}",
+        f"temp_directory = {quoted(temp_dir)}",
         f"max_temp_directory_size = '{temp_limit_mb}MiB'",
         f"allowed_directories = {allowed}",
+        # For `trim` and `reading`; a SET in a query never gets past storage.guard.
+        "allowed_configs = ['memory_limit', 'operator_memory_limit']",
         "enable_external_access = false",
         "lock_configuration = true",
     ):

@@ -148,8 +148,11 @@ class SqlService:
         return self
 
     def _run(self, query: _Query) -> QueryResult:
+        with self._instance.reading() as cursor:
+            return self._run_on(cursor, query)
+
+    def _run_on(self, cursor: duckdb.DuckDBPyConnection, query: _Query) -> QueryResult:
         started = monotonic()
-        cursor = self._instance.cursor()
         query.cursor = cursor
         timer = threading.Thread(target=query.keep_time, name="sql-time", daemon=True)
         with self._changed:
@@ -203,7 +206,6 @@ class _Query:
         self._finished.set()
         with self._lock:
             if self.cursor is not None:
-                self.cursor.close()
                 self.cursor = None
 
 

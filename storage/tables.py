@@ -98,9 +98,9 @@ class Column:
         return f'"{self.exact_name}", make_timestamptz("{self.exact_name}" // 1000) AS "{shown}"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table, the bodies it takes and the columns that make a row unique."""
+    """A table, the bodies it takes and the columns that make a row unique. One object of each, compared by identity."""
 
     name: str
     bodies: tuple[type[AnyBody], ...]

@@ -24,9 +24,13 @@ from storage import schema
 from storage.arrow import ArrowArray
 from storage.dedupe import Conflict, Row, Sorted, Watermarks, sort_bars, sort_rows
 from storage.instance import Instance, one_line, open_read_write
+from storage.snapshot import remove_leftovers
 from storage.tables import BARS, TABLE_OF, Column, Table, columns_of, unstorable
 
 MEMORY_RETRIES_MAX = 3
+TRIM_EVERY_ROWS = 32_768
+TRIM_TO_MB = 16
+"""DuckDB's cache after a trim. Rows that no checkpoint has moved yet (up to 16 MB of WAL) count too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Writer:
         rows = connection.execute("SELECT stream, seq FROM recorder_positions").fetchall()
         self._positions: dict[str, int] = dict(rows)
         self._relieve: Callable[[], None] | None = None
+        self._rows_since_trim = 0
 
     @classmethod
     def open(
@@ -81,6 +86,8 @@ class Writer:
             snapshot_dir=snapshot_dir,
         )
         try:
+            if instance.snapshot_dir is not None:
+                remove_leftovers(instance.snapshot_dir)
             schema.migrate(connection, instance.path)
             _warm_up(connection)
             return cls(instance, connection)
@@ -111,7 +118,12 @@ class Writer:
         """
         groups: dict[Table, list[Row]] = {}
         for message in messages:
-            groups.setdefault(TABLE_OF[type(message.body)], []).append((message.head, message.body))
+            table = TABLE_OF[type(message.body)]
+            group = groups.get(table)
+            if group is None:
+                groups[table] = [message]
+            else:
+                group.append(message)
         updated = max((message.head.ts_init for message in messages), default=0)
         for attempt in range(MEMORY_RETRIES_MAX + 1):
             try:
@@ -123,6 +135,7 @@ class Writer:
                     self._relieve()
             else:
                 self._positions[stream] = last_seq
+                self._trim(result.rows)
                 return result
         raise AssertionError
 
@@ -140,6 +153,11 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _trim(self, rows: int) -> None:
+        self._rows_since_trim += rows
+        if self._rows_since_trim >= TRIM_EVERY_ROWS and self.instance.trim(TRIM_TO_MB):
+            self._rows_since_trim = 0
 
     def _broken(self, error: duckdb.Error) -> TapelineError:
         return BrokenPromiseError(f"database {self.instance.path} did not take a batch: {one_line(error)}")
@@ -218,8 +236,8 @@ def _array(table: Table, column: Column, values: Sequence[Any]) -> ArrowArray:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Row]) -> None:
-    heads: list[Head] = [head for head, _ in rows]
-    bodies: list[AnyBody] = [body for _, body in rows]
+    heads: list[Head] = [row.head for row in rows]
+    bodies: list[AnyBody] = [row.body for row in rows]
     arrays = {
         column.exact_name: _array(table, column, values)
         for column, values in zip(table.columns, columns_of(table, bodies), strict=True)

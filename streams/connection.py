@@ -6,6 +6,7 @@ A connection that is closed for good would starve the loop of whoever waits on i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import nats
 import structlog
@@ -15,7 +16,7 @@ from nats.errors import Error as NatsError
 from engine.errors import UnreachableError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-_RECONNECT_WAIT_S = 0.25
+_RECONNECT_WAIT_S: Any = 0.25  # nats-py says int and takes any number of seconds
 
 
 async def connect(
@@ -23,7 +24,7 @@ async def connect(
     name: str,
     *,
     on_reconnected: Callable[[], Awaitable[None]] | None = None,
-    first_timeout_s: float = 5.0,
+    first_timeout_s: int = 5,
 ) -> Client:
     """Connect to a server that must be there within `first_timeout_s`; later losses are ridden out.
 
@@ -35,20 +36,22 @@ async def connect(
         log.warning("nats", error=str(err) or type(err).__name__)
 
     async def disconnected() -> None:
-        log.warning("nats connection lost", url=url)
+        if not (client.is_draining or client.is_closed):
+            log.warning("nats connection lost", url=url)
 
     async def reconnected() -> None:
         log.warning("nats connection is back", url=url)
         if on_reconnected is not None:
             await on_reconnected()
 
+    client = Client()
     try:
         probe = await nats.connect(
             url, name=f"{name}-probe", connect_timeout=first_timeout_s, max_reconnect_attempts=0, allow_reconnect=False,
             error_cb=_silent,
         )
         await probe.close()
-        return await nats.connect(
+        await client.connect(
             url,
             name=name,
             connect_timeout=first_timeout_s,
@@ -62,6 +65,7 @@ async def connect(
             pending_size=64 * 1024 * 1024,
             flusher_queue_size=16_384,
         )
+        return client
     except (NatsError, OSError, TimeoutError) as err:
         why = str(err) or type(err).__name__
         msg = f"NATS does not answer at {url} ({why}): start it, or set nats.url to where it runs"

@@ -57,7 +57,8 @@ class Status(msgspec.Struct, frozen=True):
     """A role's answer on `<prefix>.cmd.status.<role>`.
 
     Attributes:
-        positions: Last applied sequence per stream.
+        positions: Last applied sequence per stream; it moves when what followed from it is stored.
+        published: Last sequence this role stored, per stream.
         busy: Requests to the outside that are open.
         counters: What it counted since start.
         problems: What a person should look at; empty when healthy.
@@ -67,6 +68,7 @@ class Status(msgspec.Struct, frozen=True):
     pid: int
     state: str
     positions: dict[str, int] = {}
+    published: dict[str, int] = {}
     busy: int = 0
     counters: dict[str, int] = {}
     problems: list[str] = []
@@ -100,6 +102,12 @@ class Context(msgspec.Struct):
         """Wrap a body for publishing."""
         head = Head(self.wall_ns(), ts_recv, trace, refs={k: v for k, v in (refs or {}).items() if v})
         return Outgoing(subject_of(self.topology.prefix, body), encode(head, body), msg_id)
+
+    async def announce(self, status: Status) -> None:
+        """Tell whoever listens on `<prefix>.cmd.progress.<role>` how far the role is; called when work was done."""
+        answer = msgspec.structs.replace(status, state="ready", pid=os.getpid())
+        with contextlib.suppress(NatsError, OSError):
+            await self.nc.publish(f"{self.topology.prefix}.cmd.progress.{self.role}", msgspec.json.encode(answer))
 
     async def identify(self) -> AccountOpened:
         """Wait for the message that says whose stream this is; ids are made from it."""
@@ -201,6 +209,7 @@ async def run_role(
     await lease.release()
     with contextlib.suppress(NatsError, OSError, TimeoutError):
         await nc.close()
+    await clock.close()
     return code
 
 

@@ -30,7 +30,7 @@ from streams.connection import connect
 from streams.process import spawn, stop
 from streams.role import topology_of
 from tapeline import folders
-from tapeline.lockstep import Control, drive, wait_quiet
+from tapeline.lockstep import Control, Quiet, drive
 from tapeline.probe import Probe
 from tapeline.role_main import ROLES
 from tapeline.summary import Summary, summarize
@@ -233,15 +233,17 @@ class _Run:
             async def look() -> None:
                 await self._look(view)
 
+            quiet = Quiet(probe, control, _QUIET_S_MAX, look)
+            await quiet.start()
             if self._options.speed == "max":
-                await drive(probe, control, ROLES, timeout_s=_QUIET_S_MAX, on_look=look, should_stop=is_over)
+                await drive(quiet, control, on_look=look, should_stop=is_over)
                 self.venue = await _venue_account(self._exchange.urls["rest"])
             else:
                 await control.start()
                 while not is_over():
                     await look()
                     if (await control.status()).state == "finished":
-                        await wait_quiet(probe, control, ROLES, _QUIET_S_MAX, look)
+                        await quiet.wait(ROLES)
                         break
                     await asyncio.sleep(_LOOK_S)
         finally:

@@ -1,14 +1,17 @@
 """Lock-step: drives a local exchange at `--speed max` by its control URL, step by step, each when all is quiet.
 
-A step is (a) the venue's events of the interval, (b) its bars. Quiet: every role answers, is ready, has nothing under
-way, has applied its streams to their ends, and the venue's own counts of bars, executions, activities and ended orders
-are those of the engine. One look is enough because of its order: statuses first, ends and the venue after. A position
-moves only when its outputs are stored, so a role that had applied everything up to an end read later owes nothing.
-No sleeps: every look is a round trip through the loops that do the work.
+A step is (a) the venue's events of the interval, (b) its bars. Quiet: feed, signals, risk and executor have nothing
+under way, have applied their streams to their ends, and the venue's own counts of bars, executions, activities and ended
+orders are the engine's. Roles announce how far they are whenever they did something; an announcement holds position and
+last published sequence of one moment, and a position moves only when its outputs are stored. So the end of a stream is
+the highest published sequence announced, and roles that are all at that end owe nothing: one look is enough. The
+recorder is waited for at the end only, for nothing it does can change a decision. No sleeps: the driver waits for
+announcements, and asks the roles outright when none comes for a second (one was killed and starts again).
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,6 +21,10 @@ import msgspec
 from engine.errors import BrokenPromiseError, UnreachableError
 from streams.role import Status
 from tapeline.probe import Probe
+
+
+DECIDING = ("feed", "signals", "risk", "executor")
+_ASK_AFTER_S = 1.0
 
 
 class VenueStatus(msgspec.Struct, frozen=True):
@@ -80,54 +87,81 @@ class Control:
         return data
 
 
-async def wait_quiet(
-    probe: Probe,
-    control: Control,
-    roles: tuple[str, ...],
-    timeout_s: float,
-    on_look: Callable[[], Awaitable[None]] | None = None,
-) -> VenueStatus:
-    """Wait until the whole way is quiet.
+class Quiet:
+    """Knows how far every role is, from its announcements.
 
-    Raises:
-        BrokenPromiseError: Not quiet in time; says what was missing at the last look.
+    Args:
+        probe: For asking outright.
+        control: The venue's own counts.
+        timeout_s: Longest wait for quiet.
+        on_wait: Called while waiting: looks after the processes.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        statuses = await probe.statuses(roles)
-        ends = await probe.ends()
-        venue = await control.status()
-        missing = _missing(probe, roles, statuses, ends, venue)
-        if not missing:
-            return venue
-        if on_look is not None:
-            await on_look()
-        if time.monotonic() > deadline:
-            msg = f"lock-step: not quiet after {timeout_s:g} s: {missing}"
-            raise BrokenPromiseError(msg)
+
+    def __init__(
+        self, probe: Probe, control: Control, timeout_s: float, on_wait: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._probe = probe
+        self._control = control
+        self._timeout_s = timeout_s
+        self._on_wait = on_wait
+        self._statuses: dict[str, Status] = {}
+        self._news = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._probe.listen(self._take)
+
+    def _take(self, status: Status) -> None:
+        self._statuses[status.role] = status
+        self._news.set()
+
+    async def wait(self, roles: tuple[str, ...] = DECIDING) -> VenueStatus:
+        """Wait until all is quiet.
+
+        Raises:
+            BrokenPromiseError: Not quiet in time; says what was missing.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        venue = await self._control.status()
+        while True:
+            self._news.clear()
+            missing = missing_for_quiet(self._probe, roles, self._statuses, venue)
+            if not missing:
+                return venue
+            if time.monotonic() > deadline:
+                msg = f"lock-step: not quiet after {self._timeout_s:g} s: {missing}"
+                raise BrokenPromiseError(msg)
+            await self._on_wait()
+            try:
+                await asyncio.wait_for(self._news.wait(), _ASK_AFTER_S)
+            except TimeoutError:
+                self._statuses = await self._probe.statuses((*DECIDING, "recorder"))
+                venue = await self._control.status()
 
 
-def _missing(
-    probe: Probe, roles: tuple[str, ...], statuses: dict[str, Status], ends: dict[str, int], venue: VenueStatus
+def missing_for_quiet(
+    probe: Probe, roles: tuple[str, ...], statuses: dict[str, Status], venue: VenueStatus
 ) -> str:
     """Say what is not quiet yet; empty when all is."""
-    market = probe.topology.market
+    ends: dict[str, int] = {}
+    for status in statuses.values():
+        for stream, seq in status.published.items():
+            ends[stream] = max(ends.get(stream, 0), seq)
     for role in roles:
         status = statuses.get(role)
         if status is None:
-            return f"{role} does not answer"
+            return f"{role} said nothing yet"
         if status.state != "ready" or status.busy:
             return f"{role} is {status.state} with {status.busy} under way {status.counters}"
         for stream, position in status.positions.items():
-            if position < ends[stream]:
+            if position < ends.get(stream, 0):
                 return f"{role} is at {position} of {ends[stream]} in {stream}"
     feed, executor = statuses["feed"].counters, statuses["executor"].counters
     pairs = (
-        ("bars", ends[market], venue.bars_emitted),
+        ("bars", ends.get(probe.topology.market, 0), venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),
         ("activities", executor["fees"], venue.activities),
         ("ended orders", executor["orders"] - executor["open"] - executor["rejected"], venue.orders_terminal),
-        ("open requests", 0, venue.rest_open),
         ("bars waiting for history", feed["waiting"], 0),
         ("connection to trade_updates", executor["connected"], 1),
     )
@@ -138,24 +172,19 @@ def _missing(
 
 
 async def drive(
-    probe: Probe,
-    control: Control,
-    roles: tuple[str, ...],
-    *,
-    timeout_s: float,
-    on_look: Callable[[], Awaitable[None]],
-    should_stop: Callable[[], bool],
+    quiet: Quiet, control: Control, *, on_look: Callable[[], Awaitable[None]], should_stop: Callable[[], bool]
 ) -> None:
-    """Run the venue to its end, or until `should_stop` says so between two steps."""
-    await wait_quiet(probe, control, roles, timeout_s, on_look)
-    while not should_stop():
+    """Run the venue to its end, or until `should_stop` says so between two steps; then wait for the recorder too."""
+    everybody = (*DECIDING, "recorder")
+    await quiet.wait(everybody)
+    finished = False
+    while not (finished or should_stop()):
         await on_look()
         step = await control.step("events")
         if step.events:
-            await wait_quiet(probe, control, roles, timeout_s, on_look)
+            await quiet.wait()
         if step.finished:
-            return
-        step = await control.step("bars")
-        await wait_quiet(probe, control, roles, timeout_s, on_look)
-        if step.finished:
-            return
+            break
+        finished = (await control.step("bars")).finished
+        await quiet.wait()
+    await quiet.wait(everybody)

@@ -1,11 +1,13 @@
-"""Asks a running daemon how it is: statuses of roles and ends of streams, for `status`, the demo and lock-step."""
+"""Asks a running daemon how its roles are, for `status`, the demo and lock-step."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from streams.role import Status
@@ -22,7 +24,6 @@ class Probe:
 
     def __init__(self, nc: Client, topology: Topology) -> None:
         self._nc = nc
-        self._js = nc.jetstream(timeout=2)
         self.topology = topology
 
     async def status(self, role: str, timeout_s: float = 2.0) -> Status | None:
@@ -38,8 +39,10 @@ class Probe:
         answers = await asyncio.gather(*(self.status(role, timeout_s) for role in roles))
         return {answer.role: answer for answer in answers if answer is not None}
 
-    async def ends(self) -> dict[str, int]:
-        """Last sequence of each stream."""
-        names = (self.topology.market, self.topology.trading)
-        infos = await asyncio.gather(*(self._js.stream_info(name) for name in names))
-        return {name: info.state.last_seq for name, info in zip(names, infos, strict=True)}
+    async def listen(self, take: Callable[[Status], None]) -> None:
+        """Hear every role's announcements."""
+
+        async def on_message(msg: Msg) -> None:
+            take(msgspec.json.decode(msg.data, type=Status))
+
+        await self._nc.subscribe(f"{self.topology.prefix}.cmd.progress.*", cb=on_message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ async def _ask(url: str, prefix: str, query: str, rows: int) -> tuple[Any, bool]
     from streams.connection import connect
     from streams.sql_ask import ask
 
-    nc = await connect(url, "tapeline-sql", first_timeout_s=3.0)
+    nc = await connect(url, "tapeline-sql", first_timeout_s=3)
     try:
         return await ask(nc, prefix, query, rows, _SECONDS_MAX)
     except TimeoutError:
@@ -71,7 +72,15 @@ def _write(frame: Any, form: str, out: Path | None) -> None:
             frame.write_parquet(target)
             return
         case _:
-            with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
+            wide = shutil.get_terminal_size((200, 50)).columns
+            with pl.Config(
+                tbl_rows=-1,
+                tbl_cols=-1,
+                fmt_str_lengths=60,
+                tbl_width_chars=wide,
+                tbl_hide_dataframe_shape=True,
+                tbl_hide_column_data_types=True,
+            ):
                 text = f"{frame}\n"
     if out is None:
         sys.stdout.write(text)

@@ -47,7 +47,7 @@ def run_status(role: str | None, data_dir: Path | None, as_json: bool) -> int:
 
 
 async def _ask(settings: Settings, roles: tuple[str, ...]) -> dict[str, Status]:
-    nc = await connect(settings.nats.url, "tapeline-status", first_timeout_s=3.0)
+    nc = await connect(settings.nats.url, "tapeline-status", first_timeout_s=3)
     try:
         return await Probe(nc, topology_of(settings)).statuses(roles)
     finally:

@@ -6,7 +6,8 @@ or live account, or to anything else that speaks its protocols.
 How to read it: `config` (what can be set), `parse` (payloads to engine values, pure), `frames` (market-data frames to
 bars, the hot path), `socket` (what both streams share: honest connects, bounded closes, supervision), `bars` and
 `updates` (the two streams), `rest` (one request, one outcome; retries for reading only), `history` and `trading` (the
-two REST sides), `connect` (how a role gets its pair; imports alpaca-py only then, which costs seconds).
+two REST sides), `orders` (an intent as a request body), `reporter` (problems, said once), `connect` (how a role gets
+its pair; imports alpaca-py only then, which costs a second or more).
 
 What is known of Alpaca and of alpaca-py stands in the reference that the rules below come from: raw payloads with an
 own tolerant parser, no blind retry of a request that changes something, a subscription counts when it is acknowledged.

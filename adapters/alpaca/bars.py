@@ -195,7 +195,7 @@ class AlpacaBars:
         self._streams: list[BarStream] = []
 
     async def run(self, symbols: Sequence[str], listener: BarListener) -> None:
-        """Stream until `stop`; run it as a task. Cancelling it closes everything as well.
+        """Stream until `stop`; run it as a task, once. Cancelling it closes everything as well.
 
         Raises:
             ConfigError: The feed is not in the key's plan.

@@ -345,6 +345,9 @@ def parse_activity(raw: Any) -> VenueActivity:
     quantity = decimal_or_none(fields.get("qty")) or ZERO
     moves_holding = kind in _HELD_KINDS or not cash
     ts_event = _first_time(fields, "transaction_time", "created_at", "date") or _day_start(fields.get("date"))
+    if not ts_event:
+        msg = f"date must be a day, was {_short(fields.get('date'))}"
+        raise Unreadable(msg)
     return VenueActivity(
         id=_text(fields, "id"),
         kind=kind,
@@ -379,7 +382,8 @@ def parse_account(account: Any, positions: Any) -> VenueAccount:
         quantity = _decimal(position, "qty")
         # Alpaca signs a short's qty; a server that only sets `side` means the same.
         short = _optional_text(position, "side") == "short"
-        held[symbol] = -abs(quantity) if short else quantity
+        if quantity:
+            held[symbol] = -abs(quantity) if short else quantity
     cash = _decimal(fields, "cash")
     equity = decimal_or_none(fields.get("equity"))
     return VenueAccount(

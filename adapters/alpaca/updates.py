@@ -153,7 +153,7 @@ class AlpacaUpdates:
         self._stream: UpdateStream | None = None
 
     async def run(self, listener: VenueListener) -> None:
-        """Stream until `stop`; run it as a task. Cancelling it closes everything as well.
+        """Stream until `stop`; run it as a task, once. Cancelling it closes everything as well.
 
         Raises:
             BusyError: It runs already.

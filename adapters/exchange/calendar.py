@@ -7,8 +7,10 @@ Called by the book (may this order trade in this bar) and by clock, calendar and
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,19 +45,8 @@ class VenueCalendar:
         self._load()
 
     def _load(self) -> None:
-        import exchange_calendars  # noqa: PLC0415  3 s of pandas: only when a server starts
-
-        vendor: Any = exchange_calendars.get_calendar(
-            "XNYS", start=f"{self._from_year}-01-01", end=f"{self._to_year}-12-31"
-        )
-        days: list[date] = [stamp.date() for stamp in vendor.opens.index]
-        opens: list[int] = [int(value) for value in vendor.opens.astype("int64").tolist()]
-        closes: list[int] = [int(value) for value in vendor.closes.astype("int64").tolist()]
-        self.sessions = [
-            Session(day, opened, closed, ns_of(day, time(4)), ns_of(day, time(20)))
-            for day, opened, closed in zip(days, opens, closes, strict=True)
-        ]
-        self._opens = opens
+        self.sessions = list(_sessions(self._from_year, self._to_year))
+        self._opens = [session.open_ns for session in self.sessions]
         self._extended_opens = [session.extended_open_ns for session in self.sessions]
 
     def between(self, first: date, last: date) -> list[Session]:
@@ -94,6 +85,23 @@ class VenueCalendar:
     def next_close(self, ns: int) -> int:
         """The first regular close after `ns`."""
         return self.session_for(ns, extended=False).close_ns
+
+
+@lru_cache(maxsize=8)
+def _sessions(from_year: int, to_year: int) -> tuple[Session, ...]:
+    import exchange_calendars  # noqa: PLC0415  3 s of pandas: only when a server starts
+
+    with warnings.catch_warnings():
+        # The vendor calls parts of pandas that newer versions call deprecated; nobody here can mend that.
+        warnings.simplefilter("ignore")
+        vendor: Any = exchange_calendars.get_calendar("XNYS", start=f"{from_year}-01-01", end=f"{to_year}-12-31")
+    days: list[date] = [stamp.date() for stamp in vendor.opens.index]
+    opens: list[int] = [int(value) for value in vendor.opens.astype("int64").tolist()]
+    closes: list[int] = [int(value) for value in vendor.closes.astype("int64").tolist()]
+    return tuple(
+        Session(day, opened, closed, ns_of(day, time(4)), ns_of(day, time(20)))
+        for day, opened, closed in zip(days, opens, closes, strict=True)
+    )
 
 
 def ns_of(day: date, at: time) -> int:

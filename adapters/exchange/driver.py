@@ -1,7 +1,7 @@
 """Moves venue time: by control calls (lock-step) or N times real time (timed), and hands what happens to the hubs.
 
-Lock-step, rule 17: `events` moves to the next close and emits all that is decided in that interval; `bars` emits the bars
-of that close. Timed: both happen when venue time reaches the close; spans of more than five minutes in which no bar
+Lock-step, rule 17: `events` moves to the next close and emits all that is decided in that interval; `bars` emits its
+bars. Timed: both happen when venue time reaches the close; spans of more than five minutes in which no bar
 closes are jumped over. Venue time never passes a close whose bars are not out. It decides no fill.
 """
 

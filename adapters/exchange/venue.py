@@ -1,8 +1,8 @@
 """The venue without its sockets: market, history, book and time, moved forward one minute at a time in two steps.
 
 `begin_minute` moves venue time to the close of the next minute and decides everything of that minute; `end_minute`
-makes its bars known. Between the two, history and last prices are those of the minute before. The driver calls both, the
-REST and websocket handlers read. No I/O and no clock here: `now_ns` is set by the driver.
+makes its bars known. Between the two, history and last prices are those of the minute before. The driver calls both,
+the REST and websocket handlers read. No I/O and no clock here: `now_ns` is set by the driver.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ Invariants:
 2. A signal that has a verdict never gets a second one; after a restart the stored one is applied.
 3. `decide` takes now_ns as an argument and stores it in the verdict.
 4. A message applied twice (our own echo, a replay) changes nothing.
+5. An order never goes against a working one of the same bot and symbol (the venue refuses that as a wash trade), nor
+   through zero: the signal waits for the working order to end; a newer signal supersedes it.
 Called by streams/services/risk, later by the backtester and the replay. Never publishes, never reads a clock.
 """
 
@@ -37,14 +39,13 @@ from engine.messages import (
     Verdict,
 )
 from engine.portfolio import Holding, Portfolio
-from engine.risk.rules import Proposal, judge, reservation
+from engine.risk.rules import Proposal, Refusal, judge, reservation
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import NS_PER_MS, ZERO, OrderType, Side, TimeInForce, asset_class_of, plain
 
 _REMEMBERED_MAX = 100_000
 _T = TypeVar("_T")
-OrderEnd = OrderRejected | OrderFilled | OrderCanceled | OrderExpired
 
 
 class RiskState(msgspec.Struct):
@@ -53,8 +54,8 @@ class RiskState(msgspec.Struct):
     Attributes:
         filled: Cumulative filled quantity booked per venue order: a fill at or below it is a repetition.
         fees: Ids of fees booked.
-        waiting: Signals without a verdict, by id, in stream order.
-        unfinished: Signals whose target needs a second order once the first ends: intent id -> signal.
+        waiting: What has no verdict yet, in stream order: signal and ordinal (1 and up: the rest of a target that
+            needs more than one order).
         answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
     """
 
@@ -65,7 +66,6 @@ class RiskState(msgspec.Struct):
     filled: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
     fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     waiting: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
-    unfinished: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
     answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
 
 
@@ -105,7 +105,7 @@ class RiskCore:
             case Fee():
                 return self._book_fee(body)
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired():
-                self._end(body)
+                self.state.portfolio.release(body.client_order_id)
             case _:
                 pass
         return []
@@ -113,7 +113,7 @@ class RiskCore:
     def _await_verdict(self, signal: Signal) -> None:
         last = self.state.answered.get(f"{signal.bot}|{signal.symbol}")
         if last is None or (signal.ts_event >= last.ts_event and signal.id != last.id):
-            self.state.waiting.setdefault(signal.id, (signal, 0))
+            self.state.waiting.setdefault(self.verdict_id(signal, 0), (signal, 0))
 
     def _open(self, opened: AccountOpened) -> None:
         if self.state.account:
@@ -150,39 +150,61 @@ class RiskCore:
             Account(book.cash, book.reserved, book.realized_pnl, cause, ts_event),
         ]
 
-    def _end(self, event: OrderEnd) -> None:
-        self.state.portfolio.release(event.client_order_id)
-        unfinished = self.state.unfinished.pop(event.client_order_id, None)
-        if unfinished is not None and isinstance(event, OrderFilled):
-            signal, ordinal = unfinished
-            self.state.waiting[f"{signal.id}+{ordinal}"] = (signal, ordinal)
-
     # --- what follows from it --------------------------------------------------------------------------------------
 
     def decide_waiting(self, now_ns: int) -> list[Verdict]:
-        """Answer every waiting signal, oldest first; the verdicts are applied already when they are returned."""
+        """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
+        newest = {f"{signal.bot}|{signal.symbol}": signal.id for signal, _ in self.state.waiting.values()}
         verdicts: list[Verdict] = []
-        for signal, ordinal in list(self.state.waiting.values()):
-            verdict = self._decide(signal, ordinal, now_ns)
+        queue = list(self.state.waiting.values())
+        while queue:
+            signal, ordinal = queue.pop(0)
+            if newest[f"{signal.bot}|{signal.symbol}"] != signal.id:
+                verdict: Verdict | None = self._denied(
+                    signal, ordinal, now_ns, Refusal("superseded", "a newer signal came first", "newest", signal.id)
+                )
+            else:
+                verdict = self._decide(signal, ordinal, now_ns)
+            if verdict is None:
+                continue
             self._apply_verdict(verdict)
             verdicts.append(verdict)
         return verdicts
 
-    def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict:
-        verdict_id = self.verdict_id(signal, ordinal)
+    def _denied(
+        self, signal: Signal, ordinal: int, now_ns: int, refusal: Refusal, quantity: Decimal | None = None
+    ) -> RiskDenied:
+        return RiskDenied(
+            id=self.verdict_id(signal, ordinal),
+            signal_id=signal.id,
+            bot=signal.bot,
+            symbol=signal.symbol,
+            rule=refusal.rule,
+            reason=refusal.reason,
+            limit=refusal.limit,
+            observed=refusal.observed,
+            decided_ns=now_ns,
+            side=None if quantity is None else (Side.BUY if quantity > 0 else Side.SELL),
+            quantity=None if quantity is None else abs(quantity),
+        )
+
+    def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict | None:
+        """Size and judge; None while a working order must end first."""
         bot = self._bots.get(signal.bot)
         if bot is None or signal.symbol not in bot.symbols:
-            reason = "no bot of this name trades this symbol"
-            return RiskDenied(
-                verdict_id, signal.id, signal.bot, signal.symbol, "bot", reason, "configured bots", signal.bot, now_ns
-            )
+            refusal = Refusal("bot", "no bot of this name trades this symbol", "configured bots", signal.bot)
+            return self._denied(signal, ordinal, now_ns, refusal)
         book = self.state.portfolio
         price = reference_price(signal)
         held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
         quantity, _ = order_quantity(target_quantity(bot, signal, price), held, working)
         if quantity == 0:
             reason = f"held {plain(held)} and working {plain(working)} are the target"
-            return TargetReached(verdict_id, signal.id, bot.name, signal.symbol, reason, now_ns)
+            return TargetReached(
+                self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns
+            )
+        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0)):
+            return None
         proposal = Proposal(
             bot=bot,
             signal=signal,
@@ -191,33 +213,20 @@ class RiskCore:
             held=held,
             working=working,
             cash_free=book.cash - book.reserved,
-            repeated=self._repeated(signal),
+            repeated=self._repeated(signal) if ordinal == 0 else "",
             now_ns=now_ns,
             sessions=self._sessions,
             limits=self._limits,
         )
         refusal = judge(proposal)
-        side = Side.BUY if quantity > 0 else Side.SELL
         if refusal is not None:
-            return RiskDenied(
-                id=verdict_id,
-                signal_id=signal.id,
-                bot=bot.name,
-                symbol=signal.symbol,
-                rule=refusal.rule,
-                reason=refusal.reason,
-                limit=refusal.limit,
-                observed=refusal.observed,
-                decided_ns=now_ns,
-                side=side,
-                quantity=abs(quantity),
-            )
+            return self._denied(signal, ordinal, now_ns, refusal, quantity)
         return OrderIntent(
-            id=verdict_id,
+            id=self.verdict_id(signal, ordinal),
             signal_id=signal.id,
             bot=bot.name,
             symbol=signal.symbol,
-            side=side,
+            side=Side.BUY if quantity > 0 else Side.SELL,
             quantity=abs(quantity),
             order_type=OrderType.MARKET,
             time_in_force=TimeInForce.GTC if "/" in signal.symbol else TimeInForce.DAY,
@@ -234,30 +243,24 @@ class RiskCore:
         return last.id
 
     def _apply_verdict(self, verdict: Verdict) -> None:
-        waiting = self.state.waiting
-        for key in (verdict.signal_id, f"{verdict.signal_id}+1"):
-            found = waiting.get(key)
-            if found is None:
-                continue
+        found = self.state.waiting.pop(verdict.id, None)
+        if found is not None:
             signal, ordinal = found
-            if verdict.id != self.verdict_id(signal, ordinal):
-                continue
-            del waiting[key]
             self.state.answered[f"{signal.bot}|{signal.symbol}"] = signal
             if isinstance(verdict, OrderIntent):
-                self._remember_rest(verdict, signal, ordinal)
+                self._await_rest(verdict, signal, ordinal)
         if isinstance(verdict, OrderIntent):
             self.state.portfolio.reserve(verdict)
 
-    def _remember_rest(self, intent: OrderIntent, signal: Signal, ordinal: int) -> None:
-        """Note that the target needs a second order (through zero) once this one is filled."""
+    def _await_rest(self, intent: OrderIntent, signal: Signal, ordinal: int) -> None:
+        """Keep the signal waiting for a second order where the first stops at zero."""
         bot = self._bots.get(signal.bot)
         if bot is None:
             return
         book = self.state.portfolio
         held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
         if order_quantity(target_quantity(bot, signal, intent.ref_px), held, working)[1]:
-            self.state.unfinished[intent.id] = (signal, ordinal + 1)
+            self.state.waiting[self.verdict_id(signal, ordinal + 1)] = (signal, ordinal + 1)
 
     def verdict_id(self, signal: Signal, ordinal: int) -> str:
         """Id of the answer to a signal: of the intent (and so the client_order_id), the denial, or the no-trade."""

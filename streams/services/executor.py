@@ -99,6 +99,7 @@ class Executor:
         self._resend: set[str] = set()
         self._asked: dict[str, int] = {}
         self._catching_up = 0
+        self._posting = 0
         self._working = 0
         self._is_up = False
         self._is_synced = False
@@ -155,7 +156,7 @@ class Executor:
             while not self._inbox.empty():
                 items.append(self._inbox.get_nowait())
             self._working = 1
-            now = await self._context.clock.now_ns()
+            now = await self._now(items)
             events: list[AnyBody] = []
             asks: set[str] = set()
             for item in items:
@@ -163,9 +164,11 @@ class Executor:
             await self._publish(events)
             if asks or any(isinstance(e, Fill) and asset_class_of(e.symbol) is AssetClass.CRYPTO for e in events):
                 self._ask(asks)
-            await self._send(now)
+            await self._send()
             self._checkpoint_if_due()
             self._working = 0
+            if self._inbox.empty():
+                await self._context.announce(self.status())
 
     async def stop(self) -> None:
         """Stop listening and write the state down."""
@@ -186,9 +189,11 @@ class Executor:
             "foreign": state.foreign,
             "connected": int(self._is_up),
         }
-        busy = self._working + self._lane.open + self._inbox.qsize() + len(self._to_send) + self._catching_up
+        busy = self._working + self._inbox.qsize() + len(self._to_send) + self._posting + self._catching_up
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
-        return Status("executor", 0, "", {self._context.topology.trading: self._position}, busy, counters, problems)
+        trading = self._context.topology.trading
+        published = {trading: self._publisher.last_seq}
+        return Status("executor", 0, "", {trading: self._position}, published, busy, counters, problems)
 
     # --- start -------------------------------------------------------------------------------------------------------
 
@@ -287,11 +292,13 @@ class Executor:
 
     def _take_outcome(self, item: _Outcome, asks: set[str], now: int) -> list[AnyBody]:
         intent, outcome = item.intent, item.outcome
+        self._posting -= 1
         match outcome:
             case Accepted() | Rejected():
                 self._counters["rejected"] += isinstance(outcome, Rejected)
                 return self._conclude(self._core.on_outcome(intent.id, outcome, now), intent.id, asks)
             case RateLimited():
+                self._posting += 1
                 self._spawn(self._send_later(intent, outcome.retry_after_s))
             case Unknown():
                 log.warning("outcome unknown, looking the order up", client_order_id=intent.id, reason=outcome.reason)
@@ -302,7 +309,7 @@ class Executor:
         self._catching_up -= 1
         if item.failure:
             log.warning("venue did not answer, asking again", reason=item.failure)
-            self._spawn(self._ask_later(set(item.lookups), whole=item.whole))
+            self._ask_after_a_while(set(item.lookups), whole=item.whole)
             return []
         events: list[AnyBody] = []
         found = [order for order in item.lookups.values() if isinstance(order, VenueOrder)]
@@ -328,11 +335,11 @@ class Executor:
         if order is None or not order.is_open:
             return []
         if not isinstance(outcome, NotFound):
-            self._spawn(self._ask_later({client_order_id}))
+            self._ask_after_a_while({client_order_id})
             return []
         asked = self._asked[client_order_id] = self._asked.get(client_order_id, 0) + 1
         if asked < 2:
-            self._spawn(self._ask_later({client_order_id}))
+            self._ask_after_a_while({client_order_id})
             return []
         del self._asked[client_order_id]
         intent = order.intent
@@ -377,12 +384,19 @@ class Executor:
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
-    async def _send(self, now: int) -> None:
-        if not (self._is_up and self._is_synced):
+    async def _now(self, items: list[object]) -> int:
+        """Ask the clock only where an answer of the venue is dated by it."""
+        if any(isinstance(item, _Outcome | _CaughtUp) for item in items):
+            return await self._context.clock.now_ns()
+        return 0
+
+    async def _send(self) -> None:
+        if not (self._is_up and self._is_synced and self._to_send):
             return
+        now = await self._context.clock.now_ns()
         ready: list[OrderIntent] = []
         events: list[AnyBody] = []
-        while self._to_send and self._lane.open + len(ready) < self._settings.rest_workers * 2:
+        while self._to_send and self._posting + len(ready) < self._settings.rest_workers * 2:
             intent = self._to_send.popleft()
             order = self._core.state.orders.get(intent.id)
             if order is None or not order.is_open:
@@ -401,6 +415,7 @@ class Executor:
         await self._publish(events)
         for intent in ready:
             self._counters["submitted"] += 1
+            self._posting += 1
             self._spawn(self._post(intent))
 
     async def _post(self, intent: OrderIntent) -> None:
@@ -421,6 +436,7 @@ class Executor:
     async def _send_later(self, intent: OrderIntent, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         self._resend.add(intent.id)
+        self._posting -= 1
         self._to_send.append(intent)
         self._inbox.put_nowait(([], self._position))
 
@@ -430,8 +446,11 @@ class Executor:
         self._catching_up += 1
         self._spawn(self._catch_up(ids, whole=whole))
 
-    async def _ask_later(self, ids: set[str], *, whole: bool = False) -> None:
+    def _ask_after_a_while(self, ids: set[str], *, whole: bool = False) -> None:
         self._catching_up += 1
+        self._spawn(self._ask_later(ids, whole=whole))
+
+    async def _ask_later(self, ids: set[str], *, whole: bool = False) -> None:
         await asyncio.sleep(self._settings.lookup_wait_s)
         await self._catch_up(ids, whole=whole)
 

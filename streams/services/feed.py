@@ -101,6 +101,8 @@ class Feed:
         """Publish what comes in, in order."""
         while True:
             self._working = 0
+            if self._inbox.empty():
+                await self._context.announce(self.status())
             item = await self._inbox.get()
             self._working = 1
             self._take_sessions()
@@ -136,8 +138,9 @@ class Feed:
         busy = self._working + self._fetching + self._inbox.qsize()
         problems = [] if self._connected else ["not connected to the venue's market data"]
         problems += [f"{level}: {what}" for level, what in self._problems.items() if level in ("error", "critical")]
-        positions = {self._context.topology.market: self._publisher.last_seq}
-        return Status("feed", 0, "", positions, busy, counters, problems)
+        published = {self._context.topology.market: self._publisher.last_seq}
+        published[self._context.topology.trading] = self._alerts.last_seq
+        return Status("feed", 0, "", {}, published, busy, counters, problems)
 
     # --- parts -------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from engine.messages import MarketMessage, Message, decode, decode_market
+from storage.snapshot import take
 from storage.sql import SqlService
 from storage.writer import Writer
 from streams.reader import Reader, Stored
@@ -76,6 +77,7 @@ class Recorder:
                 if task is not None and task.done():
                     del waits[stream]
                     await self._write(stream, task.result(), market)
+            await self._context.announce(self.status())
             await self._snapshot_if_due()
 
     async def stop(self) -> None:
@@ -91,7 +93,7 @@ class Recorder:
         problems = []
         if self._counters["conflicts"]:
             problems = [f"{self._counters['conflicts']} conflicts: SELECT * FROM conflicts"]
-        return Status("recorder", 0, "", dict(self._positions), 0, dict(self._counters), problems)
+        return Status("recorder", 0, "", dict(self._positions), {}, 0, dict(self._counters), problems)
 
     async def _write(self, stream: str, batch: list[Stored], market: str) -> None:
         writer = self._writer
@@ -120,11 +122,10 @@ class Recorder:
     async def _snapshot_now(self) -> Path:
         writer = self._writer
         assert writer is not None  # noqa: S101
-        from storage.snapshot import snapshot
         self._snapshot_at = time.monotonic()
-        path = await self._off_loop(lambda: snapshot(writer, "latest"))
+        made = await self._off_loop(lambda: take(writer.instance))
         self._counters["snapshots"] += 1
-        return path
+        return made.path
 
     async def _off_loop[T](self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

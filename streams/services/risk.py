@@ -73,6 +73,7 @@ class Risk:
                 await self._answer(core)
             self._position = batch[-1].seq
             self._checkpoint_if_due()
+            await self._context.announce(self.status())
 
     async def stop(self) -> None:
         """Write the state down, unless outputs are still owed: then the last checkpoint stands."""
@@ -85,7 +86,9 @@ class Risk:
         if self._core is not None:
             counters["waiting"] = len(self._core.state.waiting)
             counters["reservations"] = len(self._core.state.portfolio.reservations)
-        return Status("risk", 0, "", {self._context.topology.trading: self._position}, len(self._due), counters)
+        trading = self._context.topology.trading
+        published = {trading: self._publisher.last_seq}
+        return Status("risk", 0, "", {trading: self._position}, published, len(self._due), counters)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:
         message = decode(item.data)

@@ -76,6 +76,7 @@ class Signals:
                 self._context.points.hit("signals.after_publish")
             self._position = batch[-1].seq
             self._checkpoint_if_due()
+            await self._context.announce(self.status())
 
     async def stop(self) -> None:
         """Write the state down."""
@@ -87,7 +88,9 @@ class Signals:
         if self._engine is not None:
             c = self._engine.counters
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
-        return Status("signals", 0, "", {self._context.topology.market: self._position}, 0, counters)
+        topology = self._context.topology
+        published = {topology.trading: self._publisher.last_seq}
+        return Status("signals", 0, "", {topology.market: self._position}, published, 0, counters)
 
     def _take_sessions(self, stored: list[Stored]) -> bool:
         """Take in calendar messages; whether any came."""

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from adapters.alpaca.frames import FrameReader
 from adapters.alpaca.parse import parse_bar
 from engine.values import NS_PER_MINUTE
-from tests.alpaca.wire import bar_record
+from tests.alpaca.wire import bar_record, relaxed
 
 
 def _pack(records: Any) -> bytes:
     return msgpack.packb(records)
 
 
+@relaxed
 @given(
     st.lists(
         st.builds(
@@ -95,11 +96,13 @@ def test_bare_record_counts_as_a_list_of_one() -> None:
     assert len(FrameReader().read(_pack(bar_record("SPY"))).bars) == 1
 
 
+@relaxed
 @given(st.binary(max_size=200) | st.text(max_size=100))
 def test_junk_frames_never_raise(data: bytes | str) -> None:
     FrameReader().read(data)
 
 
+@relaxed
 @given(st.binary(min_size=1, max_size=3), st.integers(0, 500))
 def test_damaged_frames_never_raise(noise: bytes, at: int) -> None:
     good = _pack([bar_record("SPY"), bar_record("QQQ")])

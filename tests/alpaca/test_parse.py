@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.alpaca import parse
@@ -16,7 +16,7 @@ from adapters.alpaca.parse import Problem, canonical_symbol, decimal_or_none, rf
 from engine.messages import Bar
 from engine.ports import VenueActivity, VenueExecution, VenueOrder, VenueUpdate
 from engine.values import NS_PER_MINUTE, Side
-from tests.alpaca.wire import bar_record
+from tests.alpaca.wire import bar_record, relaxed
 
 FILL_UPDATE = {
     "event": "fill",
@@ -106,6 +106,7 @@ POSITIONS = [
     {"symbol": "AAPL", "asset_class": "us_equity", "qty": "5", "side": "long", "exchange": "NASDAQ"},
     {"symbol": "TSLA", "asset_class": "us_equity", "qty": "-3.50", "side": "short"},
     {"symbol": "MSFT", "asset_class": "us_equity", "qty": "3", "side": "short"},
+    {"symbol": "NONE", "asset_class": "us_equity", "qty": "0", "side": "long"},
     {"symbol": "BTCUSD", "asset_class": "crypto", "qty": "0.99750000", "side": "long"},
 ]
 MINUTE = NS_PER_MINUTE
@@ -321,6 +322,10 @@ def test_account_with_positions() -> None:
     assert str(account.positions["BTC/USD"]) == "0.9975"
 
 
+def test_activity_without_a_time_is_a_problem() -> None:
+    assert isinstance(parse.parse_activity(CFEE | {"date": None}), Problem)
+
+
 def test_account_with_a_position_that_cannot_be_read_is_a_problem() -> None:
     assert isinstance(parse.parse_account(ACCOUNT, [{"symbol": "AAPL", "qty": "many"}]), Problem)
 
@@ -380,6 +385,7 @@ def test_what_is_no_number(value: Any) -> None:
     assert decimal_or_none(value) is None
 
 
+@relaxed
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15, places=9))
 def test_every_money_amount_keeps_its_value(number: Decimal) -> None:
     read = decimal_or_none(str(number))
@@ -407,6 +413,7 @@ def test_rfc3339(text: str, ns: int | None) -> None:
     assert time_ns(text) == ns
 
 
+@relaxed
 @given(st.integers(0, 4_000_000_000 * 10**9))
 def test_times_come_back(ns: int) -> None:
     assert time_ns(rfc3339(ns)) == ns
@@ -447,6 +454,7 @@ def _damaged(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from(sorted(good)), _junk, min_size=1, max_size=4).map(lambda bad: good | bad)
 
 
+@relaxed
 @given(_junk)
 def test_no_junk_escapes_as_an_exception(junk: Any) -> None:
     for read in (parse.parse_order, parse.parse_update, parse.parse_fill, parse.parse_activity, parse.parse_session):
@@ -457,6 +465,7 @@ def test_no_junk_escapes_as_an_exception(junk: Any) -> None:
     time_ns(junk)
 
 
+@relaxed
 @given(_damaged(bar_record("SPY")))
 def test_damaged_bar_is_a_bar_or_a_problem(raw: dict[str, Any]) -> None:
     bar = parse.parse_bar(raw, "1m", MINUTE)
@@ -468,6 +477,7 @@ def test_damaged_bar_is_a_bar_or_a_problem(raw: dict[str, Any]) -> None:
         assert bar.what
 
 
+@settings(relaxed, max_examples=50)
 @given(_damaged(ORDER), _damaged(FILL_UPDATE), _damaged(FILL_ACTIVITY), _damaged(CFEE))
 def test_damaged_payloads_are_values_or_problems(order: Any, update: Any, fill: Any, fee: Any) -> None:
     assert isinstance(parse.parse_order(order), VenueOrder | Problem)
@@ -477,6 +487,7 @@ def test_damaged_payloads_are_values_or_problems(order: Any, update: Any, fill: 
     assert isinstance(parse.parse_activity(fee), VenueActivity | Problem)
 
 
+@relaxed
 @given(st.text(max_size=60))
 def test_any_text_as_an_error_body(text: str) -> None:
     parse.parse_error(text)

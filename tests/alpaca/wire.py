@@ -16,12 +16,15 @@ from typing import Any
 
 import msgpack
 from aiohttp import WSMsgType, web
+from hypothesis import HealthCheck, settings
 
 from adapters.alpaca.config import AlpacaConfig
 
 KEY, SECRET = "PKTESTKEY", "very-secret-value"
 Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 """Status, body (bytes or str go out as they are, anything else as JSON), headers."""
+relaxed = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+"""For hypothesis on a busy machine; a failure prints how to repeat it."""
 HANG = object()
 """As a reply: read the request and never answer."""
 DROP = object()
