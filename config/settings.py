@@ -98,6 +98,12 @@ class RecorderSettings(_Section, frozen=True):
     snapshot_every_s: float = 0.0
 
 
+class DaemonSettings(_Section, frozen=True):
+    """Daemon: a role that dies is started again after a wait that doubles up to this."""
+
+    restart_wait_s_max: float = 30.0
+
+
 class LogSettings(_Section, frozen=True):
     """Log: level debug, info, warning, error."""
 
@@ -118,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limits: RiskLimits = RiskLimits()
     executor: ExecutorSettings = ExecutorSettings()
     recorder: RecorderSettings = RecorderSettings()
+    daemon: DaemonSettings = DaemonSettings()
     log: LogSettings = LogSettings()
     bots: tuple[Bot, ...] = ()
     bot_files: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ may differ between two runs stands in the head. Called by services (encode, deco
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     ts_init: int
     ts_recv: int = 0
     trace: str = ""
-    schema: int = SCHEMA
+    schema: Annotated[int, msgspec.Meta(le=SCHEMA)] = SCHEMA
     refs: dict[str, str] = {}
 
 
@@ -361,7 +361,7 @@ def decode(data: bytes) -> Message:
     """Read a message.
 
     Raises:
-        msgspec.ValidationError: Unknown type, missing field, wrong form.
+        msgspec.ValidationError: Unknown type, missing field, wrong form, later schema.
     """
     return _decoder.decode(data)
 

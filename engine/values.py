@@ -109,7 +109,7 @@ def price_tick(symbol: str, price: Decimal) -> Decimal:
 
 def plain(value: Decimal) -> str:
     """Write a Decimal without exponent and without trailing zeros: Decimal('1E+2') -> '100'."""
-    text = format(value, "f")
+    text = format(value if value else ZERO, "f")  # a zero may carry a sign
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -121,7 +121,8 @@ def timeframe_ns(timeframe: str) -> int:
     """
     units = {"s": NS_PER_S, "m": NS_PER_MINUTE, "h": 60 * NS_PER_MINUTE, "d": 24 * 60 * NS_PER_MINUTE}
     unit = units.get(timeframe[-1:])
-    if unit is None or not timeframe[:-1].isdigit() or int(timeframe[:-1]) < 1:
+    count = timeframe[:-1]
+    if unit is None or not (count.isascii() and count.isdigit()) or int(count) < 1:
         msg = f"timeframe must be a number and one of s, m, h, d (1m, 1h), was {timeframe!r}"
         raise ValueError(msg)
-    return int(timeframe[:-1]) * unit
+    return int(count) * unit

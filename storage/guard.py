@@ -93,8 +93,8 @@ def _only_statement(sql: str) -> duckdb.Statement:
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
-    row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    tree = cast("dict[str, Any]", msgspec.json.decode(row[0] if row else b"{}"))
+    ((text,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    tree = cast("dict[str, Any]", msgspec.json.decode(text))
     if tree.get("error", True):
         reason = str(tree.get("error_message", "it cannot be analyzed"))
         raise SqlRefusedError(f"refused: {joined(reason)}")

@@ -25,6 +25,9 @@ import duckdb
 from engine.errors import BrokenPromiseError, BusyError, ConfigError, TapelineError
 
 MB = 1024 * 1024
+_held: set[Path] = set()
+_held_lock = threading.Lock()
+"""Files open in this process. DuckDB would hand the same instance to a second caller, who would be a second writer."""
 _DUCKDB_MAGIC = b"DUCK"
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?) \(PID (\d+)\)")
 
@@ -119,6 +122,7 @@ class Instance:
                 return
             self._open = False
             self._root.close()
+            _release(self.path)
         shutil.rmtree(self._temp_dir, ignore_errors=True)
 
 
@@ -146,8 +150,12 @@ def open_read_write(
         snapshot_dir = snapshot_dir.absolute()
         snapshot_dir.mkdir(parents=True, exist_ok=True)
     instance = Instance(path, root, memory_limit_mb=memory_limit_mb, temp_dir=temp_dir, snapshot_dir=snapshot_dir)
-    _fence(root, temp_dir, temp_limit_mb=temp_limit_mb, snapshot_dir=snapshot_dir)
-    return instance, instance.cursor()
+    try:
+        _fence(root, temp_dir, temp_limit_mb=temp_limit_mb, snapshot_dir=snapshot_dir)
+        return instance, instance.cursor()
+    except BaseException:
+        instance.close()
+        raise
 
 
 def open_read_only(path: Path, *, memory_limit_mb: int, threads: int, temp_limit_mb: int) -> Instance:
@@ -164,8 +172,13 @@ def open_read_only(path: Path, *, memory_limit_mb: int, threads: int, temp_limit
     root = _connect(path, memory_limit_mb=memory_limit_mb, threads=threads, read_only=True)
     # A folder of its own: two readers of one file would use the same names in `<file>.tmp`.
     temp_dir = Path(tempfile.mkdtemp(prefix="tapeline-sql-"))
-    _fence(root, temp_dir, temp_limit_mb=temp_limit_mb)
-    return Instance(path, root, memory_limit_mb=memory_limit_mb, temp_dir=temp_dir)
+    instance = Instance(path, root, memory_limit_mb=memory_limit_mb, temp_dir=temp_dir)
+    try:
+        _fence(root, temp_dir, temp_limit_mb=temp_limit_mb)
+    except BaseException:
+        instance.close()
+        raise
+    return instance
 
 
 def _connect(path: Path, *, memory_limit_mb: int, threads: int, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -177,10 +190,21 @@ def _connect(path: Path, *, memory_limit_mb: int, threads: int, read_only: bool)
         "allow_community_extensions": "false",
         "python_enable_replacements": "false",
     }
-    try:
-        return duckdb.connect(str(path), read_only=read_only, config=settings)
-    except duckdb.Error as error:
-        raise _translate(path, error) from error
+    with _held_lock:
+        if path in _held:
+            msg = f"database {path} is already open in this process: close it first"
+            raise BusyError(msg)
+        try:
+            root = duckdb.connect(str(path), read_only=read_only, config=settings)
+        except duckdb.Error as error:
+            raise _translate(path, error) from error
+        _held.add(path)
+        return root
+
+
+def _release(path: Path) -> None:
+    with _held_lock:
+        _held.discard(path)
 
 
 def _translate(path: Path, error: duckdb.Error) -> TapelineError:
@@ -189,8 +213,6 @@ def _translate(path: Path, error: duckdb.Error) -> TapelineError:
         return BusyError(f"database {path} is held by process {holder[2]} ({holder[1]}): ask that daemon, or stop it")
     if "Could not set lock" in text:
         return BusyError(f"database {path} is held by another process: ask that daemon, or stop it")
-    if "different configuration" in text or "already open" in text or "Unique file handle conflict" in text:
-        return BusyError(f"database {path} is already open in this process: close it first")
     if path.is_file() and path.stat().st_size > 0:
         with path.open("rb") as file:
             file.seek(8)
@@ -217,7 +239,6 @@ def _fence(
         try:
             root.execute(f"SET GLOBAL {setting}")
         except duckdb.Error as error:
-            root.close()
             msg = f"DuckDB refused the setting {setting}: {one_line(error)}"
             raise BrokenPromiseError(msg) from error
 

@@ -28,11 +28,11 @@ def load_migrations() -> tuple[tuple[str, str], ...]:
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:
     """Read the version of an open file; 0 when it has no tables of ours."""
-    known = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchone()
-    if known is None:
+    # fetchall, not fetchone: a result that is not read to its end keeps the connection busy.
+    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchall():
         return 0
-    row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-    return 0 if row is None or row[0] is None else int(row[0])
+    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    return int(version)
 
 
 def check(connection: duckdb.DuckDBPyConnection, path: Path) -> int:

@@ -84,8 +84,7 @@ def remove_leftovers(folder: Path) -> int:
 
 def _copy(instance: Instance, part: Path, alias: str) -> None:
     with instance.reading() as cursor:
-        row = cursor.execute("SELECT current_database()").fetchone()
-        source = str(row[0]) if row else ""
+        ((source,),) = cursor.execute("SELECT current_database()").fetchall()
         cursor.execute(f"ATTACH {quoted(part)} AS {alias}")
         try:
             cursor.execute("BEGIN")

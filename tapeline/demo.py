@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -70,17 +70,8 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
 class ExchangeProcess:
     """The local exchange as a child: its URLs, its end."""
 
-    def __init__(self, options: DemoOptions, symbols: Sequence[str] | None, log: Path) -> None:
-        argv = [sys.executable, "-m", "tapeline", "exchange", "--port", "0", "--hold"]
-        argv += ["--speed", str(options.speed), "--seed", str(options.seed)]
-        argv += ["--crypto-fee-bps", str(options.crypto_fee_bps)]
-        if options.bars is not None:
-            argv += ["--bars", str(options.bars)]
-        if symbols is not None:
-            argv += ["--symbols", ",".join(symbols)]
-        for flag, moment in (("--from", options.from_), ("--to", options.to)):
-            if moment is not None:
-                argv += [flag, moment.isoformat()]
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        argv = [sys.executable, "-m", "tapeline", "exchange", *arguments]
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         with log.open("ab") as file:
@@ -104,6 +95,11 @@ class ExchangeProcess:
             raise error(words[-1].removeprefix("tapeline: ") if words else f"the exchange ended with code {code}")
         self.urls = msgspec.json.decode(line, type=dict[str, str])
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raise if it died."""
         if self._process.poll() is not None:
@@ -115,6 +111,20 @@ class ExchangeProcess:
         stop(self._process, 5.0)
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def exchange_arguments(options: DemoOptions, symbols: Sequence[str] | None) -> list[str]:
+    """Write the command line of the exchange for a demo."""
+    arguments = ["--port", "0", "--hold", "--speed", str(options.speed), "--seed", str(options.seed)]
+    arguments += ["--crypto-fee-bps", str(options.crypto_fee_bps)]
+    if options.bars is not None:
+        arguments += ["--bars", str(options.bars)]
+    if symbols is not None:
+        arguments += ["--symbols", ",".join(symbols)]
+    for flag, moment in (("--from", options.from_), ("--to", options.to)):
+        if moment is not None:
+            arguments += [flag, moment.isoformat()]
+    return arguments
 
 
 def choose_bots(options: DemoOptions) -> tuple[Bot, ...]:
@@ -136,11 +146,13 @@ def choose_bots(options: DemoOptions) -> tuple[Bot, ...]:
     return (chosen,)
 
 
-def build_settings(options: DemoOptions, bots: tuple[Bot, ...], folder: Path, urls: dict[str, str]) -> Settings:
+def build_settings(
+    bots: tuple[Bot, ...], folder: Path, urls: dict[str, str], run: str, more: dict[str, object]
+) -> Settings:
     """Point the Alpaca adapter at the local exchange and let venue time count; all else is as in `tapeline run`."""
     overrides: dict[str, object] = {
         "data_dir": str(folder),
-        "run_id": make_id("demo", options.seed, str(options.speed))[:12],
+        "run_id": run,
         "venue_clock_url": urls["control"],
         "alpaca.rest_url": urls["rest"],
         "alpaca.data_url": urls["data_rest"],
@@ -152,7 +164,7 @@ def build_settings(options: DemoOptions, bots: tuple[Bot, ...], folder: Path, ur
         "executor.lookup_wait_s": 0.05,
     }
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TAPELINE_ALPACA__")}
-    settings = load(None, environment, overrides | options.settings)
+    settings = load(None, environment, overrides | more)
     return msgspec.structs.replace(settings, bots=bots)
 
 
@@ -179,12 +191,13 @@ async def run_demo(options: DemoOptions) -> Summary:
     bots = choose_bots(options)
     folder = new_folder(options)
     symbols = bots[0].symbols
-    exchange = ExchangeProcess(options, symbols, folder / "logs" / "exchange.log")
+    exchange = ExchangeProcess(exchange_arguments(options, symbols), folder / "logs" / "exchange.log")
     supervisor: Supervisor | None = None
     started = time.monotonic()
     try:
         exchange.wait_ready(30.0)
-        settings = build_settings(options, bots, folder, exchange.urls)
+        run_id = make_id("demo", options.seed, str(options.speed))[:12]
+        settings = build_settings(bots, folder, exchange.urls, run_id, options.settings)
         environment = dict(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
         supervisor = Supervisor(
             settings, ROLES, role_command=options.role_command, environment=environment, quiet=True
@@ -222,7 +235,7 @@ class _Run:
         probe = Probe(nc, topology_of(settings))
         view = View(self._options.show, probe, nc, settings)
         try:
-            await self._wait_ready(probe)
+            await wait_ready(probe, self._supervisor, self._exchange, lambda: self._interrupted)
             view.start()
             started = time.monotonic()
 
@@ -237,7 +250,6 @@ class _Run:
             await quiet.start()
             if self._options.speed == "max":
                 await drive(quiet, control, on_look=look, should_stop=is_over)
-                self.venue = await _venue_account(self._exchange.urls["rest"])
             else:
                 await control.start()
                 while not is_over():
@@ -246,6 +258,7 @@ class _Run:
                         await quiet.wait(ROLES)
                         break
                     await asyncio.sleep(_LOOK_S)
+            self.venue = await _venue_account(self._exchange.urls["rest"]) | await _venue_counts(control)
         finally:
             view.stop()
             await control.close()
@@ -263,21 +276,28 @@ class _Run:
             self._exchange.check()
         await view.refresh()
 
-    async def _wait_ready(self, probe: Probe) -> None:
-        """Wait until every role answers that it is ready and the sockets to the venue are up."""
-        deadline = time.monotonic() + _READY_S_MAX
-        while True:
-            self._supervisor.poll()
-            self._exchange.check()
-            statuses = await probe.statuses(ROLES, timeout_s=0.5)
-            waiting = [r for r in ROLES if r not in statuses or statuses[r].state != "ready" or statuses[r].problems]
-            if not waiting or self._interrupted:
-                return
-            if time.monotonic() > deadline:
-                logs = self._supervisor.settings.data_path / "logs"
-                msg = f"not ready after {_READY_S_MAX:g} s: {', '.join(waiting)}; their logs are in {logs}"
-                raise UnreachableError(msg)
-            await asyncio.sleep(0.02)
+
+async def wait_ready(
+    probe: Probe, supervisor: Supervisor, exchange: ExchangeProcess, is_over: Callable[[], bool] = lambda: False
+) -> None:
+    """Wait until every role answers that it is ready and the sockets to the venue are up.
+
+    Raises:
+        UnreachableError: Not in time; names the roles and where their logs are.
+    """
+    deadline = time.monotonic() + _READY_S_MAX
+    while True:
+        supervisor.poll()
+        exchange.check()
+        statuses = await probe.statuses(ROLES, timeout_s=0.5)
+        waiting = [r for r in ROLES if r not in statuses or statuses[r].state != "ready" or statuses[r].problems]
+        if not waiting or is_over():
+            return
+        if time.monotonic() > deadline:
+            logs = supervisor.settings.data_path / "logs"
+            msg = f"not ready after {_READY_S_MAX:g} s: {', '.join(waiting)}; their logs are in {logs}"
+            raise UnreachableError(msg)
+        await asyncio.sleep(0.02)
 
 
 async def _venue_account(rest_url: str) -> dict[str, str]:

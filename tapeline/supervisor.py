@@ -134,7 +134,8 @@ class Supervisor:
                     child.failures = 0
                 continue
             self._raise_if_fatal(child, code)
-            wait = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
+            longest = self.settings.daemon.restart_wait_s_max
+            wait = min(_BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)], longest)
             log.warning("role ended, starting it again", role=child.role, code=code, wait_s=wait)
             child.failures += 1
             child.process = None

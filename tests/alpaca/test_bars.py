@@ -10,8 +10,9 @@ from typing import Any
 
 import msgpack
 import pytest
+from websockets.exceptions import ConnectionClosedOK
 
-from adapters.alpaca.bars import AlpacaBars
+from adapters.alpaca.bars import AlpacaBars, BarStream
 from engine.errors import BusyError, ConfigError
 from engine.values import AssetClass
 from tests.alpaca.wire import KEY, SECRET, Ear, Wire, bar_record, holds, until
@@ -340,6 +341,29 @@ async def test_second_run_at_once_is_refused(wire: Wire) -> None:
         await run.connected()
         with pytest.raises(BusyError):
             await run.bars.run(["SPY"], Ear())
+
+
+async def test_stream_that_is_behind_lets_others_run(wire: Wire) -> None:
+    class Backlog:
+        """A socket whose next frame is always there: `recv` never gives the loop away."""
+
+        def __init__(self) -> None:
+            self.given = 0
+            self.frame = msgpack.packb([bar_record("SPY")])
+
+        async def recv(self) -> bytes:
+            self.given += 1
+            if self.given > 5000:
+                raise ConnectionClosedOK(None, None)
+            return self.frame
+
+    stream = BarStream(wire.config(), AssetClass.US_EQUITY, ["SPY"], Ear(), lambda: RECEIVED)
+    stream._ws = backlog = Backlog()
+    reading = asyncio.create_task(stream.listen())
+    await asyncio.sleep(0)
+    assert 0 < backlog.given < 500
+    with pytest.raises(ConnectionClosedOK):
+        await reading
 
 
 @pytest.mark.parametrize("state", ["connected", "connecting", "backing off", "waiting for the acknowledgement"])

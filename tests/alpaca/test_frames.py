@@ -83,6 +83,7 @@ def test_controls_and_other_records_are_told_apart() -> None:
         False,
     )
     assert FrameReader().read(_pack([{"T": "q", "S": "SPY"}])).has_data
+    assert FrameReader().read(_pack([bar_record("SPY", o=None)])).has_data
     assert not FrameReader().read(_pack([{"T": "whatever"}])).has_data
 
 

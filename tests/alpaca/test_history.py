@@ -113,6 +113,12 @@ def test_unfinished_interval_is_left_out(wire: Wire) -> None:
     history.close()
 
 
+def test_bars_outside_the_span_are_left_out_whatever_the_server_sends(wire: Wire, history: AlpacaHistory) -> None:
+    page = {"bars": {"AAPL": [_record(minute) for minute in range(10)], "MSFT": [_record(4)]}, "next_page_token": None}
+    wire.routes[STOCKS] = (200, page)
+    assert _bars(history, ["AAPL"], 3, 5) == [("AAPL", 4), ("AAPL", 5)]
+
+
 def test_empty_span_asks_nothing(wire: Wire, history: AlpacaHistory) -> None:
     assert _bars(history, ["AAPL"], 5, 5) == []
     assert _bars(history, ["AAPL"], 5, 4) == []

@@ -131,6 +131,15 @@ async def test_junk_costs_itself_only(wire: Wire, junk: bytes) -> None:
         assert wire.connects == 1
 
 
+async def test_event_without_data_is_no_news(wire: Wire) -> None:
+    async with running(wire) as run:
+        await run.connected()
+        wire.sockets[0].send_json(_message(None))
+        wire.sockets[0].send_json(_message(FILL_UPDATE))
+        await until(lambda: run.ear.updates)
+        assert run.ear.of("problem") == []
+
+
 async def test_error_of_the_server_is_seen(wire: Wire) -> None:
     async with running(wire) as run:
         await run.connected()

@@ -1,0 +1,65 @@
+"""The bare ceiling of a whole-market minute: a publisher, a subscriber, core NATS, two averages a symbol. Nothing else.
+
+Imports nothing of Tapeline. The subscriber gets the same bytes on the same subjects, decodes them, moves SMA(3) and
+SMA(5) of talipp per symbol and publishes a short message per crossing. No storing, no risk, no orders.
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import msgspec
+import nats
+from talipp.indicators import SMA
+
+
+async def subscriber(url: str, count: int) -> None:
+    nc = await nats.connect(url)
+    decoder, state, seen = msgspec.json.Decoder(), {}, 0
+
+    async def on_bar(msg: nats.aio.msg.Msg) -> None:
+        nonlocal seen
+        bar = decoder.decode(msg.data)["body"]
+        pair = state.get(bar["symbol"])
+        if pair is None:
+            pair = state[bar["symbol"]] = [SMA(3), SMA(5), None]
+        pair[0].add(bar["close"])
+        pair[1].add(bar["close"])
+        fast, slow = pair[0][-1], pair[1][-1]
+        if slow is not None and (fast > slow) != pair[2]:
+            pair[2] = fast > slow
+            await nc.publish(f"ceiling.signals.{bar['symbol']}", msg.data)
+        seen += 1
+        if seen % count == 0:
+            await nc.publish("ceiling.done", str(time.time_ns()).encode())
+
+    await nc.subscribe("ceiling.bars.*", cb=on_bar, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    await nc.flush()
+    await nc.publish("ceiling.ready", b"")
+    await asyncio.Event().wait()
+
+
+async def measure(url: str, minutes: list[list[tuple[str, bytes]]]) -> list[float]:
+    """Give milliseconds from first publish to last bar handled, per minute; each minute is (symbol, payload) pairs."""
+    nc = await nats.connect(url)
+    done, ready = await nc.subscribe("ceiling.done"), await nc.subscribe("ceiling.ready")
+    child = subprocess.Popen([sys.executable, __file__, url, str(len(minutes[0]))])
+    try:
+        await ready.next_msg(timeout=30)
+        times = []
+        for minute in minutes:
+            start = time.time_ns()
+            for symbol, payload in minute:
+                await nc.publish(f"ceiling.bars.{symbol}", payload)
+            await nc.flush()
+            times.append((int((await done.next_msg(timeout=60)).data) - start) / 1e6)
+        return times
+    finally:
+        child.terminate()
+        child.wait()
+        await nc.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(subscriber(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,20 @@
+"""Hypothesis profiles: bounded examples, the same ones on every run in CI; a failure prints how to repeat it."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SLOW_MACHINES = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+settings.register_profile(
+    "default", max_examples=50, deadline=None, print_blob=True, suppress_health_check=_SLOW_MACHINES
+)
+settings.register_profile(
+    "ci", max_examples=50, deadline=None, print_blob=True, derandomize=True, suppress_health_check=_SLOW_MACHINES
+)
+settings.register_profile(
+    "thorough", max_examples=1_000, deadline=None, print_blob=True, suppress_health_check=_SLOW_MACHINES
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))

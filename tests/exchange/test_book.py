@@ -1,0 +1,131 @@
+"""The book as a state machine: whatever is asked of it, the money adds up and nothing is left reserved."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from adapters.exchange.account import BookRules
+from adapters.exchange.bars import VenueBar
+from adapters.exchange.book import Book, TradeUpdate
+from adapters.exchange.calendar import VenueCalendar
+from adapters.exchange.orders import TERMINAL, Order, OrderRequest, Refusal, ReplaceRequest
+
+D = Decimal
+MINUTE = 60 * 10**9
+OPEN = datetime(2025, 3, 10, 13, 30, tzinfo=UTC)
+CALENDAR = VenueCalendar(OPEN.date(), OPEN.date())
+SYMBOLS = {name: name for name in ("AAPL", "MSFT", "BTC/USD")}
+CASH = D(20_000)
+
+
+class Trading(RuleBasedStateMachine):
+    """Random orders, cancels, replacements and bars on three symbols."""
+
+    @initialize(seed=st.integers(0, 99))
+    def begin(self, seed: int) -> None:
+        self.now = int((OPEN - timedelta(minutes=2)).timestamp()) * 10**9
+        self.prices: dict[str, Decimal] = {}
+        rules = BookRules(seed, CASH, 2, D(25), D(10), D("0.4"), None)
+        self.book = Book(rules, CALENDAR, self.prices.get, SYMBOLS.get)
+        self.told: dict[str, list[TradeUpdate]] = {}
+
+    @rule(
+        symbol=st.sampled_from(sorted(SYMBOLS)), side=st.sampled_from(["buy", "sell"]),
+        kind=st.sampled_from(["market", "limit", "stop", "stop_limit"]), lifetime=st.sampled_from(["day", "gtc", "ioc", "fok"]),
+        hundredths=st.integers(1, 4000), limit=st.integers(50, 150), stop=st.integers(50, 150), is_notional=st.booleans(),
+    )  # fmt: skip
+    def submit(
+        self, symbol: str, side: str, kind: str, lifetime: str, hundredths: int, limit: int, stop: int, is_notional: bool
+    ) -> None:
+        qty = D(hundredths) / 100 if hundredths % 2 else D(hundredths // 100 + 1)
+        request = OrderRequest(
+            symbol, None if is_notional else qty, qty if is_notional else None, side, kind, lifetime,
+            D(limit) if "limit" in kind else None, D(stop) if "stop" in kind else None,
+        )  # fmt: skip
+        held = self.book.ledger.qty(symbol)
+        outcome = self.book.submit(request, self.now)
+        assert isinstance(outcome, Order | Refusal)
+        if isinstance(outcome, Order) and outcome.terms.qty is not None and held * outcome.terms.side.sign < 0:
+            assert outcome.terms.qty <= abs(held), "never through zero"
+
+    @rule(place=st.integers(0, 50))
+    def cancel(self, place: int) -> None:
+        if self.book.orders:
+            self.book.cancel(list(self.book.orders)[place % len(self.book.orders)], self.now)
+
+    @rule(place=st.integers(0, 50), limit=st.integers(50, 150), qty=st.integers(1, 30))
+    def replace(self, place: int, limit: int, qty: int) -> None:
+        if self.book.orders:
+            name = list(self.book.orders)[place % len(self.book.orders)]
+            self.book.replace(name, ReplaceRequest(qty=D(qty), limit_price=D(limit)), self.now)
+
+    @rule(prices=st.lists(st.integers(50, 150), min_size=12, max_size=12), minutes=st.sampled_from([1, 1, 1, 30, 400]))
+    def minute(self, prices: list[int], minutes: int) -> None:
+        bars: list[VenueBar] = []
+        self.now += minutes * MINUTE
+        for place, symbol in enumerate(sorted(SYMBOLS)):
+            low, opened, closed, high = sorted(prices[place * 4 : place * 4 + 4])
+            bars.append(VenueBar(symbol, self.now - MINUTE, opened, high, low, closed, 1000, 1, opened))
+        by_symbol = {bar.symbol: bar for bar in bars}
+        for update in [*self.book.acknowledge(), *self.book.settle(bars, self.now)]:
+            self.told.setdefault(update.order["id"], []).append(update)
+            if update.execution is not None:
+                bar = by_symbol[update.symbol]
+                assert bar.low <= update.execution.price <= bar.high
+        self.prices.update({bar.symbol: D(int(bar.close)) for bar in bars})
+        self.book.account.mark()
+
+    @invariant()
+    def money_adds_up(self) -> None:
+        cash, held = CASH, dict.fromkeys(SYMBOLS, D(0))
+        for activity in self.book.ledger.activities:
+            if activity.kind == "FILL":
+                sign = 1 if activity.side == "buy" else -1
+                cash -= sign * activity.qty * activity.price
+                held[activity.symbol] += sign * activity.qty
+            else:
+                cash += activity.net_amount
+                held[activity.symbol] += activity.qty
+        assert self.book.ledger.cash == cash
+        assert {symbol: self.book.ledger.qty(symbol) for symbol in SYMBOLS} == held
+        assert held["BTC/USD"] >= 0, "coins are never sold short"
+
+    @invariant()
+    def only_open_orders_reserve(self) -> None:
+        still_open = {order.id for order in self.book.orders.values() if order.status not in TERMINAL}
+        indexed = {name for orders in self.book.account.open_by_symbol.values() for name in orders}
+        assert indexed == still_open
+        for order in self.book.orders.values():
+            assert order.reserved >= 0
+            assert order.reserved == 0 or order.id in still_open
+        assert sum(self.book.account._reserved.values()) == sum(order.reserved for order in self.book.orders.values())
+
+    @invariant()
+    def each_order_ends_once_and_its_fills_add_up(self) -> None:
+        for name, updates in self.told.items():
+            events = [update.event for update in updates]
+            ends = [event for event in events if event in ("fill", "canceled", "expired", "replaced")]
+            assert len(ends) <= 1
+            assert not ends or events[-1] == ends[0]
+            filled = sum((update.execution.qty for update in updates if update.execution), D(0))
+            order = self.book.orders[name]
+            assert filled == order.filled_qty
+            if order.status == "filled" and order.terms.qty is not None:
+                assert filled == order.terms.qty
+
+
+Trading.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTrading = Trading.TestCase
+
+
+def test_requests_are_decoded_from_numbers_and_texts() -> None:
+    body: dict[str, Any] = {"symbol": "A", "qty": 1.5, "limit_price": "2.50"}
+    decoded = msgspec.json.decode(msgspec.json.encode(body), type=OrderRequest)
+    assert (decoded.qty, decoded.limit_price) == (D("1.5"), D("2.50"))

@@ -1,0 +1,171 @@
+"""Equal bars, seed and orders give equal everything, whatever the order of arrival and the hash seed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+from adapters.exchange.config import ExchangeConfig
+from adapters.exchange.orders import OrderRequest
+from adapters.exchange.venue import Venue
+from tests.exchange.harness import Exchange, data_folder, running
+
+SYMBOLS = ("AAPL", "BTC/USD", "MSFT", "NVDA", "TSLA")
+
+
+def orders_of(minute: int) -> list[dict[str, Any]]:
+    """The same wishes in every run: some of each type, on five symbols."""
+    rng = random.Random(minute)
+    wishes: list[dict[str, Any]] = []
+    for symbol in SYMBOLS:
+        is_coin = "/" in symbol
+        body: dict[str, Any] = {
+            "symbol": symbol, "side": "buy", "qty": "0.5" if is_coin else rng.randint(1, 9), "type": "market",
+            "time_in_force": "gtc" if is_coin else "day", "client_order_id": f"{symbol}-{minute}",
+        }  # fmt: skip
+        if rng.random() < 0.4:
+            body |= {"type": "limit", "limit_price": str(rng.randint(100, 700))}
+        wishes.append(body)
+    return wishes
+
+
+def play(arrival_seed: int, seed: int = 5, minutes: int = 25) -> dict[str, Any]:
+    """Run a market in lock-step, with orders of each minute sent in an order of arrival of their own."""
+    shuffle = random.Random(arrival_seed).shuffle
+    config = ExchangeConfig(
+        speed="max", seed=seed, symbols=SYMBOLS, generator_history_minutes=0, slippage_bps=20,
+        partial_fill_probability=0.5, late_update_probability=0.3, cash=10_000_000,
+    )  # fmt: skip
+    seen: dict[str, Any] = {"events": [], "posts": [], "stream": []}
+    with running(config) as exchange, exchange.market() as market:
+        market.ask(action="subscribe", bars=["*"], updatedBars=["*"])
+        with connect(exchange.urls["trading_ws"]) as socket:
+            for message in (
+                {"action": "auth", "key": "k", "secret": "s"},
+                {"action": "listen", "data": {"streams": ["trade_updates"]}},
+            ):
+                socket.send(json.dumps(message))
+                socket.recv(timeout=10)
+            for minute in range(minutes):
+                for _ in range(exchange.phase("events")["events"]):
+                    seen["events"].append(json.loads(socket.recv(timeout=10)))
+                exchange.phase("bars")
+                frame = market.receive()
+                seen["stream"].append(frame)
+                if frame[0]["T"] == "u":
+                    seen["stream"].append(market.receive())
+                wishes = orders_of(minute)
+                shuffle(wishes)
+                answers = [exchange.order(**body) for body in wishes]
+                if minute % 7 == 3:
+                    exchange.call("DELETE", "/v2/orders")
+                seen["posts"].append(sorted(answers, key=lambda order: order["client_order_id"]))
+        seen |= everything(exchange)
+    return seen
+
+
+def everything(exchange: Exchange) -> dict[str, Any]:
+    """All that REST tells."""
+    status = exchange.status()
+    return {
+        "account": exchange.get("/v2/account"),
+        "orders": exchange.get("/v2/orders", status="all", limit=500),
+        "positions": exchange.get("/v2/positions"),
+        "activities": exchange.get("/v2/account/activities", direction="asc"),
+        "bars": exchange.get("/v2/stocks/bars", symbols="AAPL,MSFT", timeframe="1Min", start="2020-01-01"),
+        "status": {key: value for key, value in status.items() if not key.endswith("wall_ns") and "clients" not in key},
+    }
+
+
+def test_two_runs_with_orders_arriving_in_another_order_are_equal() -> None:
+    first, second = play(arrival_seed=1), play(arrival_seed=2)
+    assert len(first["events"]) > 200
+    assert any(event["data"]["event"] == "partial_fill" for event in first["events"])
+    assert any(event["data"]["event"] == "canceled" for event in first["events"])
+    assert any(frame[0]["T"] == "u" for frame in first["stream"])
+    assert first == second
+
+
+def test_another_seed_gives_another_run() -> None:
+    first, second = play(arrival_seed=1, minutes=3), play(arrival_seed=1, seed=6, minutes=3)
+    assert first["bars"] != second["bars"]
+    assert {order["id"] for order in first["orders"]}.isdisjoint({order["id"] for order in second["orders"]})
+
+
+def test_two_hash_seeds_give_equal_runs() -> None:
+    program = (
+        "import json; from tests.exchange.test_determinism import play; "
+        "print(json.dumps(play(arrival_seed=3, minutes=8), sort_keys=True, default=str))"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "."},
+            stdout=subprocess.PIPE,
+        )
+        for hash_seed in ("1", "2")
+    ]  # fmt: skip
+    first, second = (run.communicate(timeout=50)[0] for run in runs)
+    assert json.loads(first)["events"]
+    assert first == second
+
+
+@pytest.mark.data
+def test_real_stock_bars_all_come_out_once_and_orders_fill_inside_them() -> None:
+    venue = Venue(ExchangeConfig(bars=data_folder() / "us_equity_1min_20131004_20131011.parquet", speed="max"))
+    seen: list[tuple[int, str]] = []
+    fills = dict[str, int]()
+    while not venue.is_finished:
+        events = venue.begin_minute()
+        by_symbol = {bar.symbol: bar for bar in venue.minute}
+        for event in events:
+            if event.execution is not None:
+                bar = by_symbol[event.symbol]
+                assert bar.low <= event.execution.price <= bar.high
+                assert venue.calendar.is_regular(bar.open_ns)
+                fills[event.symbol] = fills.get(event.symbol, 0) + 1
+        _, bars = venue.end_minute()
+        seen += [(bar.open_ns, bar.symbol) for bar in bars]
+        if len(seen) % 40 == 0:
+            symbol = ("SPY", "BAC", "IBM", "AIG")[len(seen) // 40 % 4]
+            venue.book.submit(OrderRequest(symbol, Decimal(1), None, "buy", "market", "day"), venue.now_ns)
+    assert (len(seen), len(set(seen)), seen) == (13_429, 13_429, sorted(seen))
+    assert set(fills) == {"SPY", "BAC", "IBM", "AIG"}
+    assert sum(fills.values()) == venue.book.ledger.executions > 40
+
+
+@pytest.mark.data
+def test_real_crypto_bars_all_come_out_once_in_order_with_orders_filled() -> None:
+    path = data_folder() / "crypto_1min_20180404_20180406.parquet"
+    check_real(path, "/v1beta3/crypto/us", {"symbol": "BTC/USD", "qty": "0.01", "time_in_force": "gtc"}, 3_887)
+
+
+def check_real(path: Path, feed: str, body: dict[str, Any], count: int) -> None:
+    seen: list[tuple[int, str]] = []
+    with running(ExchangeConfig(bars=path, speed="max")) as exchange, exchange.market(feed) as market:
+        market.ask(action="subscribe", bars=["*"])
+        minute, answer = 0, {"finished": False}
+        while not answer["finished"]:
+            exchange.phase("events")
+            answer = exchange.phase("bars")
+            frame = market.receive()
+            assert [bar["S"] for bar in frame] == sorted(bar["S"] for bar in frame)
+            seen += [(bar["t"].to_unix_nano(), bar["S"]) for bar in frame]
+            minute += 1
+            if minute % 300 == 0:
+                exchange.order(side="buy", client_order_id=f"real-{minute}", **body)
+        exchange.phase("events")
+        status = exchange.status()
+        assert (len(seen), status["bars_emitted"], status["state"]) == (count, count, "finished")
+        assert len(set(seen)) == count
+        assert seen == sorted(seen)
+        assert status["executions"] >= status["orders_accepted"] - 1 > 5
+        assert status["orders_open"] + status["orders_terminal"] == status["orders_accepted"]

@@ -1,0 +1,133 @@
+"""Runs whole demos for tests and reads back everything they stored."""
+
+import asyncio
+import hashlib
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from storage.sql import open_read_only
+from streams.connection import connect
+from streams.reader import Reader
+from streams.server import NatsServer
+
+ROOT = Path(__file__).resolve().parents[2]
+OPEN = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)  # Monday, 09:30 in New York
+
+
+def write_bars(path: Path, symbols: list[str], minutes: int, seed: int = 7, start: datetime = OPEN) -> Path:
+    """Write a small market that crosses often, some minutes missing; prices in cents."""
+    rng = random.Random(seed)
+    rows = []
+    for number, symbol in enumerate(symbols):
+        base = 50.0 + 40 * number
+        for minute in range(minutes):
+            wave = base * (1 + 0.02 * math.sin(minute / 1.3 + number)) + rng.uniform(-0.2, 0.2)
+            if minute > 6 and rng.random() < 0.06:
+                continue
+            prices = sorted(round(wave + rng.uniform(-0.3, 0.3), 2) for _ in range(4))
+            low, a, b, high = prices
+            opening, close = (a, b) if rng.random() < 0.5 else (b, a)
+            stamp = start + timedelta(minutes=minute)
+            rows.append((symbol, stamp, opening, high, low, close, float(rng.randint(100, 9000))))
+    rows.sort(key=lambda row: (row[1], row[0]))
+    names = ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
+    pl.DataFrame(rows, schema=names, orient="row").write_parquet(path)
+    return path
+
+
+def demo(folder: Path, *arguments: str, env: dict[str, str] | None = None, settings: dict | None = None,
+         kill_role: bool = False, timeout: float = 120) -> dict:
+    """Run a demo as a process of its own; give its summary. Fails the test when it does not end well."""
+    spec = {"arguments": list(arguments), "settings": settings or {}, "kill_role": kill_role, "data_dir": str(folder)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TAPELINE_", "ALPACA_", "KILL_"))}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "run_demo.py"), json.dumps(spec)],
+        cwd=ROOT, env=environment | (env or {}), capture_output=True, text=True, timeout=timeout, check=False,
+    )
+    assert done.returncode == 0, f"demo ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}\n" + logs(folder)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def logs(folder: Path) -> str:
+    """Give the ends of the roles' logs, for a failing test."""
+    return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted((folder / "logs").glob("*.log")))
+
+
+HEAD_COLUMNS = {"ts_init", "ts_recv", "trace", "execution_id", "activity_id", "via"}
+TABLES = (
+    "bars", "gaps", "accounts_opened", "sessions", "signals", "intents", "denials", "no_trades", "order_events",
+    "fills", "fees", "positions", "account", "alerts", "conflicts",
+)  # fmt: skip
+
+
+def tables(folder: Path) -> dict[str, list]:
+    """Give every table's rows without the head's columns, sorted: what two equal runs agree on."""
+    found = {}
+    with open_read_only(folder / "tapeline.duckdb") as sql:
+        for name in TABLES:
+            frame = sql.query(f"SELECT * FROM {name}", row_limit=1_000_000).frame()
+            kept = [column for column in frame.columns if column not in HEAD_COLUMNS]
+            found[name] = sorted(map(repr, frame.select(kept).rows()))
+    return found
+
+
+def bodies(folder: Path) -> dict[str, list[bytes]]:
+    """Give the raw bodies of both streams by subject, in stream order, read from nats-server itself."""
+    return asyncio.run(_bodies(folder))
+
+
+async def _bodies(folder: Path) -> dict[str, list[bytes]]:
+    class Raw(msgspec.Struct):
+        body: msgspec.Raw
+
+    decoder = msgspec.json.Decoder(Raw)
+    server = NatsServer(folder / "nats")
+    server.start()
+    found: dict[str, list[bytes]] = defaultdict(list)
+    try:
+        nc = await connect(server.url, "test")
+        js = nc.jetstream()
+        for stream in ("TAPE_MARKET", "TAPE_TRADING"):
+            info = await js.stream_info(stream)
+            for name in sorted((await js.stream_info(stream, subjects_filter=">")).state.subjects or {}):
+                reader = Reader(nc, stream, 0, [name])
+                await reader.start()
+                want = (await js.stream_info(stream, subjects_filter=name)).state.subjects[name]
+                while len(found[name]) < want:
+                    found[name] += [bytes(decoder.decode(item.data).body) for item in await reader.batch(10_000)]
+                await reader.stop()
+            assert info.state.last_seq
+        await nc.close()
+    finally:
+        server.stop()
+    return dict(found)
+
+
+def fingerprint(found: dict[str, list[bytes]]) -> str:
+    """Hash bodies by subject."""
+    digest = hashlib.sha256()
+    for subject in sorted(found):
+        digest.update(subject.encode() + b"\0" + b"\n".join(found[subject]) + b"\0\0")
+    return digest.hexdigest()
+
+
+def difference(a: dict[str, list], b: dict[str, list]) -> str:
+    """Say where two runs differ first, for the message of a failing test."""
+    lines = []
+    for key in sorted(a.keys() | b.keys()):
+        left, right = a.get(key, []), b.get(key, [])
+        if left != right:
+            only_a = [x for x in left if x not in right][:3]
+            only_b = [x for x in right if x not in left][:3]
+            lines.append(f"{key}: {len(left)} against {len(right)}; only first: {only_a}; only second: {only_b}")
+    return "\n".join(lines)
