@@ -12,31 +12,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import resource
 import statistics
 import sys
-import tempfile
 import time
 from decimal import Decimal
-from pathlib import Path
 
 from nats.aio.msg import Msg
 
 from adapters.exchange.generator import generator_symbols
 from benchmarks.ceiling import measure
+from benchmarks.system import System, running
 from engine.bots import Bot
-from streams.connection import connect
-from streams.role import topology_of
-from streams.subjects import escape
-from tapeline.demo import ExchangeProcess, build_settings, wait_ready
-from tapeline.lockstep import Control, Quiet
-from tapeline.probe import Probe
 from tapeline.role_main import ROLES
-from tapeline.supervisor import Supervisor
 
 _WARM_UP = 7
-_QUIET_S_MAX = 300.0
 
 
 def whole_market_bot(symbols: tuple[str, ...]) -> Bot:
@@ -46,38 +35,12 @@ def whole_market_bot(symbols: tuple[str, ...]) -> Bot:
 
 async def run(count: int, minutes: int) -> dict[str, object]:
     """Run the system and the ceiling; give the figures."""
-    symbols = generator_symbols(count)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        arguments = ["--port", "0", "--speed", "max", "--generate", str(count), "--cash", str(10**9), "--hold"]
-        exchange = ExchangeProcess(arguments, path / "logs" / "exchange.log")
-        supervisor = None
-        try:
-            exchange.wait_ready(120)
-            bots = (whole_market_bot(symbols),)
-            more: dict[str, object] = {"executor.requests_per_min_max": 10_000_000}
-            settings = build_settings(bots, path, exchange.urls, "benchmark", more)
-            keys = {"ALPACA_API_KEY": "bench", "ALPACA_SECRET_KEY": "bench"}
-            supervisor = Supervisor(settings, ROLES, environment=dict(os.environ) | keys, quiet=True)
-            supervisor.start()
-            return await _measure(supervisor, exchange, minutes, count)
-        finally:
-            if supervisor is not None:
-                supervisor.stop()
-            exchange.stop()
+    arguments = ["--speed", "max", "--generate", str(count), "--cash", str(10**9)]
+    async with running(arguments, (whole_market_bot(generator_symbols(count)),), {}) as system:
+        return await _measure(system, minutes, count)
 
 
-async def _measure(supervisor: Supervisor, exchange: ExchangeProcess, minutes: int, count: int) -> dict[str, object]:
-    settings = supervisor.settings
-    nc = await connect(settings.nats.url, "benchmark")
-    probe, control = Probe(nc, topology_of(settings)), Control(exchange.urls["control"])
-    await wait_ready(probe, supervisor, exchange)
-
-    async def look() -> None:
-        supervisor.poll()
-
-    quiet = Quiet(probe, control, _QUIET_S_MAX, look)
-    await quiet.start()
+async def _measure(system: System, minutes: int, count: int) -> dict[str, object]:
     arrivals: list[int] = []
     captured: list[tuple[str, bytes]] = []
 
@@ -85,40 +48,39 @@ async def _measure(supervisor: Supervisor, exchange: ExchangeProcess, minutes: i
         arrivals.append(time.time_ns())
 
     async def on_bar(msg: Msg) -> None:
-        captured.append((escape(msg.subject.rsplit(".", 1)[1]), msg.data))
+        captured.append((msg.subject.rsplit(".", 1)[1], msg.data))
 
-    await nc.subscribe("tape.intents.>", cb=on_intent)
-    await quiet.wait((*ROLES,))
+    await system.nc.subscribe("tape.intents.>", cb=on_intent)
+    await system.quiet.wait(ROLES)
     times: list[float] = []
     intents: list[int] = []
-    ceiling: list[list[tuple[str, bytes]]] = []
+    payloads: list[list[tuple[str, bytes]]] = []
     cpu = 0.0
     for minute in range(_WARM_UP + minutes):
-        await control.step("events")
-        await quiet.wait((*ROLES,))
+        await system.control.step("events")
+        await system.quiet.wait(ROLES)
         # The bytes for the ceiling are taken from minutes that are not measured.
-        taker = await nc.subscribe("tape.bars.>", cb=on_bar) if minute < _WARM_UP else None
+        taker = await system.nc.subscribe("tape.bars.>", cb=on_bar) if minute < _WARM_UP else None
         arrivals.clear()
-        before = _cpu_s(supervisor, exchange)
-        await control.step("bars")
-        venue = await quiet.wait((*ROLES,))
+        before = system.cpu_s()
+        await system.control.step("bars")
+        venue = await system.quiet.wait(ROLES)
         if taker is not None:
             await taker.unsubscribe()
-            ceiling.append(captured[:])
+            payloads.append(captured[:])
             captured.clear()
             continue
         times.append((arrivals[-1] - venue.first_bar_sent_wall_ns) / 1e6)
         intents.append(len(arrivals))
-        cpu += _cpu_s(supervisor, exchange) - before
-        statuses = await probe.statuses(("signals",))
-        expected = count * (minute + 1)
-        if statuses["signals"].counters["evaluated"] != expected:
-            sys.exit(f"signals evaluated {statuses['signals'].counters['evaluated']} bars, not {expected}")
+        cpu += system.cpu_s() - before
+        statuses = await system.probe.statuses(("signals",))
+        evaluated = statuses["signals"].counters["evaluated"]
+        if evaluated != count * (minute + 1):
+            sys.exit(f"signals evaluated {evaluated} bars, not {count * (minute + 1)}")
     # The system is idle now; the ceiling runs on the same nats-server with the same bytes.
-    await control.close()
-    bare = await measure(settings.nats.url, (ceiling * (1 + minutes // len(ceiling)))[: minutes + 2])
-    await nc.close()
-    ms, bare_ms = statistics.median(times), statistics.median(bare[2:])
+    repeated = payloads * (1 + (minutes + 2) // len(payloads))
+    bare = (await measure(system.supervisor.settings.nats.url, repeated[: minutes + 2]))[2:]
+    ms, bare_ms = statistics.median(times), statistics.median(bare)
     return {
         "symbols": count,
         "minutes": minutes,
@@ -128,20 +90,8 @@ async def _measure(supervisor: Supervisor, exchange: ExchangeProcess, minutes: i
         "ratio": round(ms / bare_ms, 2),
         "cpu_s": round(cpu / minutes, 2),
         "all_ms": [round(t, 1) for t in times],
-        "all_ceiling_ms": [round(t, 1) for t in bare[2:]],
-        "peak_rss_mb_of_benchmark": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "all_ceiling_ms": [round(t, 1) for t in bare],
     }
-
-
-def _cpu_s(supervisor: Supervisor, exchange: ExchangeProcess) -> float:
-    """CPU seconds of every process of the system so far, from /proc; 0 where there is none."""
-    ticks = 0
-    for pid in [*supervisor.pids.values(), exchange.pid]:
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.exists():
-            fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

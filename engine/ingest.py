@@ -2,7 +2,8 @@
 
 Invariants:
 1. Per symbol, published bars strictly grow in ts_event.
-2. After a (re)connect a symbol's live bars wait until its gap is published or declared a gap.
+2. After a (re)connect a symbol's live bars wait until its gap is published or declared a gap; where it was lost again
+   meanwhile, until that of the last connection is.
 3. A bar fetched after the fact is marked backfill only when it is too old to trade on; one that is still fresh is a bar
    like any other (so a feed that was restarted at once changes no decision).
 Called by streams/services/feed. Never fetches anything, never reads a clock.
@@ -46,6 +47,7 @@ class IngestCore:
         self._age_ns_max = bar_age_ms_max * NS_PER_MS
         self._span_ns_max = span_ms_max * NS_PER_MS
         self._held: dict[str, list[Bar]] = {}
+        self._awaited: dict[str, int] = {}  # per held symbol, up to where history must come before it is let go
         self.repeated = 0
 
     @property
@@ -64,11 +66,11 @@ class IngestCore:
             if since < oldest:
                 gaps.append(Gap(symbol, self._timeframe, since, oldest, "older than the longest backfill"))
                 since = oldest
-            if now_ns - since >= step:
+            # Intervals end on multiples of their length; `since` may lie between two.
+            if now_ns - since >= step or now_ns // step > since // step or symbol in self._held:
                 spans.setdefault(since, []).append(symbol)
                 self._held.setdefault(symbol, [])
-            else:
-                self._held.pop(symbol, None)
+                self._awaited[symbol] = max(now_ns, self._awaited.get(symbol, 0))
         return [Span(tuple(names), since, now_ns) for since, names in sorted(spans.items())], gaps
 
     def on_bars(self, bars: Iterable[Bar]) -> list[Bar]:
@@ -98,11 +100,18 @@ class IngestCore:
         gaps: list[MarketBody] = [
             Gap(symbol, self._timeframe, self._last.get(symbol, span.from_ns), span.to_ns, reason)
             for symbol in span.symbols
+            if self._closes(span, symbol)
         ]
         return [*gaps, *self._release(span, [])]
 
     def _release(self, span: Span, fetched: list[Bar]) -> list[Bar]:
         for symbol in span.symbols:
-            fetched.extend(self._held.pop(symbol, ()))
+            if self._closes(span, symbol):
+                del self._awaited[symbol]
+                fetched.extend(self._held.pop(symbol))
         fetched.sort(key=lambda bar: (bar.ts_event, bar.symbol))
         return self.on_bars(fetched)
+
+    def _closes(self, span: Span, symbol: str) -> bool:
+        """Whether this history is the one the symbol waits for, not that of an earlier connection."""
+        return symbol in self._awaited and span.to_ns >= self._awaited[symbol]

@@ -46,8 +46,8 @@ MOVES: dict[OrderStatus, set[OrderStatus]] = {
     _S.PENDING_CANCEL: {_S.ACCEPTED, *_OPEN_MOVES},  # cancel refused: the order lives on
     _S.PENDING_REPLACE: {_S.ACCEPTED, *_OPEN_MOVES},
     _S.PARTIALLY_FILLED: _OPEN_MOVES,
-    # Fill and cancel race (Alpaca-API #71): a late fill is booked, and one of a part leaves the order ended, for an open
-    # state here would let it end a second time.
+    # Fill and cancel race (Alpaca-API #71): a late fill is booked, and one of a part leaves the order ended, for an
+    # open state here would let it end a second time.
     _S.CANCELED: {_S.FILLED},
     _S.EXPIRED: {_S.FILLED},
     _S.REPLACED: {_S.FILLED},

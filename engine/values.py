@@ -109,7 +109,7 @@ def price_tick(symbol: str, price: Decimal) -> Decimal:
 
 def plain(value: Decimal) -> str:
     """Write a Decimal without exponent and without trailing zeros: Decimal('1E+2') -> '100'."""
-    text = format(value if value else ZERO, "f")  # a zero may carry a sign
+    text = format(value or ZERO, "f")  # a zero may carry a sign
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -54,25 +54,34 @@ class SqlRefusedError(TapelineError):
     exit_code = 2
 
 
-def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+def check(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
     """Refuse everything but one SELECT (or FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN of one).
 
     Args:
         connection: Used to parse only.
         sql: The text as the user gave it.
 
+    Returns:
+        Whether it is an EXPLAIN, which DuckDB cannot run as a relation (it would explain the explanation).
+
     Raises:
         SqlRefusedError: With the reason.
     """
-    if len(sql.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+    try:
+        length = len(sql.encode())
+    except UnicodeEncodeError as error:
+        raise SqlRefusedError("refused: the text is not valid Unicode") from error
+    if length > TEXT_BYTES_MAX:
         raise SqlRefusedError(f"refused: the text is longer than {TEXT_BYTES_MAX} bytes")
     statement = _only_statement(sql)
-    if statement.type == duckdb.StatementType.EXPLAIN:
+    is_plan = statement.type == duckdb.StatementType.EXPLAIN
+    if is_plan:
         explained = _EXPLAIN.sub("", statement.query, count=1)
         statement = _only_statement(explained)
     if statement.type != duckdb.StatementType.SELECT:
         raise SqlRefusedError(f"refused: {statement.type.name} is not a SELECT; only reading is allowed here")
     _check_tree(_tree(connection, statement.query))
+    return is_plan
 
 
 def joined(message: str) -> str:
@@ -84,7 +93,7 @@ def joined(message: str) -> str:
 def _only_statement(sql: str) -> duckdb.Statement:
     try:
         statements = duckdb.extract_statements(sql)
-    except (duckdb.Error, UnicodeError) as error:
+    except duckdb.Error as error:
         raise SqlRefusedError(f"refused: {joined(str(error))}") from error
     if len(statements) != 1:
         found = "the text is empty" if not statements else f"one statement at a time, found {len(statements)}"
@@ -143,6 +152,8 @@ def _check_table_function(name: str) -> None:
 
 def _check_table_name(node: dict[str, Any]) -> None:
     name = str(node.get("table_name", ""))
+    if name.lower() == "duckdb_logs":
+        raise SqlRefusedError("refused: duckdb_logs may hold the queries of others")
     if not node.get("schema_name") and _LOOKS_LIKE_A_FILE.search(name):
         raise SqlRefusedError(f"refused: '{name}' is a file; only the tables of this database can be read")
 

@@ -138,17 +138,21 @@ def open_read_write(
         BusyError: Another process holds the file.
         ConfigError: Not a DuckDB file, no such folder, no permission.
     """
-    path = path.absolute()
+    path = path.resolve()
     if not path.parent.is_dir():
         msg = f"database {path}: the folder {path.parent} does not exist: create it"
         raise ConfigError(msg)
+    if snapshot_dir is not None:
+        snapshot_dir = snapshot_dir.resolve()
+        try:
+            snapshot_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"snapshot folder {snapshot_dir} cannot be made: {error.strerror}"
+            raise ConfigError(msg) from error
     root = _connect(path, memory_limit_mb=memory_limit_mb, threads=threads, read_only=False)
     temp_dir = path.with_name(path.name + ".tmp")
     # Under the file's lock nobody else uses this folder: what is in it was left by a process that died.
     shutil.rmtree(temp_dir, ignore_errors=True)
-    if snapshot_dir is not None:
-        snapshot_dir = snapshot_dir.absolute()
-        snapshot_dir.mkdir(parents=True, exist_ok=True)
     instance = Instance(path, root, memory_limit_mb=memory_limit_mb, temp_dir=temp_dir, snapshot_dir=snapshot_dir)
     try:
         _fence(root, temp_dir, temp_limit_mb=temp_limit_mb, snapshot_dir=snapshot_dir)
@@ -165,7 +169,7 @@ def open_read_only(path: Path, *, memory_limit_mb: int, threads: int, temp_limit
         BusyError: A process has it open for writing.
         ConfigError: Missing, or not a DuckDB file.
     """
-    path = path.absolute()
+    path = path.resolve()
     if not path.is_file():
         msg = f"database {path} does not exist: give the path of a file that `tapeline run` or `demo` has written"
         raise ConfigError(msg)

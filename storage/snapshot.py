@@ -7,10 +7,11 @@ N seconds, from any thread: the copy reads one version of the data while the wri
        after its bytes are on disk.
     2. What a crash left behind is removed when the file is next opened for writing.
 
-To make this possible with external access off, `snapshot_dir` is the one folder the instance may touch
-(`allowed_directories`). What that means for a query of a user: the guard refuses every function and name that reads a
-file, and every statement that writes one, in this folder as elsewhere. The engine alone would let a SELECT read, and a
-COPY write, files in this folder (tests/storage/test_snapshot.py holds both facts). So nothing else is kept there.
+To make this possible with external access off, `snapshot_dir` is the one folder the instance may touch beside its own
+file, WAL and temporary folder (`allowed_directories`). What that means for a query of a user: the guard refuses every
+function and name that reads a file, and every statement that writes one, in this folder as elsewhere. The engine alone
+would let a SELECT read, and a COPY write, files in this folder, and nothing next to it, neither by `..` nor by a link
+(tests/storage/test_snapshot.py holds these facts). So nothing else is kept there.
 """
 
 from __future__ import annotations

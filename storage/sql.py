@@ -210,27 +210,28 @@ class _Query:
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, query: _Query) -> tuple[ArrowTable, bool]:
-    check(cursor, query.sql)
+    is_plan = check(cursor, query.sql)
     if query.stopped:
         raise SqlRefusedError(query.stopped)
     cursor.execute("BEGIN TRANSACTION READ ONLY")
+    if is_plan:
+        lines = cursor.execute(query.sql).fetchall()
+        names = ("explain_key", "explain_value")
+        return pa.table({name: [line[at] for line in lines] for at, name in enumerate(names)}), False
     reader = cursor.sql(query.sql).to_arrow_reader(_BATCH_ROWS)
     try:
         ipc.check_types(reader.schema)
         batches: list[ArrowTable] = []
-        rows = size = 0
-        truncated = False
+        rows, size, truncated = 0, 0, False
         for batch in reader:
             if query.stopped:
                 raise SqlRefusedError(query.stopped)
-            size += batch.nbytes
-            if rows + batch.num_rows > query.row_limit or size > BYTES_MAX:
-                truncated = True
-                if rows + batch.num_rows > query.row_limit:
-                    batches.append(batch.slice(0, query.row_limit - rows))
+            by_bytes = batch.num_rows * (BYTES_MAX - size) // max(batch.nbytes, 1)
+            fits = min(batch.num_rows, query.row_limit - rows, by_bytes)
+            batches.append(batch.slice(0, fits))
+            rows, size, truncated = rows + fits, size + batch.nbytes, fits < batch.num_rows
+            if truncated:
                 break
-            batches.append(batch)
-            rows += batch.num_rows
         return ipc.unique_names(pa.Table.from_batches(batches, reader.schema)), truncated
     finally:
         reader.close()

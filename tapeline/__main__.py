@@ -237,6 +237,22 @@ def status(
     return run_status(role, data_dir, json)
 
 
+@app.command
+def doctor(*, config: Path | None = None, data_dir: Path | None = None) -> int:
+    """Check what a run needs (Python, NATS, disk, clock, keys, configuration) and say what to do.
+
+    Parameters
+    ----------
+    config
+        Settings file; default: TAPELINE_CONFIG, else tapeline.toml if it exists.
+    data_dir
+        Data directory; overrides the setting data_dir.
+    """
+    from tapeline.doctor import run_doctor
+
+    return run_doctor(config, data_dir)
+
+
 def _speed(text: str) -> float | Literal["max"]:
     if text == "max":
         return "max"

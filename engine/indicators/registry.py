@@ -1,7 +1,7 @@
 """The registry: which indicators exist, their parameters and warm-up, and the wrapper that bounds their memory.
 
-Invariants: (1) a wrapper holds between `keep` and 2 x `keep` inputs; (2) `keep` is at least 4 warm-ups; (3) a value that
-is not finite is refused before it reaches talipp, where one NaN would poison every later value.
+Invariants: (1) a wrapper holds between `keep` and 2 x `keep` inputs; (2) `keep` is at least 4 warm-ups; (3) a value
+that is not finite is refused before it reaches talipp, where one NaN would poison every later value.
 Called by strategies. Never decides anything.
 """
 

@@ -10,8 +10,8 @@ from engine.messages import AccountOpened, Bar, Fill, OrderIntent, Sessions, Sig
 from engine.values import NS_PER_MINUTE, AssetClass, Direction, OrderType, Side, TimeInForce
 
 D = Decimal
-T0 = 1_700_000_000 * 1_000_000_000
-"""A round moment; nothing in the engine knows which day it is."""
+T0 = 28_333_333 * 60 * 1_000_000_000
+"""A whole minute; nothing in the engine knows which day it is."""
 DAY_NS = 24 * 60 * NS_PER_MINUTE
 
 

@@ -100,7 +100,8 @@ def _order(text: str, *, is_triggered: bool = False) -> WorkingOrder:
     side, kind, *prices, lifetime, quantity = text.split()
     named = {price[0]: D(price[1:]) for price in prices}
     return WorkingOrder(
-        Side(side), OrderType(kind), TimeInForce(lifetime), D(quantity), None, named.get("L"), named.get("S"), is_triggered
+        Side(side), OrderType(kind), TimeInForce(lifetime), D(quantity), None, named.get("L"), named.get("S"),
+        is_triggered,
     )  # fmt: skip
 
 
@@ -211,7 +212,7 @@ def candles(draw: st.DrawFn) -> Candle:
     share=st.none() | units.filter(bool), chance=units, draws=st.builds(Draws, units, units, units),
 )  # fmt: skip
 def test_no_fill_is_outside_the_candle_beyond_the_limit_or_more_than_wanted(
-    candle: Candle, side: Side, kind: OrderType, lifetime: TimeInForce, quantity: int, limit: Decimal, stop: Decimal,
+    *, candle: Candle, side: Side, kind: OrderType, lifetime: TimeInForce, quantity: int, limit: Decimal, stop: Decimal,
     is_triggered: bool, share: Decimal | None, chance: Decimal, draws: Draws,
 ) -> None:  # fmt: skip
     order = WorkingOrder(side, kind, lifetime, D(quantity), None, limit, stop, is_triggered)

@@ -1,4 +1,4 @@
-"""Account, positions, activities, assets, clock, calendar over REST, by alpaca-py and raw; and the account's arithmetic."""
+"""Account, positions, activities, assets, clock, calendar by alpaca-py and raw; and the account's arithmetic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def opened(exchange: Exchange) -> Exchange:
     return exchange
 
 
-# --- account --------------------------------------------------------------------------------------------------------------
+# --- account --------------------------------------------------------------------------------------------------------
 
 
 def test_account_by_alpaca_py(opened: Exchange) -> None:
@@ -62,7 +62,7 @@ def test_account_configurations_by_alpaca_py(opened: Exchange) -> None:
     opened.order(symbol="AAPL", qty=1)
 
 
-# --- positions ------------------------------------------------------------------------------------------------------------
+# --- positions ------------------------------------------------------------------------------------------------------
 
 
 def test_positions_by_alpaca_py(opened: Exchange) -> None:
@@ -125,7 +125,7 @@ def test_close_all_positions_by_alpaca_py(opened: Exchange) -> None:
     assert opened.status()["orders_open"] == 0
 
 
-# --- arithmetic -----------------------------------------------------------------------------------------------------------
+# --- arithmetic -----------------------------------------------------------------------------------------------------
 
 
 def ledger_from_activities(exchange: Exchange) -> tuple[Decimal, dict[str, Decimal]]:
@@ -192,7 +192,9 @@ def test_a_fee_quantity_is_rounded_half_even_to_nine_decimals(start: Start) -> N
 
 
 def test_average_price_and_the_way_through_zero(start: Start) -> None:
-    exchange = start([row("AAPL", OPEN + timedelta(minutes=i), f"{p} {p} {p} {p}") for i, p in enumerate((1, 2, 4, 8, 9, 9))])
+    exchange = start(
+        [row("AAPL", OPEN + timedelta(minutes=i), f"{p} {p} {p} {p}") for i, p in enumerate((1, 2, 4, 8, 9, 9))]
+    )
 
     def trade(qty: int) -> None:
         exchange.order(symbol="AAPL", qty=abs(qty), side="buy" if qty > 0 else "sell")
@@ -212,7 +214,7 @@ def test_average_price_and_the_way_through_zero(start: Start) -> None:
     assert D(exchange.cash()) == 100_000 - 10 - 20 + 20 + 120 + 27
 
 
-# --- activities -----------------------------------------------------------------------------------------------------------
+# --- activities -----------------------------------------------------------------------------------------------------
 
 
 def test_fill_activities_and_their_pages(opened: Exchange) -> None:
@@ -257,7 +259,7 @@ def test_portfolio_history_is_not_there_yet(opened: Exchange) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, 40410000)
 
 
-# --- assets, clock, calendar ------------------------------------------------------------------------------------------------
+# --- assets, clock, calendar ----------------------------------------------------------------------------------------
 
 
 def test_assets_by_alpaca_py(exchange: Exchange) -> None:
@@ -292,7 +294,8 @@ def test_calendar_by_alpaca_py(exchange: Exchange) -> None:
     client = exchange.client()
     days = client.get_calendar(GetCalendarRequest(start=date(2024, 11, 27), end=date(2024, 12, 2)))
     assert [(day.date, day.open.strftime("%H:%M"), day.close.strftime("%H:%M")) for day in days] == [
-        (date(2024, 11, 27), "09:30", "16:00"), (date(2024, 11, 29), "09:30", "13:00"), (date(2024, 12, 2), "09:30", "16:00"),
+        (date(2024, 11, 27), "09:30", "16:00"), (date(2024, 11, 29), "09:30", "13:00"),
+        (date(2024, 12, 2), "09:30", "16:00"),
     ]  # fmt: skip
     raw = exchange.get("/v2/calendar", start="2025-01-03", end="2025-01-03")
     assert raw == [

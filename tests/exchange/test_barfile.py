@@ -25,7 +25,7 @@ def written(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ([GOOD, "AAPL,2025-03-10T13:31:00Z,10,8,9,10.5,100"], "row 2 (AAPL), column 'high': 8.0 is below the row's low"),
+        ([GOOD, "AAPL,2025-03-10T13:31:00Z,10,8,9,10.5,100"], "row 2 (AAPL), column 'high': 8.0 is below"),
         ([GOOD, "AAPL,2025-03-10T13:31:00Z,12,11,9,10,100"], "row 2 (AAPL), column 'open': 12.0 lies outside"),
         ([GOOD, "AAPL,2025-03-10T13:31:00Z,10,11,9,8.99,100"], "row 2 (AAPL), column 'close': 8.99 lies outside"),
         (["AAPL,2025-03-10T13:30:00Z,NaN,11,9,10.5,100"], "row 1 (AAPL), column 'open': nan is not a finite number"),
@@ -39,9 +39,9 @@ def written(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
         ([GOOD, GOOD], "row 2 (AAPL), column 'symbol': AAPL has a second bar for the same timestamp"),
         (
             [GOOD, "MSFT,2025-03-10T13:29:00Z,10,11,9,10.5,100"],
-            "row 2 (MSFT), column 'timestamp': 2025-03-10T13:29:00Z is before the row above; sort the file by timestamp",
+            "row 2 (MSFT), column 'timestamp': 2025-03-10T13:29:00Z is before the row above; sort the file",
         ),
-        (["AAPL,2025-03-10T13:30:30Z,10,11,9,10.5,1"], "row 1 (AAPL), column 'timestamp': 2025-03-10T13:30:30Z is no whole"),
+        (["AAPL,2025-03-10T13:30:30Z,10,11,9,10.5,1"], "row 1 (AAPL), column 'timestamp': 2025-03-10T13:30:30Z is no"),
         (["aapl,2025-03-10T13:30:00Z,10,11,9,10.5,1"], "row 1, column 'symbol': 'aapl' is no symbol"),
         ([], "has no rows"),
     ],
@@ -58,7 +58,7 @@ def test_a_bad_row_is_named_with_its_value_and_mend(tmp_path: Path, lines: list[
 
 def test_a_bad_optional_column_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, f"{GOOD},-3", header=f"{HEADER},trade_count")
-    with pytest.raises(ConfigError, match="column 'trade_count': -3.0 is negative"):
+    with pytest.raises(ConfigError, match=r"column 'trade_count': -3\.0 is negative"):
         read_bars(path)
 
 
@@ -67,10 +67,11 @@ def test_a_missing_or_wrong_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no column 'volume', only symbol, timestamp"):
         read_bars(path)
     parquet = tmp_path / "bars.parquet"
-    pl.DataFrame({"symbol": [1], "timestamp": [5], **dict.fromkeys(("open", "high", "low", "close", "volume"), [1.0])}).write_parquet(parquet)  # fmt: skip
+    numbers = {"open": [1.0], "high": [1.0], "low": [1.0], "close": [1.0], "volume": [1.0]}
+    pl.DataFrame({"symbol": [1], "timestamp": [5], **numbers}).write_parquet(parquet)
     with pytest.raises(ConfigError, match="column 'symbol' must hold text, was Int64"):
         read_bars(parquet)
-    frame = pl.DataFrame({"symbol": ["A"], "timestamp": [5], **dict.fromkeys(("open", "high", "low", "close", "volume"), [1.0])})  # fmt: skip
+    frame = pl.DataFrame({"symbol": ["A"], "timestamp": [5], **numbers})
     frame.write_parquet(parquet)
     with pytest.raises(ConfigError, match="column 'timestamp' must hold UTC times, was Int64"):
         read_bars(parquet)
@@ -83,7 +84,7 @@ def test_a_file_that_is_missing_unreadable_empty_or_of_another_type(tmp_path: Pa
         read_bars(tmp_path)
     other = tmp_path / "bars.xlsx"
     other.write_text("x")
-    with pytest.raises(ConfigError, match="has the unknown type '.xlsx'; give a .parquet or .csv file"):
+    with pytest.raises(ConfigError, match=r"has the unknown type '\.xlsx'; give a \.parquet or \.csv file"):
         read_bars(other)
     broken = tmp_path / "bars.parquet"
     broken.write_bytes(b"no parquet at all")
@@ -108,7 +109,12 @@ def test_symbols_and_times_choose_rows(tmp_path: Path) -> None:
     path = written(tmp_path, *(f"{s},{t},10,11,9,10.5,100" for t in moments for s in ("B", "A", "C")))
     at = [int(datetime(2025, 3, 10, 13, 30 + i, tzinfo=UTC).timestamp()) * 10**9 for i in range(4)]
     frame = read_bars(path, ("A", "B"), at[1], at[3])
-    assert list(zip(frame["open_ns"], frame["symbol"], strict=True)) == [(at[1], "A"), (at[1], "B"), (at[2], "A"), (at[2], "B")]
+    assert list(zip(frame["open_ns"], frame["symbol"], strict=True)) == [
+        (at[1], "A"),
+        (at[1], "B"),
+        (at[2], "A"),
+        (at[2], "B"),
+    ]
     source = FileBars(frame)
     assert source.symbols == ("A", "B")
     assert [bar.symbol for bar in source.take()] == ["A", "B"]
@@ -118,7 +124,8 @@ def test_symbols_and_times_choose_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2025-03-10T13:30:00Z", "2025-03-10 13:30:00", "2025-03-10T09:30:00-04:00", "2025-03-10T13:30:00.000000+00:00"]
+    "text",
+    ["2025-03-10T13:30:00Z", "2025-03-10 13:30:00", "2025-03-10T09:30:00-04:00", "2025-03-10T13:30:00.000000+00:00"],
 )
 def test_times_are_utc_unless_they_say_otherwise(tmp_path: Path, text: str) -> None:
     frame = read_bars(written(tmp_path, f"AAPL,{text},10,11,9,10.5,100"))

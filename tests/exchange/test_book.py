@@ -37,13 +37,19 @@ class Trading(RuleBasedStateMachine):
         self.told: dict[str, list[TradeUpdate]] = {}
 
     @rule(
-        symbol=st.sampled_from(sorted(SYMBOLS)), side=st.sampled_from(["buy", "sell"]),
-        kind=st.sampled_from(["market", "limit", "stop", "stop_limit"]), lifetime=st.sampled_from(["day", "gtc", "ioc", "fok"]),
-        hundredths=st.integers(1, 4000), limit=st.integers(50, 150), stop=st.integers(50, 150), is_notional=st.booleans(),
-    )  # fmt: skip
+        symbol=st.sampled_from(sorted(SYMBOLS)),
+        side=st.sampled_from(["buy", "sell"]),
+        kind=st.sampled_from(["market", "limit", "stop", "stop_limit"]),
+        lifetime=st.sampled_from(["day", "gtc", "ioc", "fok"]),
+        hundredths=st.integers(1, 4000),
+        limit=st.integers(50, 150),
+        stop=st.integers(50, 150),
+        is_notional=st.booleans(),
+    )
     def submit(
-        self, symbol: str, side: str, kind: str, lifetime: str, hundredths: int, limit: int, stop: int, is_notional: bool
-    ) -> None:
+        self, *, symbol: str, side: str, kind: str, lifetime: str, hundredths: int, limit: int, stop: int,
+        is_notional: bool,
+    ) -> None:  # fmt: skip
         qty = D(hundredths) / 100 if hundredths % 2 else D(hundredths // 100 + 1)
         request = OrderRequest(
             symbol, None if is_notional else qty, qty if is_notional else None, side, kind, lifetime,

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from adapters.exchange.config import ExchangeConfig
 from adapters.exchange.orders import OrderRequest
 from adapters.exchange.venue import Venue
+from engine.values import to_decimal
 from tests.exchange.harness import Exchange, data_folder, running
 
 SYMBOLS = ("AAPL", "BTC/USD", "MSFT", "NVDA", "TSLA")
@@ -129,7 +130,7 @@ def test_real_stock_bars_all_come_out_once_and_orders_fill_inside_them() -> None
         for event in events:
             if event.execution is not None:
                 bar = by_symbol[event.symbol]
-                assert bar.low <= event.execution.price <= bar.high
+                assert to_decimal(bar.low) <= event.execution.price <= to_decimal(bar.high)
                 assert venue.calendar.is_regular(bar.open_ns)
                 fills[event.symbol] = fills.get(event.symbol, 0) + 1
         _, bars = venue.end_minute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -54,7 +55,7 @@ def test_stocks_keep_to_sessions_and_half_days_and_coins_do_not() -> None:
     assert len(bars) == 2 * (390 + 210 + 390), "Wednesday, half a Friday, Monday"
     assert {new_york(bar.open_ns).date() for bar in bars} == {date(2025, 11, 26), date(2025, 11, 28), date(2025, 12, 1)}
     coins = minutes(market(1, ("BTC/USD",)), 100_000)
-    assert [b.open_ns - a.open_ns for a, b in zip(coins, coins[1:], strict=False)] == [60 * 10**9] * (len(coins) - 1)
+    assert [b.open_ns - a.open_ns for a, b in pairwise(coins)] == [60 * 10**9] * (len(coins) - 1)
     assert len(coins) == timedelta(days=5, hours=6, minutes=30).total_seconds() / 60
 
 

@@ -31,6 +31,7 @@ from tests.exchange.conftest import Start
 from tests.exchange.harness import FIRST, Exchange, rising, row, running, write_csv
 
 BOTH = ["AAPL", "MSFT"]
+FIVE_MINUTES = TimeFrame(5, TimeFrameUnit.Minute)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +52,23 @@ def crypto(exchange: Exchange) -> CryptoHistoricalDataClient:
     return CryptoHistoricalDataClient(url_override=exchange.urls["data_rest"])
 
 
-# --- bars -----------------------------------------------------------------------------------------------------------------
+# --- bars -----------------------------------------------------------------------------------------------------------
 
 
 def test_stock_bars_by_alpaca_py_end_with_venue_time(played: Exchange) -> None:
-    request = StockBarsRequest(symbol_or_symbols=BOTH, timeframe=TimeFrame.Minute, start=FIRST, end=FIRST + timedelta(days=1))
+    request = StockBarsRequest(
+        symbol_or_symbols=BOTH, timeframe=TimeFrame.Minute, start=FIRST, end=FIRST + timedelta(days=1)
+    )
     data = stocks(played).get_stock_bars(request).data
     assert {symbol: len(bars) for symbol, bars in data.items()} == {"AAPL": 9, "MSFT": 9}
     bar = data["AAPL"][3]
-    assert (bar.timestamp, bar.open, bar.high, bar.low, bar.close) == (FIRST + timedelta(minutes=3), 103, 104, 102, 103.5)
+    assert (bar.timestamp, bar.open, bar.high, bar.low, bar.close) == (
+        FIRST + timedelta(minutes=3),
+        103,
+        104,
+        102,
+        103.5,
+    )
     assert (bar.volume, bar.trade_count, bar.vwap) == (1003, 10, 103.166667)
 
 
@@ -78,7 +87,7 @@ def test_start_and_end_are_inclusive_and_order_can_be_turned(played: Exchange) -
 @pytest.mark.parametrize(
     ("timeframe", "expected"),
     [
-        (TimeFrame(5, TimeFrameUnit.Minute), [("13:25", 100, 102, 99, 101.5, 2001), ("13:30", 102, 107, 101, 106.5, 5020)]),
+        (FIVE_MINUTES, [("13:25", 100, 102, 99, 101.5, 2001), ("13:30", 102, 107, 101, 106.5, 5020)]),
         (TimeFrame.Hour, [("13:00", 100, 109, 99, 108.5, 9036)]),
         (TimeFrame.Day, [("04:00", 100, 109, 99, 108.5, 9036)]),
         (TimeFrame.Week, [("04:00", 100, 109, 99, 108.5, 9036)]),
@@ -116,7 +125,9 @@ def test_alpaca_py_walks_all_pages_of_more_than_ten_thousand(start: Start) -> No
     first = exchange.status()["venue_ns"] // 10**9
     begin = datetime.fromtimestamp(first, UTC) - timedelta(days=5)
     request = StockBarsRequest(
-        symbol_or_symbols=[asset["symbol"] for asset in exchange.get("/v2/assets")], timeframe=TimeFrame.Minute, start=begin
+        symbol_or_symbols=[asset["symbol"] for asset in exchange.get("/v2/assets")],
+        timeframe=TimeFrame.Minute,
+        start=begin,
     )
     data = stocks(exchange).get_stock_bars(request).data
     assert {len(bars) for bars in data.values()} == {300}
@@ -142,8 +153,14 @@ def test_empty_answers_are_empty_maps(played: Exchange) -> None:
         ("/v2/stocks/bars?symbols=AAPL&timeframe=7Fortnight", "invalid timeframe: 7Fortnight"),
         ("/v2/stocks/bars?symbols=AAPL&timeframe=60Min", "invalid timeframe: 60Min"),
         ("/v2/stocks/bars?symbols=AAPL&timeframe=1Min&page_token=%25%25", "invalid page_token: %%"),
-        ("/v2/stocks/bars?symbols=AAPL&timeframe=1Min&start=2025-03-11&end=2025-03-10", "end should not be before start"),
-        ("/v1beta3/crypto/us/bars?symbols=BTCUSD&timeframe=1Min", "invalid symbol: BTCUSD does not match ^[A-Z]+/[A-Z]+$"),
+        (
+            "/v2/stocks/bars?symbols=AAPL&timeframe=1Min&start=2025-03-11&end=2025-03-10",
+            "end should not be before start",
+        ),
+        (
+            "/v1beta3/crypto/us/bars?symbols=BTCUSD&timeframe=1Min",
+            "invalid symbol: BTCUSD does not match ^[A-Z]+/[A-Z]+$",
+        ),
     ],
 )
 def test_bad_questions_are_400(played: Exchange, path: str, message: str) -> None:
@@ -151,7 +168,7 @@ def test_bad_questions_are_400(played: Exchange, path: str, message: str) -> Non
     assert (answer.status_code, answer.json()["message"]) == (400, message)
 
 
-# --- trades, quotes, latest, snapshots ------------------------------------------------------------------------------------
+# --- trades, quotes, latest, snapshots ------------------------------------------------------------------------------
 
 
 def test_trades_and_quotes_by_alpaca_py(played: Exchange) -> None:
@@ -170,7 +187,9 @@ def test_trades_are_paged_newest_first_too(played: Exchange) -> None:
     seen: list[int] = []
     token = None
     while True:
-        answer = played.get("/v2/stocks/trades", symbols="AAPL", start="2025-03-10", sort="desc", limit=5, page_token=token)
+        answer = played.get(
+            "/v2/stocks/trades", symbols="AAPL", start="2025-03-10", sort="desc", limit=5, page_token=token
+        )
         seen += [trade["i"] for trade in answer["trades"]["AAPL"]]
         token = answer["next_page_token"]
         if token is None:

@@ -56,7 +56,9 @@ def test_the_life_of_orders_by_alpaca_py(exchange: Exchange) -> None:
         exchange.step()
         until(lambda: len(got) == 4)
     assert [(u.event, u.order.client_order_id, u.order.status.value, u.price, u.qty, u.position_qty) for u in got] == [
-        ("new", "1", "new", None, None, 0), ("fill", "1", "filled", 102, 2, 2), ("new", "2", "new", None, None, 0),  # as of its own time, before the fill
+        ("new", "1", "new", None, None, 0), ("fill", "1", "filled", 102, 2, 2),
+        # As of its own time, which is before the fill.
+        ("new", "2", "new", None, None, 0),
         ("canceled", "2", "canceled", None, None, 2),
     ]  # fmt: skip
     assert got[0].timestamp == OPEN
@@ -89,7 +91,11 @@ def test_a_replacement_tells_of_the_old_order_first(exchange: Exchange) -> None:
         exchange.call("PATCH", f"/v2/orders/{old['id']}", json={"limit_price": 2, "client_order_id": "a"})
         exchange.step()
         events = [receive(socket)["data"] for _ in range(3)]
-    assert [(e["event"], e["order"]["client_order_id"]) for e in events] == [("new", "z"), ("replaced", "z"), ("new", "a")]
+    assert [(e["event"], e["order"]["client_order_id"]) for e in events] == [
+        ("new", "z"),
+        ("replaced", "z"),
+        ("new", "a"),
+    ]
     assert events[1]["order"]["replaced_by"] == events[2]["order"]["id"]
 
 

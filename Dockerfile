@@ -1,0 +1,8 @@
+FROM python:3.13-slim
+RUN pip install --no-cache-dir "uv>=0.9,<1" && useradd --create-home tapeline && mkdir /data && chown tapeline /data
+WORKDIR /app
+COPY . .
+RUN uv sync --no-dev --compile-bytecode && chown -R tapeline /app
+USER tapeline
+ENV PATH="/app/.venv/bin:$PATH" XDG_CACHE_HOME=/tmp/cache
+VOLUME /data

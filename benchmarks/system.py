@@ -1,0 +1,77 @@
+"""Starts the whole system on a local exchange for a benchmark, and stops it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+from nats.aio.client import Client
+
+from engine.bots import Bot
+from streams.connection import connect
+from streams.role import topology_of
+from tapeline.demo import ExchangeProcess, build_settings, wait_ready
+from tapeline.lockstep import Control, Quiet
+from tapeline.probe import Probe
+from tapeline.role_main import ROLES
+from tapeline.supervisor import Supervisor
+
+QUIET_S_MAX = 300.0
+
+
+class System(msgspec.Struct):
+    """A running system and the ways to look at it."""
+
+    supervisor: Supervisor
+    exchange: ExchangeProcess
+    nc: Client
+    probe: Probe
+    control: Control
+    quiet: Quiet
+
+    def cpu_s(self) -> float:
+        """CPU seconds of every process of the system so far, from /proc; 0 where there is none."""
+        ticks = 0
+        for pid in [*self.supervisor.pids.values(), self.exchange.pid]:
+            stat = Path(f"/proc/{pid}/stat")
+            if stat.exists():
+                fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.asynccontextmanager
+async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[str, object]) -> AsyncIterator[System]:
+    """Run exchange, nats-server and every role; all of it is stopped and deleted at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        exchange = ExchangeProcess(["--port", "0", "--hold", *arguments], path / "logs" / "exchange.log")
+        supervisor: Supervisor | None = None
+        try:
+            exchange.wait_ready(120)
+            limits: dict[str, object] = {"executor.requests_per_min_max": 10_000_000}
+            settings = build_settings(bots, path, exchange.urls, "benchmark", limits | more)
+            keys = {"ALPACA_API_KEY": "bench", "ALPACA_SECRET_KEY": "bench"}
+            supervisor = Supervisor(settings, ROLES, environment=dict(os.environ) | keys, quiet=True)
+            supervisor.start()
+            nc = await connect(supervisor.settings.nats.url, "benchmark")
+            probe, control = Probe(nc, topology_of(settings)), Control(exchange.urls["control"])
+            await wait_ready(probe, supervisor, exchange)
+            keeper = supervisor
+
+            async def look() -> None:
+                keeper.poll()
+
+            quiet = Quiet(probe, control, QUIET_S_MAX, look)
+            await quiet.start()
+            yield System(supervisor, exchange, nc, probe, control, quiet)
+            await control.close()
+            await nc.close()
+        finally:
+            if supervisor is not None:
+                supervisor.stop()
+            exchange.stop()

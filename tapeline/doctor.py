@@ -1,0 +1,166 @@
+"""`tapeline doctor`: looks at what a run needs and says what to do about what is missing. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from adapters.clock import wall_ns
+from config.settings import Settings
+from engine.errors import ConfigError, TapelineError
+from engine.values import NS_PER_S
+from streams.server import binary
+from tapeline import folders
+from tapeline.daemon import read_settings
+from tapeline.role_main import alpaca_config
+
+_DISK_GB_MIN = 2.0
+_FILES_MIN = 1024
+_CLOCK_S_MAX = 2.0
+_YEAR_2026_NS = 1_767_225_600 * NS_PER_S
+
+Finding = tuple[str, str, str]
+"""Level (ok, warn, FAIL), what was looked at, what was found and what to do."""
+
+
+def run_doctor(config: Path | None, data_dir: Path | None) -> int:
+    """Print a line per check; 0 when none failed."""
+    findings: list[Finding] = [_python(), _nats_binary()]
+    settings: Settings | None = None
+    try:
+        settings = read_settings(config, data_dir)
+        findings.append(("ok", "configuration", f"{len(settings.bots)} bot(s), {len(settings.symbols)} symbol(s)"))
+    except ConfigError as err:
+        findings.append(("FAIL", "configuration", str(err)))
+    if settings is not None:
+        for check in (_folder, _disk, _nats_url):
+            findings.extend(check(settings))
+        findings.extend(_keys_and_clock(settings))
+    findings.append(_files())
+    for level, what, found in findings:
+        sys.stdout.write(f"{level:4}  {what:16} {found}\n")
+    return 1 if any(level == "FAIL" for level, _, _ in findings) else 0
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if not (3, 12) <= sys.version_info[:2] < (3, 15):
+        return ("FAIL", "Python", f"{version}: Tapeline needs 3.12 to 3.14; `uv python install 3.13`")
+    return ("ok", "Python", version)
+
+
+def _nats_binary() -> Finding:
+    try:
+        path = binary()
+        done = subprocess.run([str(path), "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (TapelineError, OSError, subprocess.TimeoutExpired) as err:
+        return ("FAIL", "nats-server", f"{err}; `uv sync` installs it, or set nats.url to a running server")
+    if done.returncode != 0:
+        return ("FAIL", "nats-server", f"{path} does not run ({done.stderr.strip()}): install it anew with `uv sync`")
+    return ("ok", "nats-server", done.stdout.strip())
+
+
+def _folder(settings: Settings) -> Iterable[Finding]:
+    folder = settings.data_path
+    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not os.access(parent, os.W_OK):
+        yield ("FAIL", "data directory", f"{parent} is not writable: choose another --data-dir, or change its owner")
+    elif folder.exists() and folders.is_running(folder):
+        yield ("ok", "data directory", f"{folder}, a daemon runs in it")
+    else:
+        yield ("ok", "data directory", f"{folder}" + ("" if folder.exists() else " (will be created)"))
+
+
+def _disk(settings: Settings) -> Iterable[Finding]:
+    folder = settings.data_path
+    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(parent).free / 1e9
+    level = "ok" if free >= _DISK_GB_MIN else "FAIL"
+    more = "" if level == "ok" else f": at least {_DISK_GB_MIN:g} GB are needed; free some or choose another --data-dir"
+    yield (level, "disk", f"{free:.1f} GB free{more}")
+
+
+def _nats_url(settings: Settings) -> Iterable[Finding]:
+    if not settings.nats.url:
+        yield ("ok", "NATS", "an own nats-server will be started")
+        return
+    import asyncio
+
+    from streams.connection import connect
+
+    async def probe() -> None:
+        nc = await connect(settings.nats.url, "tapeline-doctor", first_timeout_s=3)
+        await nc.close()
+
+    try:
+        asyncio.run(probe())
+    except TapelineError as err:
+        yield ("FAIL", "NATS", str(err))
+    else:
+        yield ("ok", "NATS", settings.nats.url)
+
+
+def _keys_and_clock(settings: Settings) -> Iterable[Finding]:
+    if wall_ns() < _YEAR_2026_NS:
+        yield ("FAIL", "clock", "this machine's clock is years behind: set it (timedatectl set-ntp true)")
+    try:
+        alpaca = alpaca_config(settings, os.environ)
+    except ConfigError as err:
+        yield ("warn", "keys", str(err))
+        return
+    from adapters.alpaca.connect import connect_trading
+
+    def quiet(_level: str, _what: str) -> None:
+        return
+
+    venue, _ = connect_trading(alpaca, quiet)
+    yield from _venue(settings, lambda: venue.account().account_number, alpaca.rest_url)
+
+
+def _venue(settings: Settings, account: Callable[[], str], url: str) -> Iterable[Finding]:
+    try:
+        number = account()
+    except TapelineError as err:
+        yield ("FAIL", "account", str(err))
+        return
+    wanted = settings.alpaca.account_number
+    if wanted and wanted != number:
+        yield ("FAIL", "account", f"alpaca.account_number is {wanted}, the keys are of {number}: set the right one")
+    else:
+        money = "REAL MONEY" if settings.alpaca.live else "paper"
+        yield ("ok", "account", f"{number} ({money}) at {url}")
+    yield from _clock(url)
+
+
+def _clock(url: str) -> Iterable[Finding]:
+    """Compare our clock with the Date header of the venue, good to a second."""
+    import email.utils
+
+    import requests
+
+    try:
+        before = time.monotonic()
+        response = requests.head(url, timeout=5)
+        delay = time.monotonic() - before
+        theirs = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (requests.RequestException, KeyError, ValueError) as err:
+        yield ("warn", "clock", f"not compared with the venue ({type(err).__name__})")
+        return
+    skew = abs(wall_ns() / NS_PER_S - delay / 2 - theirs - 0.5)
+    level = "ok" if skew <= _CLOCK_S_MAX else "FAIL"
+    more = "" if level == "ok" else ": set it (timedatectl set-ntp true); stale-bar checks depend on it"
+    yield (level, "clock", f"{skew:.1f} s from the venue's{more}")
+
+
+def _files() -> Finding:
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _FILES_MIN:
+        return ("warn", "open files", f"limit is {soft}: raise it to {_FILES_MIN} or more (ulimit -n)")
+    return ("ok", "open files", f"limit {soft}")

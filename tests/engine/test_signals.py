@@ -1,0 +1,241 @@
+"""The four invariants of engine.signals, and restarts at every point."""
+
+from __future__ import annotations
+
+import pickle
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.ids import bar_key, make_id
+from engine.messages import Bar, Sessions, Signal, body_json
+from engine.signals import SignalEngine
+from engine.values import AssetClass, Direction
+from tests.engine.build import always_open, bar, bot, minute
+
+ALPHA = bot(params={"fast": 1, "slow": 2})
+
+
+def _engine(*bots: object, sessions: Sessions | None = None) -> SignalEngine:
+    engine = SignalEngine("ACC1", "run1", bots or (ALPHA,))  # type: ignore[arg-type]
+    engine.on_sessions(sessions or always_open())
+    return engine
+
+
+def _said(engine: SignalEngine, *closes: float, first: int = 1, **more: object) -> list[tuple[int, str]]:
+    """Bar number and direction of what is said."""
+    found: list[tuple[int, str]] = []
+    for number, close in enumerate(closes, first):
+        found += [(number, signal.direction.value) for signal in engine.on_bar(bar(close, number, **more))]
+    return found
+
+
+def test_a_signal_is_said_when_the_target_changes_and_names_its_bar() -> None:
+    engine = _engine()
+    assert engine.on_bar(bar(10.0, 1)) == []
+    [said] = engine.on_bar(bar(11.0, 2))
+    key = bar_key("AAPL", "1m", minute(2), 0)
+    assert said == Signal(
+        id=make_id("ACC1", "run1", "alpha", "signal", key, 0),
+        bot="alpha",
+        symbol="AAPL",
+        strategy="sma_crossover",
+        direction=Direction.LONG,
+        strength=1.0,
+        price=11.0,
+        reason="sma(1) > sma(2)",
+        bar=key,
+        ts_event=minute(2),
+        indicators={"sma(1)": 11.0, "sma(2)": 10.5},
+    )
+    assert _said(engine, 12.0, 13.0, 12.0, 11.0, 12.0, first=3) == [(5, "flat"), (7, "long")]
+    counters = engine.counters
+    assert (counters.bars, counters.evaluated, counters.refused, counters.signals) == (7, 7, 0, 3)
+
+
+def test_being_flat_from_the_start_is_nothing_to_say() -> None:
+    assert _said(_engine(), 12.0, 11.0, 10.0) == []
+
+
+def test_bars_of_unknown_symbols_and_timeframes_are_counted_and_passed_over() -> None:
+    engine = _engine()
+    assert _said(engine, 1.0, 2.0, symbol="MSFT") == []
+    assert engine.on_bar(Bar("AAPL", "5m", minute(5), 1, 1, 1, 1, 1)) == []
+    assert (engine.counters.bars, engine.counters.evaluated) == (3, 0)
+
+
+def test_each_bot_speaks_for_itself_in_the_order_of_configuration() -> None:
+    slow = bot(name="beta", params={"fast": 1, "slow": 3}, symbols=("AAPL", "MSFT"))
+    engine = _engine(slow, ALPHA)
+    for number in (1, 2):
+        engine.on_bar(bar(10.0, number))
+    said = engine.on_bar(bar(11.0, 3))
+    assert [(signal.bot, signal.direction) for signal in said] == [("beta", "long"), ("alpha", "long")]
+    assert len({signal.id for signal in said}) == 2
+
+
+# 1. A bar at or before the last one moves nothing.
+
+
+@given(
+    st.lists(st.sampled_from([9.0, 10.0, 11.0]), min_size=3, max_size=20),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=10),
+)
+def test_repeated_and_late_bars_move_nothing(closes: list[float], again: list[tuple[int, int]]) -> None:
+    bars = [bar(close, number) for number, close in enumerate(closes, 1)]
+    calm, disturbed = _engine(), _engine()
+    wanted: list[Signal] = []
+    found: list[Signal] = []
+    repeated = 0
+    for number, item in enumerate(bars):
+        wanted += calm.on_bar(item)
+        found += disturbed.on_bar(item)
+        for after, which in again:
+            if after % len(bars) == number and which <= number:
+                late = bars[which]
+                assert disturbed.on_bar(bar(late.close + 5, which + 1, revision=1)) == []
+                repeated += 1
+    assert found == wanted
+    assert disturbed.counters.refused == repeated
+    assert pickle.dumps(disturbed.state()) == pickle.dumps(calm.state())
+
+
+# 2. A backfilled bar moves indicators and yields no signal; the first live bar after it speaks.
+
+
+def test_a_backfilled_bar_moves_and_is_silent_and_the_next_live_one_speaks() -> None:
+    engine = _engine()
+    assert _said(engine, 10.0, 11.0, is_backfill=True) == []
+    assert _said(engine, 12.0, first=3) == [(3, "long")]
+    engine = _engine()
+    assert _said(engine, 10.0, 11.0, 12.0, is_backfill=True) == []
+    assert _said(engine, 11.0, first=4) == []  # out again before anything was said
+
+
+# 3. At or before the cause of the last signal in the stream nothing is emitted.
+
+
+def _play(bars: list[Bar], engine: SignalEngine) -> list[Signal]:
+    return [signal for item in bars for signal in engine.on_bar(item)]
+
+
+def _bars(seed: int, count: int) -> list[Bar]:
+    draw = random.Random(seed)
+    return [
+        bar(draw.choice([9.0, 9.5, 10.0, 10.5, 11.0]), number, symbol, is_backfill=draw.random() < 0.1)
+        for number in range(1, count + 1)
+        for symbol in ("AAPL", "BTC/USD")
+    ]
+
+
+BOTS = (
+    bot(symbols=("AAPL", "BTC/USD"), params={"fast": 1, "slow": 2, "allow_short": True}),
+    bot(name="beta", strategy="rsi", symbols=("BTC/USD",), params={"period": 3}),
+)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 80), st.integers(0, 80))
+def test_a_restart_from_any_checkpoint_says_what_is_left_and_nothing_twice(seed: int, cut: int, crash: int) -> None:
+    """A state of bar `cut`, a crash after bar `crash`: what is in the stream is learnt, what is not yet is said."""
+    bars = _bars(seed, 40)
+    crash, cut = max(cut, crash), min(cut, crash)
+    hours = Sessions(AssetClass.US_EQUITY, ((minute(5), minute(15)), (minute(25), minute(35))), 0)
+    undisturbed = _engine(*BOTS, sessions=hours)
+    before = _play(bars[:cut], undisturbed)
+    checkpoint = pickle.dumps(undisturbed.state())
+    between = _play(bars[cut:crash], undisturbed)
+    after = _play(bars[crash:], undisturbed)
+
+    restarted = _engine(*BOTS, sessions=hours)
+    restarted.restore(pickle.loads(checkpoint))
+    last = {f"{signal.bot}|{signal.symbol}": signal for signal in before + between}
+    for signal in last.values():  # what the service reads: the last signal of every subject
+        restarted.on_own_signal(signal)
+    assert _play(bars[cut:crash], restarted) == []
+    left = _play(bars[crash:], restarted)
+    assert [body_json(signal) for signal in left] == [body_json(signal) for signal in after]
+    assert pickle.dumps(restarted.state()) == pickle.dumps(undisturbed.state())
+
+
+@given(st.integers(0, 10_000), st.integers(0, 80), st.integers(0, 3))
+def test_outputs_that_were_not_stored_before_the_crash_are_said_again(seed: int, cut: int, lost: int) -> None:
+    bars = _bars(seed, 40)
+    undisturbed = _engine(*BOTS)
+    before = _play(bars[:cut], undisturbed)
+    checkpoint = pickle.dumps(undisturbed.state())
+    after = _play(bars[cut:], undisturbed)
+    stored = before + after[:lost]
+
+    restarted = _engine(*BOTS)
+    restarted.restore(pickle.loads(checkpoint))
+    for signal in {f"{signal.bot}|{signal.symbol}": signal for signal in stored}.values():
+        restarted.on_own_signal(signal)
+    assert _play(bars[cut:], restarted) == after[lost:]
+
+
+def test_without_a_checkpoint_everything_is_replayed_in_silence() -> None:
+    bars = _bars(3, 40)
+    undisturbed = _engine(*BOTS)
+    said = _play(bars, undisturbed)
+    assert len(said) > 10
+    cold = _engine(*BOTS)
+    for signal in {f"{signal.bot}|{signal.symbol}": signal for signal in said}.values():
+        cold.on_own_signal(signal)
+    assert _play(bars, cold) == []
+    assert pickle.dumps(cold.state()) == pickle.dumps(undisturbed.state())
+
+
+def test_an_older_own_signal_does_not_take_back_a_newer_one() -> None:
+    engine = _engine()
+    first, second = _play([bar(c, n) for n, c in enumerate((10.0, 11.0, 10.0), 1)], _engine())
+    engine.on_own_signal(second)
+    engine.on_own_signal(first)
+    assert _said(engine, 10.0, 11.0, 10.0, 9.0) == []
+
+
+def test_a_signal_of_another_bot_or_symbol_silences_nobody() -> None:
+    [said] = _play([bar(10.0, 1), bar(11.0, 2)], _engine())
+    for other in ({"bot": "beta"}, {"symbol": "MSFT"}):
+        engine = _engine()
+        engine.on_own_signal(Signal(**{name: getattr(said, name) for name in said.__struct_fields__} | other))
+        assert _said(engine, 10.0, 11.0) == [(2, "long")]
+
+
+def test_a_state_of_other_bots_leaves_new_ones_cold() -> None:
+    engine = _engine()
+    _said(engine, 10.0, 11.0)
+    other = _engine(bot(name="beta", params={"fast": 1, "slow": 2}))
+    other.restore(pickle.loads(pickle.dumps(engine.state())))
+    assert _said(other, 10.0, 11.0) == [(2, "long")]
+
+
+# 4. Outside its session a bot's bars move indicators; a changed target is published with the first bar in session.
+
+
+@pytest.mark.parametrize(
+    ("session", "symbol", "said"),
+    [
+        ("regular", "AAPL", [(4, "long")]),
+        ("any", "AAPL", [(2, "long")]),
+        ("regular", "BTC/USD", [(2, "long")]),
+    ],
+)
+def test_outside_the_session_a_bot_listens_and_is_silent(
+    session: str, symbol: str, said: list[tuple[int, str]]
+) -> None:
+    hours = Sessions(AssetClass.US_EQUITY, ((minute(4), minute(6)),), 0)
+    engine = _engine(bot(session=session, symbols=(symbol,), params={"fast": 1, "slow": 2}), sessions=hours)
+    assert _said(engine, 10.0, 11.0, 12.0, 13.0, 14.0, symbol=symbol) == said
+
+
+def test_a_target_that_turns_while_closed_is_said_at_the_next_opening() -> None:
+    hours = Sessions(AssetClass.US_EQUITY, ((minute(2), minute(4)), (minute(6), minute(9))), 0)
+    engine = _engine(sessions=hours)
+    assert _said(engine, 10.0, 11.0, 12.0, 11.0, 10.0, 9.0, 8.0) == [(2, "long"), (6, "flat")]
+
+
+def test_no_calendar_no_signal() -> None:
+    engine = SignalEngine("ACC1", "run1", (ALPHA,))
+    assert _said(engine, 10.0, 11.0, 12.0) == []
