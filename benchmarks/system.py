@@ -33,15 +33,15 @@ class System(msgspec.Struct):
     control: Control
     quiet: Quiet
 
-    def cpu_s(self) -> float:
-        """CPU seconds of every process of the system so far, from /proc; 0 where there is none."""
-        ticks = 0
-        for pid in [*self.supervisor.pids.values(), self.exchange.pid]:
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds of each process of the system so far, from /proc; empty where there is none."""
+        found: dict[str, float] = {}
+        for name, pid in [*self.supervisor.pids.items(), ("exchange", self.exchange.pid)]:
             stat = Path(f"/proc/{pid}/stat")
             if stat.exists():
                 fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+                found[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return found
 
 
 @contextlib.asynccontextmanager

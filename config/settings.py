@@ -88,9 +88,10 @@ class ExecutorSettings(_Section, frozen=True):
 
 
 class RecorderSettings(_Section, frozen=True):
-    """Recorder: batches, memory, SQL limits, snapshots (0 = none)."""
+    """Recorder: rows per commit and least time between commits, memory, SQL limits, snapshots (0 = none)."""
 
     batch_rows_max: int = 10_000
+    batch_ms: int = 250
     memory_mb_max: int = 512
     threads: int = 1
     sql_rows_max: int = 100_000

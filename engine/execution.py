@@ -107,12 +107,16 @@ class ExecutionCore:
                 self._learn_venue_id(body.client_order_id, body.venue_order_id)
                 self._move(body.client_order_id, OrderStatus.ACCEPTED)
             case OrderRejected():
+                self._learn_venue_id(body.client_order_id, body.venue_order_id)
                 self._move(body.client_order_id, OrderStatus.REJECTED)
             case OrderFilled():
+                self._learn_venue_id(body.client_order_id, body.venue_order_id)
                 self._move(body.client_order_id, OrderStatus.FILLED)
             case OrderCanceled():
+                self._learn_venue_id(body.client_order_id, body.venue_order_id)
                 self._move(body.client_order_id, OrderStatus.CANCELED)
             case OrderExpired():
+                self._learn_venue_id(body.client_order_id, body.venue_order_id)
                 self._move(body.client_order_id, OrderStatus.EXPIRED)
             case Fill():
                 self._apply_fill(body)
@@ -196,18 +200,21 @@ class ExecutionCore:
             )
         return self.on_order(outcome.order)
 
-    def on_order(self, report: VenueOrder) -> Conclusion:
-        """Conclude from the venue's state of an order (answer to a POST, a lookup, a snapshot)."""
+    def on_order(self, report: VenueOrder, reason: str = "") -> Conclusion:
+        """Conclude from the venue's state of an order (answer to a POST, a lookup, a snapshot).
+
+        Args:
+            report: The order as the venue has it.
+            reason: Why the venue refused it, where it says so.
+        """
         order = self.state.orders.get(report.client_order_id)
         if order is None:
             self.state.foreign += 1
             return Conclusion()
-        events: list[AnyBody] = []
         status = from_venue(report.status)
         if status is OrderStatus.REJECTED:
-            return self._end(order, status, report.updated_ns, "rejected", report.venue_order_id)
-        if not order.venue_order_id:
-            events.append(_accepted(order.intent, report))
+            return self._end(order, status, report.updated_ns, reason or "rejected", report.venue_order_id)
+        events = _accepted(order, report)
         if report.filled_qty > order.filled_qty:
             return Conclusion(tuple(events), needs_executions=True)
         if status in TERMINAL:
@@ -222,10 +229,8 @@ class ExecutionCore:
             self.state.foreign += 1
             return Conclusion()
         if update.execution is None:
-            return self.on_order(update.order)
-        events: list[AnyBody] = []
-        if not order.venue_order_id:
-            events.append(_accepted(order.intent, update.order))
+            return self.on_order(update.order, update.reason)
+        events = _accepted(order, update.order)
         fills = self._fills(order, [update.execution])
         if fills is None:
             return Conclusion(tuple(events), needs_executions=True)
@@ -238,19 +243,23 @@ class ExecutionCore:
             key = self.state.by_venue_id.get(execution.venue_order_id) or execution.client_order_id
             if key in self.state.orders:
                 by_order.setdefault(key, []).append(execution)
-        events: list[AnyBody] = []
+        events: list[tuple[int, AnyBody]] = []
         missing = False
         for key, found in by_order.items():
             fills = self._fills(self.state.orders[key], found)
             missing = missing or fills is None
-            events.extend(fills or ())
-        events.sort(key=_event_time)
-        return Conclusion(tuple(events), needs_executions=missing)
+            reached = 0
+            for body in fills or ():
+                # By time over all orders, but never an order's own fills out of order, whatever the venue's times say.
+                reached = max(reached, body.ts_event)
+                events.append((reached, body))
+        events.sort(key=_time_of)
+        return Conclusion(tuple(body for _, body in events), needs_executions=missing)
 
     def on_activities(self, activities: Iterable[VenueActivity]) -> Conclusion:
         """Turn fees, dividends and transfers into ledger events, each once."""
-        fees = [
-            Fee(
+        fees = {
+            activity.id: Fee(
                 id=activity.id,
                 kind=activity.kind,
                 bot=self.state.last_bot.get(activity.symbol, "unattributed"),
@@ -261,14 +270,14 @@ class ExecutionCore:
             )
             for activity in activities
             if activity.id not in self.state.fees and (activity.cash or activity.quantity)
-        ]
-        return Conclusion(tuple(fees))
+        }
+        return Conclusion(tuple(fees.values()))
 
-    def _fills(self, order: ExecOrder, executions: list[VenueExecution]) -> list[AnyBody] | None:
+    def _fills(self, order: ExecOrder, executions: list[VenueExecution]) -> list[Fill | OrderFilled] | None:
         """Give the fills not known yet and the end they bring; None where one is missing in between."""
         intent = order.intent
         filled, spent = order.filled_qty, order.spent
-        events: list[AnyBody] = []
+        events: list[Fill | OrderFilled] = []
         for execution in sorted(executions, key=lambda e: e.cum_qty):
             if execution.cum_qty <= filled:
                 continue
@@ -289,13 +298,10 @@ class ExecutionCore:
                     ts_event=execution.ts_event,
                 )
             )
-            if filled >= intent.quantity:
+            if filled >= intent.quantity and order.is_open:  # else it was canceled before: that was its end
                 average = (spent / filled).quantize(Decimal("0.000000001"))
-                events.append(
-                    OrderFilled(
-                        intent.id, intent.bot, intent.symbol, execution.venue_order_id, filled, average, execution.ts_event
-                    )
-                )
+                venue_id, ts_event = execution.venue_order_id, execution.ts_event
+                events.append(OrderFilled(intent.id, intent.bot, intent.symbol, venue_id, filled, average, ts_event))
         return events
 
     def _end(self, order: ExecOrder, status: OrderStatus, ts_ns: int, reason: str, venue_id: str) -> Conclusion:
@@ -312,9 +318,13 @@ class ExecutionCore:
         return Conclusion((end,))
 
 
-def _accepted(intent: OrderIntent, report: VenueOrder) -> OrderAccepted:
-    return OrderAccepted(intent.id, intent.bot, intent.symbol, report.venue_order_id, report.submitted_ns)
+def _accepted(order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
+    """Give the acceptance that the report implies; none for an order that is known there or was refused."""
+    if order.venue_order_id or order.status is OrderStatus.REJECTED:
+        return []
+    intent = order.intent
+    return [OrderAccepted(intent.id, intent.bot, intent.symbol, report.venue_order_id, report.submitted_ns)]
 
 
-def _event_time(body: AnyBody) -> int:
-    return body.ts_event if isinstance(body, Fill | OrderFilled) else 0
+def _time_of(event: tuple[int, AnyBody]) -> int:
+    return event[0]

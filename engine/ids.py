@@ -7,21 +7,19 @@ Without that, a restart would publish a second copy of a signal or an order, and
 
 from __future__ import annotations
 
-import base64
 import hashlib
 
 _SEPARATOR = "\x1f"
 
 
 def make_id(*parts: str | int) -> str:
-    """Hash the parts to 26 characters of lower-case base32 (128 bits).
+    """Hash the parts to 32 hexadecimal characters (128 bits); a client_order_id may have 48.
 
     Args:
         parts: Texts and integers; their order counts. No part may hold the ASCII unit separator.
     """
     text = _SEPARATOR.join(str(part) for part in parts)
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return base64.b32encode(digest).decode().rstrip("=").lower()
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def bar_key(symbol: str, timeframe: str, ts_event: int, revision: int) -> str:

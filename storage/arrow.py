@@ -6,5 +6,3 @@ from typing import Any
 
 type ArrowTable = Any
 type ArrowSchema = Any
-type ArrowArray = Any
-type ArrowType = Any

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
-import pyarrow as pa
+import polars as pl
 
 from engine.messages import AnyBody, Head, MarketMessage, Message
 from storage.tables import BARS, Kind, Table, body_of, keys_of, row_of
@@ -146,7 +146,7 @@ def _settle(table: Table, pairs: Iterable[tuple[Key, Row]], taken: dict[Key, Any
 
 
 def _known_hashes(connection: duckdb.DuckDBPyConnection, hashes: Sequence[int]) -> set[int]:
-    connection.register("candidates", pa.table({"key_hash": pa.array(hashes, pa.int64())}))
+    connection.register("candidates", pl.DataFrame({"key_hash": pl.Series(hashes, dtype=pl.Int64)}))
     found = connection.execute("SELECT k.key_hash FROM row_keys k SEMI JOIN candidates c USING (key_hash)").fetchall()
     connection.unregister("candidates")
     return {row[0] for row in found}
@@ -155,8 +155,8 @@ def _known_hashes(connection: duckdb.DuckDBPyConnection, hashes: Sequence[int]) 
 def _look_up(connection: duckdb.DuckDBPyConnection, table: Table, keys: Sequence[Key]) -> dict[Key, AnyBody]:
     """Fetch the stored bodies with these keys."""
     key_columns = [column for column in table.columns if column.name in table.key]
-    arrays = {
-        column.exact_name: pa.array([key[at] for key in keys], column.kind.arrow)
+    wanted = {
+        column.exact_name: pl.Series([key[at] for key in keys], dtype=column.kind.dtype)
         for at, column in enumerate(key_columns)
     }
     bounds = "".join(
@@ -167,7 +167,7 @@ def _look_up(connection: duckdb.DuckDBPyConnection, table: Table, keys: Sequence
     )
     on = " AND ".join(f't."{column.exact_name}" = w."{column.exact_name}"' for column in key_columns)
     fetched = ", ".join(f't."{name}"' for name in table.exact_columns)
-    connection.register("wanted", pa.table(arrays))
+    connection.register("wanted", pl.DataFrame(wanted))
     rows = connection.execute(f"SELECT {fetched} FROM {table.name} t SEMI JOIN wanted w ON {on}{bounds}").fetchall()  # noqa: S608
     connection.unregister("wanted")
     bodies = [body_of(table, row) for row in rows]

@@ -28,10 +28,11 @@ def load_migrations() -> tuple[tuple[str, str], ...]:
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:
     """Read the version of an open file; 0 when it has no tables of ours."""
-    # fetchall, not fetchone: a result that is not read to its end keeps the connection busy.
-    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchall():
+    try:
+        # fetchall, not fetchone: a result that is not read to its end keeps the connection busy.
+        ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    except duckdb.CatalogException:
         return 0
-    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
     return int(version)
 
 

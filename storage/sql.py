@@ -37,6 +37,7 @@ BYTES_MAX = 64 * 1024 * 1024
 _BATCH_ROWS = 2048
 _INTERRUPT_EVERY_S = 0.1
 """An interrupt that meets the engine between two calls is lost, so it is repeated."""
+_CLOSING = "stopped: the database is being closed"
 _MEMORY_HINT = "refused: the query needs more memory than the limit; select less, or aggregate"
 
 
@@ -79,6 +80,7 @@ class SqlService:
         self._places = threading.BoundedSemaphore(workers + waiting_max)
         self._running: dict[int, _Query] = {}
         self._changed = threading.Condition()
+        self._closing = False
         self._owned: Callable[[], None] | None = None
 
     @classmethod
@@ -129,8 +131,10 @@ class SqlService:
 
     def close(self) -> None:
         """Stop what runs, drop what waits. Idempotent."""
+        with self._changed:
+            self._closing = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self.interrupt_all("the database is being closed")
+        self.interrupt_all(_CLOSING)
         self._pool.shutdown(wait=True)
         if self._owned is not None:
             self._owned()
@@ -156,6 +160,8 @@ class SqlService:
         query.cursor = cursor
         timer = threading.Thread(target=query.keep_time, name="sql-time", daemon=True)
         with self._changed:
+            if self._closing:
+                raise SqlRefusedError(_CLOSING)
             self._running[id(query)] = query
         timer.start()
         try:
@@ -216,8 +222,8 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, query: _Query) -> tuple[ArrowTable
     cursor.execute("BEGIN TRANSACTION READ ONLY")
     if is_plan:
         lines = cursor.execute(query.sql).fetchall()
-        names = ("explain_key", "explain_value")
-        return pa.table({name: [line[at] for line in lines] for at, name in enumerate(names)}), False
+        frame = pl.DataFrame(lines, schema={"explain_key": pl.String, "explain_value": pl.String}, orient="row")
+        return frame.to_arrow(compat_level=pl.CompatLevel.oldest()), False
     reader = cursor.sql(query.sql).to_arrow_reader(_BATCH_ROWS)
     try:
         ipc.check_types(reader.schema)

@@ -13,19 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import duckdb
-import pyarrow as pa
+import polars as pl
 
 from engine.errors import BrokenPromiseError, TapelineError
 from engine.messages import AnyBody, Head, MarketMessage, Message, body_json
 from storage import schema
-from storage.arrow import ArrowArray
 from storage.dedupe import Conflict, Row, Sorted, Watermarks, sort_bars, sort_rows
 from storage.instance import Instance, one_line, open_read_write
 from storage.snapshot import remove_leftovers
-from storage.tables import BARS, TABLE_OF, Column, Table, columns_of, unstorable
+from storage.tables import BARS, TABLE_OF, Table, columns_of, frame_of
 
 MEMORY_RETRIES_MAX = 3
 TRIM_EVERY_ROWS = 32_768
@@ -200,9 +199,7 @@ class Writer:
         if found.new:
             _insert(self._connection, table, found.new)
         if found.key_hashes:
-            _insert_frame(
-                self._connection, "row_keys", {"key_hash": pa.array(found.key_hashes, pa.int64())}, "key_hash"
-            )
+            _insert_frame(self._connection, "row_keys", _hashes(found.key_hashes), "key_hash")
         if found.conflicts:
             _insert_conflicts(self._connection, stream, found.conflicts)
 
@@ -224,30 +221,24 @@ def _lacks_memory(error: duckdb.Error) -> bool:
 
 
 def _warm_up(connection: duckdb.DuckDBPyConnection) -> None:
-    """Pay for the lazy imports of the first Arrow exchange (0.2 to 2 s) at boot, not in the first batch."""
-    _insert_frame(connection, "row_keys", {"key_hash": pa.array([], pa.int64())}, "key_hash")
+    """Pay for the lazy imports of the first frame (0.2 s) at boot, not in the first batch."""
+    _insert_frame(connection, "row_keys", _hashes([]), "key_hash")
 
 
-def _array(table: Table, column: Column, values: Sequence[Any]) -> ArrowArray:
-    try:
-        return pa.array(values, column.kind.arrow)
-    except (pa.ArrowException, OverflowError, UnicodeError) as error:
-        raise unstorable(table, column, error) from error
+def _hashes(values: Sequence[int]) -> pl.DataFrame:
+    return pl.DataFrame({"key_hash": pl.Series(values, dtype=pl.Int64)})
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Row]) -> None:
     heads: list[Head] = [row.head for row in rows]
     bodies: list[AnyBody] = [row.body for row in rows]
-    arrays = {
-        column.exact_name: _array(table, column, values)
-        for column, values in zip(table.columns, columns_of(table, bodies), strict=True)
-    }
-    arrays["ts_init"] = pa.array([head.ts_init for head in heads], pa.int64())
-    arrays["ts_recv"] = pa.array([head.ts_recv or None for head in heads], pa.int64())
-    arrays["trace"] = pa.array([head.trace for head in heads], pa.string())
-    for ref in table.refs:
-        arrays[ref] = pa.array([head.refs.get(ref) for head in heads], pa.string())
-    _insert_frame(connection, table.name, arrays, _select_list(table))
+    frame = frame_of(table, columns_of(table, bodies)).with_columns(
+        pl.Series("ts_init", [head.ts_init for head in heads], dtype=pl.Int64),
+        pl.Series("ts_recv", [head.ts_recv or None for head in heads], dtype=pl.Int64),
+        pl.Series("trace", [head.trace for head in heads], dtype=pl.String),
+        *(pl.Series(ref, [head.refs.get(ref) for head in heads], dtype=pl.String) for ref in table.refs),
+    )
+    _insert_frame(connection, table.name, frame, _select_list(table))
 
 
 def _select_list(table: Table) -> str:
@@ -264,12 +255,11 @@ def _insert_conflicts(connection: duckdb.DuckDBPyConnection, stream: str, confli
         "incoming": [body_json(c.incoming).decode() for c in conflicts],
         "stream": [stream] * len(conflicts),
     }
-    arrays = {name: pa.array(values, pa.string()) for name, values in texts.items()}
-    arrays["seen_ns"] = pa.array([c.head.ts_init for c in conflicts], pa.int64())
+    frame = pl.DataFrame(texts).with_columns(pl.Series("seen_ns", [c.head.ts_init for c in conflicts], dtype=pl.Int64))
     _insert_frame(
         connection,
         "conflicts",
-        arrays,
+        frame,
         "table_name, key, existing, incoming, stream, make_timestamptz(seen_ns // 1000) AS seen",
         "ANTI JOIN conflicts c USING (table_name, key, incoming) "
         "QUALIFY row_number() OVER (PARTITION BY table_name, key, incoming ORDER BY seen_ns) = 1",
@@ -277,9 +267,9 @@ def _insert_conflicts(connection: duckdb.DuckDBPyConnection, stream: str, confli
 
 
 def _insert_frame(
-    connection: duckdb.DuckDBPyConnection, into: str, arrays: dict[str, ArrowArray], select: str, rest: str = ""
+    connection: duckdb.DuckDBPyConnection, into: str, frame: pl.DataFrame, select: str, rest: str = ""
 ) -> None:
-    connection.register("incoming", pa.table(arrays))
+    connection.register("incoming", frame)
     try:
         connection.execute(f"INSERT INTO {into} BY NAME SELECT {select} FROM incoming {rest}")  # noqa: S608
     finally:

@@ -24,6 +24,7 @@ def spawn(
     stdout: IO[bytes] | int | None = None,
     stderr: IO[bytes] | int | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
+    nice: int = 0,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own (a terminal's Ctrl-C goes to the parent, which stops it in order).
 
@@ -33,6 +34,7 @@ def spawn(
         stdout: As for subprocess.
         stderr: As for subprocess.
         death_signal: What the kernel sends when the parent dies.
+        nice: Steps of priority to give up.
     """
     return subprocess.Popen(  # noqa: S603  (argv is ours, no shell)
         list(argv),
@@ -41,22 +43,23 @@ def spawn(
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=_die_with_parent(death_signal),
+        preexec_fn=_in_child(death_signal, nice),  # noqa: PLW1509  (spawned before any thread starts; no locks)
     )
 
 
-def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+def _in_child(death_signal: signal.Signals, nice: int) -> Callable[[], None]:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
-    def in_child() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # the parent died before prctl took hold
-            os._exit(1)
+    def prepare() -> None:
+        if nice:
+            os.nice(nice)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+            if os.getppid() != parent:  # the parent died before prctl took hold
+                os._exit(1)
 
-    return in_child
+    return prepare
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> int:

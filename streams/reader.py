@@ -81,10 +81,14 @@ class Reader:
 
     async def batch(self, count_max: int) -> list[Stored]:
         """Wait until something is there and take up to `count_max` messages, oldest first."""
+        await self.wait()
+        return self.take(count_max)
+
+    async def wait(self) -> None:
+        """Wait until something is there."""
         while not self._buffer:
             self._ready.clear()
             await self._ready.wait()
-        return self.take(count_max)
 
     def take(self, count_max: int) -> list[Stored]:
         """Take what is there now, without waiting."""

@@ -1,12 +1,13 @@
 """Subjects: which body goes where, and how a symbol becomes one token.
 
 A token may not hold `.`, `*`, `>`, blanks (NATS ADR-6); BRK.B and BTC/USD do. Symbols are percent-encoded as in URLs,
-with `.` encoded too, so that any language's standard library reads them back. Subjects are lower case, symbols as the
-venue writes them.
+with `.` encoded too, so that any language's standard library reads them back; no symbol at all (interest, transfers) is
+a lone `%`. Subjects are lower case, symbols as the venue writes them.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from engine.messages import (
@@ -26,15 +27,19 @@ from engine.messages import (
     TargetReached,
 )
 
+_NOTHING = "%"
+"""Never the encoding of a symbol: there a percent sign is followed by two digits."""
 
+
+@lru_cache(maxsize=65_536)
 def escape(symbol: str) -> str:
     """Make a symbol one token: `BRK.B` -> `BRK%2EB`, `BTC/USD` -> `BTC%2FUSD`."""
-    return quote(symbol, safe="").replace(".", "%2E").replace("~", "%7E")
+    return quote(symbol, safe="").replace(".", "%2E").replace("~", "%7E") or _NOTHING
 
 
 def unescape(token: str) -> str:
     """Inverse of `escape`."""
-    return unquote(token)
+    return "" if token == _NOTHING else unquote(token)
 
 
 def subject_of(prefix: str, body: AnyBody) -> str:

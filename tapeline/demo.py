@@ -30,6 +30,7 @@ from streams.connection import connect
 from streams.process import spawn, stop
 from streams.role import topology_of
 from tapeline import folders
+from tapeline.bytecode import child_environment
 from tapeline.lockstep import Control, Quiet, drive
 from tapeline.probe import Probe
 from tapeline.role_main import ROLES
@@ -40,6 +41,7 @@ from tapeline.view import View
 _READY_S_MAX = 90.0
 _QUIET_S_MAX = 120.0
 _LOOK_S = 0.25
+_EXCHANGE_NICE = 4  # a real venue would not use our cores
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,9 @@ class ExchangeProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         with log.open("ab") as file:
-            self._process = spawn(argv, environment=os.environ, stdout=subprocess.PIPE, stderr=file)
+            self._process = spawn(
+                argv, environment=child_environment(os.environ), stdout=subprocess.PIPE, stderr=file, nice=_EXCHANGE_NICE
+            )
         self.urls: dict[str, str] = {}
 
     def wait_ready(self, timeout_s: float) -> None:

@@ -28,6 +28,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
 _STOP_S_MAX = 20.0
+# Where cores are few: bars, signals and risk first, then sending orders (bounded by the venue's rate anyway), then
+# recording, which nobody waits for.
+_NICE = {"executor": 4, "recorder": 10}
 _FATAL = (ConfigError.exit_code,)
 
 
@@ -107,9 +110,11 @@ class Supervisor:
             logs = self._folder / "logs"
             logs.mkdir(parents=True, exist_ok=True)
             with (logs / f"{child.role}.log").open("ab") as file:
-                child.process = spawn(argv, environment=self._environment, stdout=file, stderr=file)
+                child.process = spawn(
+                    argv, environment=self._environment, stdout=file, stderr=file, nice=_NICE.get(child.role, 0)
+                )
         else:
-            child.process = spawn(argv, environment=self._environment)
+            child.process = spawn(argv, environment=self._environment, nice=_NICE.get(child.role, 0))
         child.started_at = time.monotonic()
 
     def poll(self) -> None:

@@ -28,7 +28,6 @@ from adapters.exchange.calendar import VenueCalendar, new_york, ns_of
 from adapters.exchange.ledger import Execution
 from adapters.exchange.orders import (
     CANCELABLE,
-    LEAVING,
     REPLACEABLE,
     Order,
     OrderRequest,
@@ -200,7 +199,10 @@ class Book:
         return in_order(events)
 
     def settle(self, bars: Iterable[VenueBar], close_ns: int) -> list[TradeUpdate]:
-        """Decide everything of the minute that ends at `close_ns`: openings of sessions, fills, expiries."""
+        """Decide everything of the minute that ends at `close_ns`: openings of sessions, fills, expiries.
+
+        What came in before must have been acknowledged.
+        """
         working = sorted(
             (order for orders in self.account.open_by_symbol.values() for order in orders.values()), key=order_key
         )
@@ -269,8 +271,6 @@ class Book:
     def _settle_order(
         self, order: Order, bar: VenueBar | None, close_ns: int, candles: dict[str, Candle], events: list[TradeUpdate]
     ) -> None:
-        if order.status in LEAVING or order.status == "pending_new":
-            return
         if order.status == "accepted" and order.eligible_ns < close_ns:
             order.status, order.updated_ns = "new", order.eligible_ns
             events.append(self._event("new", order, order.eligible_ns))

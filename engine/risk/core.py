@@ -6,7 +6,8 @@ Invariants:
 3. `decide` takes now_ns as an argument and stores it in the verdict.
 4. A message applied twice (our own echo, a replay) changes nothing.
 5. An order never goes against a working one of the same bot and symbol (the venue refuses that as a wash trade), nor
-   through zero: the signal waits for the working order to end; a newer signal supersedes it.
+   through zero, alone or together with one that works (the venue holds the position for that one): the signal waits
+   for the working order to end; a newer signal supersedes it.
 Called by streams/services/risk, later by the backtester and the replay. Never publishes, never reads a clock.
 """
 
@@ -42,7 +43,7 @@ from engine.portfolio import Holding, Portfolio
 from engine.risk.rules import Proposal, Refusal, judge, reservation
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
-from engine.values import NS_PER_MS, ZERO, OrderType, Side, TimeInForce, asset_class_of, plain
+from engine.values import NS_PER_MS, ZERO, AssetClass, OrderType, Side, TimeInForce, plain
 
 _REMEMBERED_MAX = 100_000
 _T = TypeVar("_T")
@@ -80,6 +81,7 @@ class RiskCore:
 
     def __init__(self, bots: Iterable[Bot], limits: RiskLimits, state: RiskState | None = None) -> None:
         self._bots = {bot.name: bot for bot in bots}
+        self._symbols = {name: frozenset(bot.symbols) for name, bot in self._bots.items()}
         self._limits = limits
         self.state = state or RiskState()
         self._sessions = SessionTable()
@@ -94,8 +96,9 @@ class RiskCore:
             case AccountOpened():
                 self._open(body)
             case Sessions():
-                self.state.sessions.update(body.spans)
-                self._add_sessions(body.spans)
+                if body.asset_class is AssetClass.US_EQUITY:
+                    self.state.sessions.update(body.spans)
+                    self._add_sessions(body.spans)
             case Signal():
                 self._await_verdict(body)
             case OrderIntent() | RiskDenied() | TargetReached():
@@ -125,7 +128,7 @@ class RiskCore:
             self.state.portfolio.holding("unattributed", symbol).signed_qty = quantity
 
     def _add_sessions(self, spans: tuple[tuple[int, int], ...]) -> None:
-        self._sessions.add(Sessions(asset_class=asset_class_of("A"), spans=spans, ts_event=0))
+        self._sessions.add(Sessions(asset_class=AssetClass.US_EQUITY, spans=spans, ts_event=0))
 
     def _book_fill(self, fill: Fill) -> list[AnyBody]:
         booked = self.state.filled.get(fill.venue_order_id, ZERO)
@@ -191,7 +194,7 @@ class RiskCore:
     def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict | None:
         """Size and judge; None while a working order must end first."""
         bot = self._bots.get(signal.bot)
-        if bot is None or signal.symbol not in bot.symbols:
+        if bot is None or signal.symbol not in self._symbols[bot.name]:
             refusal = Refusal("bot", "no bot of this name trades this symbol", "configured bots", signal.bot)
             return self._denied(signal, ordinal, now_ns, refusal)
         book = self.state.portfolio
@@ -203,7 +206,7 @@ class RiskCore:
             return TargetReached(
                 self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns
             )
-        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0)):
+        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
             return None
         proposal = Proposal(
             bot=bot,

@@ -1,6 +1,7 @@
 """The first risk checks, each a small pure function of one `Proposal`; a refusal is a value.
 
-A rule says whether it applies to an order that reduces |position|: by default no, save session and price sanity.
+A rule says whether it applies to an order that reduces |position|: by default no, save price sanity, session and
+duplicate.
 Limits are judged against worst-case exposure including working orders. Missing or senseless input trips a rule, it
 never disables one. Sources: SEC 15c3-5, RTS 6 Art. 15 (max notional, thresholds linked to the account's fills).
 """

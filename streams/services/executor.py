@@ -56,6 +56,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _DAY_NS = 24 * 3600 * NS_PER_S
 _BATCH_MAX = 5_000
+_AHEAD_MAX = 32
+"""Orders stored as submitted and not answered yet; after a kill each of them is looked up."""
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -385,18 +387,18 @@ class Executor:
     # --- sending -----------------------------------------------------------------------------------------------------
 
     async def _now(self, items: list[object]) -> int:
-        """Ask the clock only where an answer of the venue is dated by it."""
-        if any(isinstance(item, _Outcome | _CaughtUp) for item in items):
+        """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""
+        if any(isinstance(i, _CaughtUp) or (isinstance(i, _Outcome) and isinstance(i.outcome, Rejected)) for i in items):
             return await self._context.clock.now_ns()
         return 0
 
     async def _send(self) -> None:
-        if not (self._is_up and self._is_synced and self._to_send):
+        if not (self._is_up and self._is_synced and self._to_send) or self._posting > _AHEAD_MAX // 2:
             return
         now = await self._context.clock.now_ns()
         ready: list[OrderIntent] = []
         events: list[AnyBody] = []
-        while self._to_send and self._posting + len(ready) < self._settings.rest_workers * 2:
+        while self._to_send and self._posting + len(ready) < _AHEAD_MAX:
             intent = self._to_send.popleft()
             order = self._core.state.orders.get(intent.id)
             if order is None or not order.is_open:

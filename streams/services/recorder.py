@@ -63,22 +63,22 @@ class Recorder:
         await self._sql.start()
 
     async def run(self) -> None:
-        """Write what has come, stream by stream; while one batch is written the next one gathers."""
+        """Write what has come, stream by stream; what comes within batch_ms is one commit per stream."""
         settings = self._context.settings.recorder
         market, trading = self._context.topology.market, self._context.topology.trading
-        waits: dict[str, asyncio.Task[list[Stored]]] = {}
         while True:
-            for stream, reader in self._readers.items():
-                if stream not in waits:
-                    waits[stream] = asyncio.create_task(reader.batch(settings.batch_rows_max))
-            await asyncio.wait(waits.values(), return_when=asyncio.FIRST_COMPLETED)
+            started = time.monotonic()
+            await asyncio.wait(
+                [asyncio.ensure_future(reader.wait()) for reader in self._readers.values()],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             for stream in (market, trading):
-                task = waits.get(stream)
-                if task is not None and task.done():
-                    del waits[stream]
-                    await self._write(stream, task.result(), market)
+                while batch := self._readers[stream].take(settings.batch_rows_max):
+                    await self._write(stream, batch, market)
             await self._context.announce(self.status())
             await self._snapshot_if_due()
+            # What gathers meanwhile is the next batch; a commit costs more than its rows.
+            await asyncio.sleep(max(0.0, settings.batch_ms / 1000 - (time.monotonic() - started)))
 
     async def stop(self) -> None:
         """Close the file."""

@@ -7,6 +7,8 @@ the last signal in the stream nothing is emitted again.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import pickle
 import time
 from collections.abc import Callable
@@ -19,6 +21,8 @@ from streams.reader import Reader, Stored
 from streams.role import Context, Status, last_per_subject
 
 _BATCH_MAX = 2_000
+_IDLE_S = 0.05
+_OVERDUE = 4.0
 
 
 class Signals:
@@ -67,6 +71,7 @@ class Signals:
         assert engine is not None  # noqa: S101
         assert self._sessions is not None  # noqa: S101
         while True:
+            await self._checkpoint_when_idle(reader)
             batch = await reader.batch(_BATCH_MAX)
             self._take_sessions(self._sessions.take(100))
             outgoing = self._move(engine, batch)
@@ -75,7 +80,6 @@ class Signals:
                 await self._publisher.atomic(outgoing)
                 self._context.points.hit("signals.after_publish")
             self._position = batch[-1].seq
-            self._checkpoint_if_due()
             await self._context.announce(self.status())
 
     async def stop(self) -> None:
@@ -113,13 +117,20 @@ class Signals:
                 )
         return outgoing
 
-    def _checkpoint_if_due(self) -> None:
+    async def _checkpoint_when_idle(self, reader: Reader) -> None:
+        """Write the state down when it is due and no bar waits: whole-market state takes as long as a minute's bars."""
         settings = self._context.settings.signals
-        moved = self._position - self._checkpointed
-        if moved and (
-            moved >= settings.checkpoint_messages or time.monotonic() - self._checkpointed_at >= settings.checkpoint_s
-        ):
-            self._checkpoint()
+        share = max(
+            (self._position - self._checkpointed) / settings.checkpoint_messages,
+            (time.monotonic() - self._checkpointed_at) / settings.checkpoint_s,
+        )
+        if self._position == self._checkpointed or share < 1:
+            return
+        if share < _OVERDUE:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.wait(), _IDLE_S)
+                return
+        self._checkpoint()
 
     def _checkpoint(self) -> None:
         if self._store is None or self._engine is None:

@@ -146,7 +146,8 @@ def test_counters_of_the_control_url(exchange: Exchange) -> None:
     status = exchange.status()
     wanted = {
         "bars_emitted": 9, "executions": 2, "activities": 1, "orders_accepted": 3, "orders_open": 1,
-        "orders_terminal": 2, "events_emitted": 5, "rest_open": 0, "market_clients": 0, "market_subscribed": 0, "trading_clients": 0,
+        "orders_terminal": 2,
+        "events_emitted": 5, "rest_open": 0, "market_clients": 0, "market_subscribed": 0, "trading_clients": 0,
         "speed": "max", "venue_ns": ns(OPEN + timedelta(minutes=1)),
     }  # fmt: skip
     assert {key: status[key] for key in wanted} == wanted

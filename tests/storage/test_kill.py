@@ -52,12 +52,12 @@ def check(path, *, at_least=0):
     return position
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_every_named_point(tmp_path, seed):
     """One file dies at each point in turn and goes on after each: nothing lost, nothing doubled, whole at the end."""
     path, rng, position = tmp_path / "t.duckdb", random.Random(seed), 0
     for point in POINTS:
-        with child(path, rng.randrange(10**6), 10**9, point, rng.randint(1, 4)) as process:
+        with child(path, rng.randrange(10**6), 10**9, point, rng.randint(1, 3)) as process:
             assert process.wait(60) == -signal.SIGKILL, f"seed {seed}: the point {point} was never hit"
         before, position = position, check(path, at_least=position)
         assert position > before or point in ("begun", "rows_in", "position_in")
@@ -76,7 +76,7 @@ def test_every_named_point(tmp_path, seed):
 def test_a_kill_from_outside(tmp_path):
     """No named point: the parent kills after some output of work, wherever the child is."""
     path = tmp_path / "t.duckdb"
-    for seed in range(3):
+    for seed in range(2):
         wal, size, until = Path(f"{path}.wal"), 100_000 * (seed + 1), monotonic() + 30
         with child(path, seed, 10**9, "none", 0) as process:
             while process.poll() is None and bytes_of(wal) <= size:

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BrokenPromiseError
 from engine.messages import AnyBody
 from storage.schema import migrate
 from storage.tables import HEAD_COLUMNS, TABLE_OF, TABLES, body_of, exact, row_of
-from tests.storage import samples
+from tests.storage import samples, strategies
 
 BODY_TYPES = typing.get_args(AnyBody)
 
@@ -36,9 +36,10 @@ def test_sql_has_the_columns_that_the_bodies_need(table, tmp_path):
 
 
 @pytest.mark.parametrize("body_type", BODY_TYPES, ids=lambda body_type: body_type.__name__)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_row_gives_its_body_back(body_type, data):
-    body = data.draw(samples.bodies(body_type))
+    body = data.draw(strategies.bodies(body_type))
     table = TABLE_OF[body_type]
     assert body_of(table, row_of(table, body)) == body
 

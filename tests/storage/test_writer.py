@@ -15,11 +15,9 @@ from engine.messages import AnyBody, Bar, Head, MarketMessage, Message, decode, 
 from storage.bodies import read_all
 from storage.tables import TABLE_OF, TABLES, keys_of, row_of
 from storage.writer import Writer, WriteResult
-from tests.storage import samples
+from tests.storage import samples, strategies
 
-SLOW = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+SLOW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def key_of(body):
@@ -27,8 +25,8 @@ def key_of(body):
 
 
 @pytest.fixture
-def writer(tmp_path):
-    with Writer.open(tmp_path / "t.duckdb", memory_limit_mb=128, threads=1) as writer:
+def writer(new_file):
+    with Writer.open(new_file(), memory_limit_mb=128, threads=1) as writer:
         yield writer
 
 
@@ -39,15 +37,15 @@ def rows(writer, sql):
 
 @SLOW
 @given(data=st.data())
-def test_every_table_keeps_whole_bodies(data, tmp_path_factory):
+def test_every_table_keeps_whole_bodies(data, new_file):
     """All tables in one batch through the wire, the file closed and opened again, bodies compared whole."""
     drawn = [
-        b for t in typing.get_args(AnyBody) for b in data.draw(st.lists(samples.bodies(t), min_size=1, max_size=3))
+        b for t in typing.get_args(AnyBody) for b in data.draw(st.lists(strategies.bodies(t), min_size=1, max_size=3))
     ]
     first: dict[object, AnyBody] = {}
     for body in drawn:
         first.setdefault((TABLE_OF[type(body)], key_of(body)), body)
-    path = tmp_path_factory.mktemp("whole") / "t.duckdb"
+    path = new_file()
     with Writer.open(path, memory_limit_mb=128, threads=1) as writer:
         result = writer.write("s", 9, [decode(encode(samples.HEAD, body)) for body in drawn])
     with Writer.open(path, memory_limit_mb=128, threads=1) as writer:
@@ -78,11 +76,11 @@ SMALL = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(batches=st.lists(st.tuples(st.booleans(), st.lists(SMALL, max_size=8)), max_size=6))
-def test_exactly_once_against_a_plain_dictionary(batches, tmp_path_factory):
+def test_exactly_once_against_a_plain_dictionary(batches, new_file):
     """Duplicates and conflicts in a batch, across batches and across restarts: a dictionary says what is right."""
-    path = tmp_path_factory.mktemp("once") / "t.duckdb"
+    path = new_file()
     model: dict[object, AnyBody] = {}
     contradictions = set()
     writer = Writer.open(path, memory_limit_mb=64, threads=1)

@@ -1,0 +1,43 @@
+"""Bodies by hypothesis, from their own annotations."""
+
+from __future__ import annotations
+
+import types
+import typing
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+from hypothesis import strategies as st
+
+_EXACT = st.decimals(min_value=Decimal("-1e20"), max_value=Decimal("1e20"), places=9, allow_nan=False)
+_BY_TYPE = {
+    str: st.text(max_size=12),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    bool: st.booleans(),
+    int: st.integers(0, 2**62),
+    Decimal: _EXACT,
+    dict[str, float]: st.dictionaries(
+        st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False), max_size=3
+    ),
+    dict[str, Decimal]: st.dictionaries(st.text(max_size=5), _EXACT, max_size=3),
+    tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=3).map(
+        tuple
+    ),
+}
+
+
+def _values(annotation):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return st.one_of(*(_values(arm) for arm in typing.get_args(annotation)))
+    if annotation is type(None):
+        return st.none()
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return st.sampled_from(annotation)
+    return _BY_TYPE[annotation]
+
+
+def bodies(body_type):
+    """Any body of this type, every field filled by its annotation."""
+    fields = {field.name: _values(field.type) for field in msgspec.structs.fields(body_type)}
+    return st.builds(body_type, **fields)

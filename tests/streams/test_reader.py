@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from streams.connection import connect
+from streams.publisher import Publisher
+from streams.reader import Reader
+from streams.server import NatsServer
+from streams.topology import Topology, ensure
+from tests.streams.wire import numbers, outgoing, read, topology_of, until
+
+
+async def _publish(nc: Client, topology: Topology, first: int, last: int, *, size: int = 0) -> None:
+    publisher = Publisher(nc, topology.market, "test")
+    await publisher.sync()
+    await publisher.burst([outgoing(topology, n, stream="market", size=size) for n in range(first, last)])
+
+
+async def _reader(nc: Client, topology: Topology, after: int = 0, subjects: list[str] | None = None) -> Reader:
+    reader = Reader(nc, topology.market, after, subjects)
+    await reader.start()
+    return reader
+
+
+async def test_messages_come_in_order_with_their_sequences(nc: Client, topology: Topology) -> None:
+    reader = await _reader(nc, topology)
+    await _publish(nc, topology, 0, 500)
+    found = await read(reader, 500)
+    assert numbers(found) == list(range(500))
+    assert [item.seq for item in found] == list(range(1, 501))
+    assert reader.take(10) == []
+    await _publish(nc, topology, 500, 510)
+    assert numbers(await read(reader, 10)) == list(range(500, 510))
+    await reader.stop()
+
+
+@pytest.mark.parametrize("after", [0, 1, 57, 99, 100])
+async def test_reading_goes_on_after_a_position(nc: Client, topology: Topology, after: int) -> None:
+    await _publish(nc, topology, 0, 100)
+    reader = await _reader(nc, topology, after)
+    await _publish(nc, topology, 100, 120)
+    found = await read(reader, 120 - after)
+    assert [item.seq for item in found] == list(range(after + 1, 121))
+    assert reader.received == 120
+    await reader.stop()
+
+
+async def test_a_filter_leaves_the_rest_out_and_keeps_the_sequences(nc: Client, topology: Topology) -> None:
+    await _publish(nc, topology, 0, 100)
+    wanted = [f"{topology.prefix}.bars.1m.S1", f"{topology.prefix}.bars.1m.S3"]
+    reader = await _reader(nc, topology, 10, wanted)
+    found = await read(reader, 36)
+    assert numbers(found) == [n for n in range(10, 100) if n % 5 in (1, 3)]
+    assert [item.seq - 1 for item in found] == numbers(found)
+    await reader.stop()
+
+
+async def test_waiting_for_nothing_can_be_canceled(nc: Client, topology: Topology) -> None:
+    reader = await _reader(nc, topology)
+    waiting = asyncio.create_task(reader.batch(10))
+    await _publish(nc, topology, 0, 1)
+    assert len(await waiting) == 1
+    waiting = asyncio.create_task(reader.batch(10))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await _publish(nc, topology, 1, 2)
+    assert numbers(await reader.batch(10)) == [1]
+    await reader.stop()
+
+
+async def test_a_slow_reader_loses_nothing_and_its_buffer_stays_bounded(
+    nc: Client, js: JetStreamContext, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.reader._BUFFER_MAX", 2_000)
+    reader = await _reader(nc, topology)
+    total = 30_000
+    await _publish(nc, topology, 0, total, size=1_000)
+    # Nothing is taken until the server has stopped sending: it waits for our answer to its flow control.
+    await until(lambda: bool(reader._flow_reply), "the server waits")
+    held = len(reader._buffer)
+    assert 2_000 <= held < total
+    largest = held
+    found: list[int] = []
+    async with asyncio.timeout(30):
+        while len(found) < total:
+            found += numbers(await reader.batch(700))
+            largest = max(largest, len(reader._buffer))
+            await asyncio.sleep(0)
+    assert found == list(range(total))
+    assert largest < total
+    assert (await js.stream_info(topology.market)).state.consumer_count == 1
+    await reader.stop()
+
+
+async def test_a_consumer_deleted_under_the_reader_is_made_again(
+    nc: Client, js: JetStreamContext, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.reader._HEARTBEAT_S", 0.2)
+    monkeypatch.setattr("streams.reader._SILENT_S_MAX", 0.5)
+    reader = await _reader(nc, topology)
+    await _publish(nc, topology, 0, 50)
+    assert len(await read(reader, 30)) == 30  # the rest stays in the buffer
+    await js.delete_consumer(topology.market, reader._consumer)
+    await _publish(nc, topology, 50, 100)
+    assert numbers(await read(reader, 70)) == list(range(30, 100))
+    await reader.stop()
+
+
+async def test_resync_in_the_middle_of_reading_repeats_and_loses_nothing(nc: Client, topology: Topology) -> None:
+    reader = await _reader(nc, topology)
+    publishing = asyncio.create_task(_publish(nc, topology, 0, 5_000))
+    found: list[int] = []
+    async with asyncio.timeout(20):
+        while len(found) < 5_000:
+            found += numbers(await reader.batch(300))
+            reader.resync()
+    await publishing
+    assert found == list(range(5_000))
+    await reader.stop()
+
+
+async def test_a_lost_message_is_noticed_and_read_again(nc: Client, topology: Topology) -> None:
+    """The connection drops one delivery: the numbers of the consumer show the hole."""
+    reader = await _reader(nc, topology)
+    sub = reader._sub
+    assert sub is not None
+    real, count = sub._cb, 0
+
+    async def lossy(msg: object) -> None:
+        nonlocal count
+        count += 1
+        if count != 20:
+            await real(msg)  # type: ignore[misc, arg-type]
+
+    sub._cb = lossy  # type: ignore[assignment]
+    await _publish(nc, topology, 0, 100)
+    assert numbers(await read(reader, 100)) == list(range(100))
+    assert count >= 20
+    await reader.stop()
+
+
+async def test_a_lost_last_message_is_noticed_by_the_heartbeat(
+    nc: Client, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.reader._HEARTBEAT_S", 0.2)
+    reader = await _reader(nc, topology)
+    sub = reader._sub
+    assert sub is not None
+    real = sub._cb
+
+    async def deaf(msg: object) -> None:
+        if not msg.data.startswith(b"9"):  # type: ignore[attr-defined]
+            await real(msg)  # type: ignore[misc, arg-type]
+
+    sub._cb = deaf  # type: ignore[assignment]
+    await _publish(nc, topology, 0, 10)
+    assert numbers(await read(reader, 10)) == list(range(10))
+    await reader.stop()
+
+
+async def test_a_stopped_reader_leaves_no_consumer_behind(
+    nc: Client, js: JetStreamContext, topology: Topology
+) -> None:
+    reader = await _reader(nc, topology)
+    assert (await js.stream_info(topology.market)).state.consumer_count == 1
+    await reader.stop()
+    assert (await js.stream_info(topology.market)).state.consumer_count == 0
+
+
+@pytest.mark.kill
+async def test_a_server_restarted_under_the_reader(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.publisher._ACK_S_MAX", 1.0)
+    readers: list[Reader] = []
+
+    async def resync() -> None:
+        for reader in readers:
+            reader.resync()
+
+    nc = await connect(own_server.url, "test", on_reconnected=resync)
+    js = nc.jetstream(timeout=5)
+    topology = topology_of("tape")
+    await ensure(js, topology)
+    publisher = Publisher(nc, topology.trading, "test")
+    reader = Reader(nc, topology.trading, 0)
+    readers.append(reader)
+    await reader.start()
+    await publisher.atomic([outgoing(topology, number) for number in range(300)])
+    found = numbers(await read(reader, 100))
+    for stop in ("kill", "term"):
+        if stop == "kill":
+            os.kill(own_server.pid, signal.SIGKILL)
+            await until(lambda: not own_server.is_running, "nats-server is dead")
+        else:
+            own_server.stop()
+        own_server.start()
+        await until(lambda: nc.is_connected, "connected again")
+        first = 300 if stop == "kill" else 400
+        await publisher.atomic([outgoing(topology, number) for number in range(first, first + 100)])
+    found += numbers(await read(reader, 400))
+    assert found == list(range(500))
+    await reader.stop()
+    await nc.close()
