@@ -1,8 +1,4 @@
-"""The bare ceiling of a whole-market minute: a publisher, a subscriber, core NATS, two averages a symbol. Nothing else.
-
-Imports nothing of Tapeline. The subscriber gets the same bytes on the same subjects, decodes them, moves SMA(3) and
-SMA(5) of talipp per symbol and publishes a short message per crossing. No storing, no risk, no orders.
-"""
+"""The bare ceiling of a whole-market minute: publisher, subscriber, core NATS, SMA(3) and SMA(5); nothing of ours."""
 
 import asyncio
 import subprocess
@@ -11,25 +7,26 @@ import time
 
 import msgspec
 import nats
+from nats.aio.msg import Msg
 from talipp.indicators import SMA
 
 
 async def subscriber(url: str, count: int) -> None:
     nc = await nats.connect(url)
-    decoder, state, seen = msgspec.json.Decoder(), {}, 0
+    decoder, seen = msgspec.json.Decoder(), 0
+    averages: dict[str, tuple[SMA, SMA]] = {}
+    above: dict[str, bool] = {}
 
-    async def on_bar(msg: nats.aio.msg.Msg) -> None:
+    async def on_bar(msg: Msg) -> None:
         nonlocal seen
         bar = decoder.decode(msg.data)["body"]
-        pair = state.get(bar["symbol"])
-        if pair is None:
-            pair = state[bar["symbol"]] = [SMA(3), SMA(5), None]
-        pair[0].add(bar["close"])
-        pair[1].add(bar["close"])
-        fast, slow = pair[0][-1], pair[1][-1]
-        if slow is not None and (fast > slow) != pair[2]:
-            pair[2] = fast > slow
-            await nc.publish(f"ceiling.signals.{bar['symbol']}", msg.data)
+        symbol = bar["symbol"]
+        fast, slow = averages.get(symbol) or averages.setdefault(symbol, (SMA(3), SMA(5)))
+        fast.add(bar["close"])
+        slow.add(bar["close"])
+        if slow[-1] is not None and (fast[-1] > slow[-1]) != above.get(symbol):
+            above[symbol] = fast[-1] > slow[-1]
+            await nc.publish(f"ceiling.signals.{symbol}", msg.data)
         seen += 1
         if seen % count == 0:
             await nc.publish("ceiling.done", str(time.time_ns()).encode())

@@ -1,4 +1,4 @@
-"""A bare chain of as many hops as a bar takes to become an intent: three publishes, two processes between. Nothing else.
+"""A bare chain of as many hops as a bar takes to become an intent: three publishes, two processes between.
 
 Imports nothing of Tapeline. `durable`: each hop is a JetStream stream with a push consumer, the first stream with
 `persist_mode: async`, the others fsynced, as in Tapeline. `core`: plain NATS subjects.
@@ -7,12 +7,16 @@ Imports nothing of Tapeline. `durable`: each hop is a JetStream stream with a pu
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, PersistMode, StreamConfig
 
 HOPS = ("one", "two", "three")
@@ -23,7 +27,7 @@ async def relay(url: str, mode: str, source: str, target: str) -> None:
     nc = await nats.connect(url)
     js = nc.jetstream()
 
-    async def on_message(msg: nats.aio.msg.Msg) -> None:
+    async def on_message(msg: Msg) -> None:
         data = json.dumps(json.loads(msg.data)).encode()
         if mode == "durable":
             await js.publish(f"chain.{mode}.{target}", data)
@@ -36,13 +40,13 @@ async def relay(url: str, mode: str, source: str, target: str) -> None:
     await asyncio.Event().wait()
 
 
-async def subscribe(nc: nats.NATS, mode: str, name: str, callback: object) -> None:
+async def subscribe(nc: Client, mode: str, name: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
     """Listen to a hop."""
     if mode == "core":
-        await nc.subscribe(f"chain.core.{name}", cb=callback)  # type: ignore[arg-type]
+        await nc.subscribe(f"chain.core.{name}", cb=callback)
         return
     inbox = nc.new_inbox()
-    await nc.subscribe(inbox, cb=callback)  # type: ignore[arg-type]
+    await nc.subscribe(inbox, cb=callback)
     config = ConsumerConfig(
         deliver_subject=inbox, ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.NEW, mem_storage=True
     )
@@ -59,11 +63,11 @@ async def measure(url: str, mode: str, per_s: int, burst: int, seconds: float) -
             subjects = [f"chain.durable.{name}"]
             await js.add_stream(StreamConfig(name=f"CHAIN_{name}", subjects=subjects, persist_mode=persist))
     ready = await nc.subscribe("chain.ready")
-    pairs = zip(HOPS, HOPS[1:], strict=False)
+    pairs = itertools.pairwise(HOPS)
     children = [subprocess.Popen([sys.executable, "-m", "benchmarks.chain", url, mode, a, b]) for a, b in pairs]
     times: list[float] = []
 
-    async def on_end(msg: nats.aio.msg.Msg) -> None:
+    async def on_end(msg: Msg) -> None:
         times.append((time.time_ns() - json.loads(msg.data)["sent"]) / 1e6)
 
     try:

@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.latency --json
 
-Ten symbols at 3000 times real time: a minute of ten bars every 20 ms, through the whole running system with executor and
-recorder on. Averages of 10 and 25 bars keep orders to some tens a second. The chains (benchmarks/chain.py) pass as many
+Ten symbols at 3000 times real time: a minute of ten bars every 20 ms, through the whole running system with executor
+and recorder on. Averages of 10 and 25 bars keep orders to some tens a second. The chains (benchmarks/chain.py) pass as many
 messages at the same rhythm over the same nats-server.
 """
 

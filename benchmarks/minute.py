@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.minute --symbols 11000 --json
 
-Real processes: exchange, nats-server, feed, signals, risk, executor, recorder, on generated bars in lock-step. Time runs
-from the first bar sent at the exchange's socket to the last order intent seen by a NATS subscriber. The ceiling
+Real processes: exchange, nats-server, feed, signals, risk, executor, recorder, on generated bars in lock-step. Time
+runs from the first bar sent at the exchange's socket to the last order intent seen by a NATS subscriber. The ceiling
 (benchmarks/ceiling.py) handles the same bytes in the same run. Medians over the minutes after the warm-up.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,7 +45,7 @@ class System(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[str, object]) -> AsyncIterator[System]:
+async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[str, object]) -> AsyncGenerator[System]:
     """Run exchange, nats-server and every role; all of it is stopped and deleted at the end."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)

@@ -141,9 +141,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return tuple(sorted({symbol for bot in self.bots for symbol in bot.symbols}))
 
 
-def load(
-    file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None
-) -> Settings:
+def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:
     """Read the settings.
 
     Args:

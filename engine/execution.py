@@ -54,7 +54,12 @@ class ExecOrder(msgspec.Struct):
 
 
 class ExecState(msgspec.Struct):
-    """Everything the executor must remember; written to checkpoints as it is."""
+    """Everything the executor must remember; written to checkpoints as it is.
+
+    Attributes:
+        ended: Orders that the venue had and that ended; what it refused or never got is not counted.
+        foreign: Reports about orders that are not ours.
+    """
 
     account: str = ""
     run: str = ""
@@ -68,6 +73,7 @@ class ExecState(msgspec.Struct):
     last_activity_ns: int = 0
     sessions_until: int = 0
     fills: int = 0
+    ended: int = 0
     foreign: int = 0
 
 
@@ -132,9 +138,11 @@ class ExecutionCore:
         order = self.state.orders.get(client_order_id)
         if order is None:
             return
+        was_open = order.is_open
         order.status = move(order.status, to) or order.status
         if not order.is_open:
             self.state.open_ids.pop(client_order_id, None)
+            self.state.ended += was_open and bool(order.venue_order_id)
             self._forget_old()
 
     def _forget_old(self) -> None:

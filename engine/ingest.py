@@ -90,9 +90,7 @@ class IngestCore:
 
     def on_history(self, span: Span, bars: Sequence[Bar], now_ns: int) -> list[Bar]:
         """Give the fetched bars and then what waited behind them, in time order."""
-        merged = [
-            msgspec.structs.replace(bar, is_backfill=now_ns - bar.ts_event > self._age_ns_max) for bar in bars
-        ]
+        merged = [msgspec.structs.replace(bar, is_backfill=now_ns - bar.ts_event > self._age_ns_max) for bar in bars]
         return self._release(span, merged)
 
     def on_history_failed(self, span: Span, reason: str) -> list[MarketBody]:

@@ -43,7 +43,8 @@ _SIDE_EFFECTS = frozenset({"write_log", "setval", "nextval", "setseed", "sleep_m
 _PADDING = {"repeat": (1,), "lpad": (1,), "rpad": (1,), "list_resize": (1,), "array_resize": (1,)}
 _LISTS = frozenset({"range", "generate_series"})
 _FORMATTING = frozenset({"printf", "format"})
-_WIDTH = re.compile(r"\d+")
+_WIDTH = re.compile(r"[0-9]+")
+_WIDTH_AS_ARGUMENT = re.compile(r"%[^a-zA-Z%]*\*|\{[^{}]+\{")
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze\b)?\s*(\([^()]*\))?\s", re.IGNORECASE)
 _LOOKS_LIKE_A_FILE = re.compile(r"[/\\*?]|^[a-z0-9]+:|\.[a-z0-9]+$", re.IGNORECASE)
 
@@ -103,7 +104,10 @@ def _only_statement(sql: str) -> duckdb.Statement:
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     ((text,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    tree = cast("dict[str, Any]", msgspec.json.decode(text))
+    try:
+        tree = cast("dict[str, Any]", msgspec.json.decode(text))
+    except RecursionError as error:
+        raise SqlRefusedError("refused: the text is nested too deeply") from error
     if tree.get("error", True):
         reason = str(tree.get("error_message", "it cannot be analyzed"))
         raise SqlRefusedError(f"refused: {joined(reason)}")
@@ -165,13 +169,22 @@ def _check_function(node: dict[str, Any]) -> int:
         raise SqlRefusedError(f"refused: {name}() does more than read")
     arguments = cast("list[dict[str, Any]]", node.get("arguments") or [])
     if name in _FORMATTING:
-        return max((int(width) for width in _WIDTH.findall(_literal(arguments, 0) or "0")), default=1) or 1
+        template = _literal(arguments, 0)
+        if template is None or _WIDTH_AS_ARGUMENT.search(template):
+            raise SqlRefusedError(f"refused: the template given to {name}() must be written out, with its widths")
+        return _longest(_WIDTH.findall(template))
     lengths = range(len(arguments)) if name in _LISTS else _PADDING.get(name, ())
     texts = [_literal(arguments, at) for at in lengths]
-    if not all(text is not None and text.isdigit() for text in texts):
+    if not all(text is not None and _WIDTH.fullmatch(text) for text in texts):
         hint = "; FROM range(...) has no such limit" if name in _LISTS else ""
         raise SqlRefusedError(f"refused: the length given to {name}() must be a whole number written out{hint}")
-    return max((int(text) for text in texts if text), default=1) or 1
+    return _longest([text for text in texts if text])
+
+
+def _longest(numbers: list[str]) -> int:
+    """Give the largest of these numbers, at least 1; one with more digits than the limit counts as just above it."""
+    digits = len(str(PADDING_MAX))
+    return max((int(n) if len(n) <= digits else PADDING_MAX + 1 for n in numbers), default=1) or 1
 
 
 def _literal(arguments: list[dict[str, Any]], at: int) -> str | None:

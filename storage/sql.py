@@ -159,14 +159,14 @@ class SqlService:
         started = monotonic()
         query.cursor = cursor
         timer = threading.Thread(target=query.keep_time, name="sql-time", daemon=True)
-        with self._changed:
-            if self._closing:
-                raise SqlRefusedError(_CLOSING)
-            self._running[id(query)] = query
         timer.start()
         try:
+            with self._changed:
+                if self._closing:
+                    raise SqlRefusedError(_CLOSING)
+                self._running[id(query)] = query
             table, truncated = _fetch(cursor, query)
-        except duckdb.OutOfMemoryException as error:
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
             raise SqlRefusedError(query.stopped or _MEMORY_HINT) from error
         except (duckdb.Error, OSError, pa.ArrowException) as error:
             # OSError: how pyarrow passes on an error of the engine in the middle of a stream.
@@ -175,7 +175,7 @@ class SqlService:
             query.finish()
             timer.join()
             with self._changed:
-                del self._running[id(query)]
+                self._running.pop(id(query), None)
                 self._changed.notify_all()
         return QueryResult(table, truncated, (monotonic() - started) * 1000)
 
@@ -211,8 +211,7 @@ class _Query:
         """Give the cursor back; a later `stop` does nothing."""
         self._finished.set()
         with self._lock:
-            if self.cursor is not None:
-                self.cursor = None
+            self.cursor = None
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, query: _Query) -> tuple[ArrowTable, bool]:

@@ -139,8 +139,15 @@ class Writer:
         raise AssertionError
 
     def checkpoint(self) -> None:
-        """Move what was committed from the WAL into the file."""
-        self._connection.execute("CHECKPOINT")
+        """Move what was committed from the WAL into the file.
+
+        Raises:
+            BrokenPromiseError: The database failed (disk full, damaged); what was committed is still in the WAL.
+        """
+        try:
+            self._connection.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            raise self._broken(error) from error
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -159,7 +166,7 @@ class Writer:
             self._rows_since_trim = 0
 
     def _broken(self, error: duckdb.Error) -> TapelineError:
-        return BrokenPromiseError(f"database {self.instance.path} did not take a batch: {one_line(error)}")
+        return BrokenPromiseError(f"database {self.instance.path} did not write: {one_line(error)}")
 
     def _transaction(self, stream: str, last_seq: int, updated: int, groups: dict[Table, list[Row]]) -> WriteResult:
         connection = self._connection

@@ -91,7 +91,7 @@ class CheckpointStore:
         return None
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.ckpt"))
+        return sorted(path for path in self._folder.glob("*.ckpt") if path.stem.isdigit())
 
 
 def _read(path: Path) -> Checkpoint | None:

@@ -47,7 +47,11 @@ async def connect(
     client = Client()
     try:
         probe = await nats.connect(
-            url, name=f"{name}-probe", connect_timeout=first_timeout_s, max_reconnect_attempts=0, allow_reconnect=False,
+            url,
+            name=f"{name}-probe",
+            connect_timeout=first_timeout_s,
+            max_reconnect_attempts=0,
+            allow_reconnect=False,
             error_cb=_silent,
         )
         await probe.close()
@@ -65,11 +69,11 @@ async def connect(
             pending_size=64 * 1024 * 1024,
             flusher_queue_size=16_384,
         )
-        return client
     except (NatsError, OSError, TimeoutError) as err:
         why = str(err) or type(err).__name__
         msg = f"NATS does not answer at {url} ({why}): start it, or set nats.url to where it runs"
         raise UnreachableError(msg) from None
+    return client
 
 
 async def _silent(_: Exception) -> None:

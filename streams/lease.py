@@ -3,14 +3,20 @@
 A role binds by a compare-and-set on its key in a KV bucket with a short life that it renews; a second one is refused
 while the first renews. A holder that finds another's value in its key has lost the binding and must stop at once.
 A lease is no fence by itself: orders are fenced by their client_order_id, messages by their ids.
+
+An owner is `machine/process/nonce`. The machine is the host's name with its space of process ids (two containers may
+share the one or the other), so that "this process is dead" is only said of processes that we could see; the nonce tells
+a process from an earlier one with its number, as in a restarted container.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import time
+from pathlib import Path
 
 import structlog
 from nats.errors import Error as NatsError
@@ -40,7 +46,7 @@ class Lease:
         self._js = js
         self._bucket = bucket
         self._role = role
-        self._owner = f"{socket.gethostname()}/{os.getpid()}".encode()
+        self._owner = f"{_machine()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._kv: KeyValue | None = None
         self._revision = 0
 
@@ -66,17 +72,20 @@ class Lease:
         if kv is None:
             return "nobody"
         try:
-            self._revision = await kv.create(self._role, self._owner)
+            self._revision = await kv.create(self._role, self._owner.encode())
         except KeyWrongLastSequenceError:
             try:
                 entry = await kv.get(self._role)
             except KeyNotFoundError:
                 return "a process that just left"
             holder = (entry.value or b"").decode("utf-8", "replace")
+            if holder == self._owner:  # stored, but its answer was lost
+                self._revision = entry.revision or 0
+                return None
             if not _is_dead_here(holder):
                 return holder
             try:
-                self._revision = await kv.update(self._role, self._owner, last=entry.revision)
+                self._revision = await kv.update(self._role, self._owner.encode(), last=entry.revision)
             except (KeyWrongLastSequenceError, BadRequestError):
                 return holder
         return None
@@ -86,14 +95,21 @@ class Lease:
         while self._kv is not None:
             await asyncio.sleep(_RENEW_S)
             try:
-                self._revision = await self._kv.update(self._role, self._owner, last=self._revision)
-            except (KeyWrongLastSequenceError, BadRequestError):
-                holder = await self._try()
-                if holder is not None and holder.encode() != self._owner:
-                    log.error("binding lost", role=self._role, holder=holder)
-                    return
+                holder = await self._renew(self._kv)
             except (NatsError, OSError, TimeoutError) as err:
-                log.warning("lease not renewed", role=self._role, error=str(err))
+                log.warning("lease not renewed", role=self._role, error=str(err) or type(err).__name__)
+                continue
+            if holder is not None:
+                log.warning("binding lost", role=self._role, holder=holder)
+                return
+
+    async def _renew(self, kv: KeyValue) -> str | None:
+        """Renew, or bind again where the lease ran out while the server was away; who else holds it, if anybody."""
+        try:
+            self._revision = await kv.update(self._role, self._owner.encode(), last=self._revision)
+        except (KeyWrongLastSequenceError, BadRequestError):
+            return await self._try()
+        return None
 
     async def release(self) -> None:
         """Give the role up, so that a successor need not wait."""
@@ -106,10 +122,18 @@ class Lease:
         self._kv = None
 
 
+def _machine() -> str:
+    """This host and its space of process ids."""
+    space = Path("/proc/self/ns/pid")
+    number = space.readlink().name.strip("pid:[]") if space.is_symlink() else ""
+    return f"{socket.gethostname()}.{number}".rstrip(".")
+
+
 def _is_dead_here(holder: str) -> bool:
-    """Whether the holder was a process of this host that is gone: then nobody need wait for its lease to run out."""
-    host, _, pid = holder.rpartition("/")
-    if host != socket.gethostname() or not pid.isdigit():
+    """Whether the holder was a process of this machine that is gone: then nobody need wait for its lease to run out."""
+    machine, _, rest = holder.partition("/")
+    pid, _, _ = rest.partition("/")
+    if machine != _machine() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

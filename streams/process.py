@@ -47,8 +47,12 @@ def spawn(
     )
 
 
+def _prctl() -> Callable[..., int] | None:
+    return ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
 def _in_child(death_signal: signal.Signals, nice: int) -> Callable[[], None]:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+    prctl = _prctl()
     parent = os.getpid()
 
     def prepare() -> None:

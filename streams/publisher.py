@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 from nats.aio.client import Client
+from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
@@ -64,7 +65,7 @@ class Publisher:
                     _ACK_S_MAX + 1,
                 )
             except (NatsError, OSError, TimeoutError) as err:
-                if isinstance(err, APIError) and _is_final(err):
+                if _is_final(err):
                     raise
                 log.warning("publish not acknowledged, sending again", subject=message.subject, error=str(err))
                 await asyncio.sleep(_RETRY_WAIT_S)
@@ -122,6 +123,8 @@ class Publisher:
         self.last_seq = info.state.last_seq
 
 
-def _is_final(err: APIError) -> bool:
-    """Errors that sending again cannot mend: the stream is full, or the subject is not its own."""
-    return err.err_code in {10077, 10076, 10052} or (err.description or "").startswith("maximum")
+def _is_final(err: Exception) -> bool:
+    """Errors that sending again cannot mend: the stream is full, the subject is not its own, the message too large."""
+    if isinstance(err, APIError):
+        return err.err_code in {10077, 10076, 10052} or (err.description or "").startswith("maximum")
+    return isinstance(err, MaxPayloadError | BadSubjectError)

@@ -18,6 +18,8 @@ from engine.errors import BusyError, ConfigError, UnreachableError
 from streams.process import spawn, stop
 
 _HOST = "127.0.0.1"
+_PORT_FREE_S_MAX = 5.0
+"""How long a former server of this data directory, whose daemon was killed, may take to close its files."""
 
 
 def binary() -> Path:
@@ -64,7 +66,7 @@ class NatsServer:
         """Start it and wait until it listens with JetStream on.
 
         Raises:
-            BusyError: The port of this data directory is taken by another program.
+            BusyError: The port of this data directory is taken by another program, and stays so for 5 s.
             UnreachableError: It ended or did not answer in time; the last line of its log says why.
         """
         config = self._folder / "nats.conf"
@@ -84,7 +86,11 @@ class NatsServer:
             "}\n",
             encoding="utf-8",
         )
-        if _listens(self.port):
+        deadline = time.monotonic() + _PORT_FREE_S_MAX
+        while _listens(self.port):
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
             msg = (
                 f"port {self.port}, which this data directory uses for NATS, is taken by another program: "
                 f"stop that program, or delete {self._folder / 'port'} to choose a new port"
@@ -115,11 +121,17 @@ class NatsServer:
     def _choose_port(self) -> int:
         written = self._folder / "port"
         if written.exists():
-            return int(written.read_text(encoding="ascii"))
+            text = written.read_text(encoding="ascii", errors="replace").strip()
+            if not (text.isdigit() and 1 <= int(text) <= 65_535):
+                msg = f"{written} must hold the port of NATS, 1..65535, was {text!r}: delete it to choose a new port"
+                raise ConfigError(msg)
+            return int(text)
         with socket.socket() as probe:
             probe.bind((_HOST, 0))
             port = int(probe.getsockname()[1])
-        written.write_text(str(port), encoding="ascii")
+        whole = written.with_suffix(".tmp")
+        whole.write_text(str(port), encoding="ascii")
+        whole.replace(written)
         return port
 
 

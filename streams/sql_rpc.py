@@ -83,11 +83,10 @@ class SqlResponder:
         await self._broker.publish(str(path).encode(), reply)
 
 
-async def _whole(message: NatsMessage) -> NatsMessage:  # noqa: RUF029  (FastStream awaits its decoders)
-    """Hand the message itself to the handler: it needs the reply subject."""
+async def _whole(message: NatsMessage) -> NatsMessage:
+    """Hand the message itself to the handler, which needs the reply subject; FastStream awaits its decoders."""
     return message
 
 
 def _header(text: str) -> str:
     return " ".join(text.split())
-

@@ -13,7 +13,6 @@ from nats.js.api import DiscardPolicy, PersistMode, RetentionPolicy, StorageType
 from nats.js.errors import NotFoundError
 
 
-
 class Topology(msgspec.Struct, frozen=True):
     """Names and limits of the streams behind one prefix."""
 
@@ -84,5 +83,3 @@ async def ensure(js: JetStreamContext, topology: Topology) -> None:
             await js.update_stream(config)
         except NotFoundError:
             await js.add_stream(config)
-
-

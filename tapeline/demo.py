@@ -1,7 +1,7 @@
 """`tapeline demo`: a local exchange and the whole daemon on it, over real sockets, with a shipped bot.
 
-It starts the exchange as a process of its own, points the Alpaca adapter at it, starts every role, plays the bars, shows
-what happens, stops everything in order and sums up from the database.
+It starts the exchange as a process of its own, points the Alpaca adapter at it, starts every role, plays the bars,
+shows what happens, stops everything in order and sums up from the database.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ class ExchangeProcess:
         self._log = log
         with log.open("ab") as file:
             self._process = spawn(
-                argv, environment=child_environment(os.environ), stdout=subprocess.PIPE, stderr=file, nice=_EXCHANGE_NICE
+                argv,
+                environment=child_environment(os.environ),
+                stdout=subprocess.PIPE,
+                stderr=file,
+                nice=_EXCHANGE_NICE,
             )
         self.urls: dict[str, str] = {}
 
@@ -203,9 +207,7 @@ async def run_demo(options: DemoOptions) -> Summary:
         run_id = make_id("demo", options.seed, str(options.speed))[:12]
         settings = build_settings(bots, folder, exchange.urls, run_id, options.settings)
         environment = dict(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
-        supervisor = Supervisor(
-            settings, ROLES, role_command=options.role_command, environment=environment, quiet=True
-        )
+        supervisor = Supervisor(settings, ROLES, role_command=options.role_command, environment=environment, quiet=True)
         supervisor.start()
         folders.remember(folder)
         run = _Run(options, supervisor, exchange)
@@ -302,6 +304,12 @@ async def wait_ready(
             msg = f"not ready after {_READY_S_MAX:g} s: {', '.join(waiting)}; their logs are in {logs}"
             raise UnreachableError(msg)
         await asyncio.sleep(0.02)
+
+
+async def _venue_counts(control: Control) -> dict[str, str]:
+    status = await control.status()
+    names = ("bars_emitted", "executions", "activities", "orders_accepted", "orders_terminal")
+    return {name: str(getattr(status, name)) for name in names}
 
 
 async def _venue_account(rest_url: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Lock-step: drives a local exchange at `--speed max` by its control URL, step by step, each when all is quiet.
 
 A step is (a) the venue's events of the interval, (b) its bars. Quiet: feed, signals, risk and executor have nothing
-under way, have applied their streams to their ends, and the venue's own counts of bars, executions, activities and ended
-orders are the engine's. Roles announce how far they are whenever they did something; an announcement holds position and
+under way, have applied their streams to their ends, and the venue's own counts of bars, executions, activities and
+ended orders are the engine's. Roles announce how far they are whenever they did something; an announcement holds position and
 last published sequence of one moment, and a position moves only when its outputs are stored. So the end of a stream is
 the highest published sequence announced, and roles that are all at that end owe nothing: one look is enough. The
 recorder is waited for at the end only, for nothing it does can change a decision. No sleeps: the driver waits for
@@ -21,7 +21,6 @@ import msgspec
 from engine.errors import BrokenPromiseError, UnreachableError
 from streams.role import Status
 from tapeline.probe import Probe
-
 
 DECIDING = ("feed", "signals", "risk", "executor")
 _ASK_AFTER_S = 1.0
@@ -139,9 +138,7 @@ class Quiet:
                 venue = await self._control.status()
 
 
-def missing_for_quiet(
-    probe: Probe, roles: tuple[str, ...], statuses: dict[str, Status], venue: VenueStatus
-) -> str:
+def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, Status], venue: VenueStatus) -> str:
     """Say what is not quiet yet; empty when all is."""
     ends: dict[str, int] = {}
     for status in statuses.values():
@@ -161,7 +158,7 @@ def missing_for_quiet(
         ("bars", ends.get(probe.topology.market, 0), venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),
         ("activities", executor["fees"], venue.activities),
-        ("ended orders", executor["orders"] - executor["open"] - executor["rejected"], venue.orders_terminal),
+        ("ended orders", executor["ended"], venue.orders_terminal),
         ("bars waiting for history", feed["waiting"], 0),
         ("connection to trade_updates", executor["connected"], 1),
     )

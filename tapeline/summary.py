@@ -107,10 +107,14 @@ def as_text(summary: Summary) -> str:
     p50 = "-" if summary.p50_ms is None else f"{summary.p50_ms:.1f}"
     p99 = "-" if summary.p99_ms is None else f"{summary.p99_ms:.1f}"
     lines = [
-        f"{summary.bars} bars, {summary.signals} signals, {summary.intents} intents, {summary.denials} denials, "
-        f"{summary.orders} orders, {summary.fills} fills in {summary.seconds:g} s",
-        f"realized P&L {Decimal(summary.realized_pnl):,.2f} USD, equity {Decimal(summary.equity):,.2f} USD, "
-        f"cash {Decimal(summary.cash):,.2f} USD",
+        (
+            f"{summary.bars} bars, {summary.signals} signals, {summary.intents} intents, {summary.denials} denials, "
+            f"{summary.orders} orders, {summary.fills} fills in {summary.seconds:g} s"
+        ),
+        (
+            f"realized P&L {Decimal(summary.realized_pnl):,.2f} USD, equity {Decimal(summary.equity):,.2f} USD, "
+            f"cash {Decimal(summary.cash):,.2f} USD"
+        ),
         f"bar received -> intent: p50 {p50} ms, p99 {p99} ms",
         f"database: {summary.database}",
         'look into it: tapeline sql "SELECT * FROM executed_trades ORDER BY created_at DESC LIMIT 10"',

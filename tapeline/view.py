@@ -40,7 +40,9 @@ FROM latest_bars b LEFT JOIN latest_positions p ON p.symbol = b.symbol ORDER BY 
 class View:
     """Shows a running daemon at a bearable rate."""
 
-    def __init__(self, show: Literal["table", "lines", "nothing"], probe: Probe, nc: Client, settings: Settings) -> None:
+    def __init__(
+        self, show: Literal["table", "lines", "nothing"], probe: Probe, nc: Client, settings: Settings
+    ) -> None:
         self._show = show
         self._probe = probe
         self._nc = nc

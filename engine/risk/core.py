@@ -203,9 +203,7 @@ class RiskCore:
         quantity, _ = order_quantity(target_quantity(bot, signal, price), held, working)
         if quantity == 0:
             reason = f"held {plain(held)} and working {plain(working)} are the target"
-            return TargetReached(
-                self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns
-            )
+            return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
         if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
             return None
         proposal = Proposal(

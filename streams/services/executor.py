@@ -1,8 +1,8 @@
 """executor: approved intents to the venue, what the venue says back to the trading stream. One per account.
 
 Per intent: (1) check valid_until, (2) store OrderSubmitted, (3) POST once, (4) store the result. After a restart with 2
-and without 4 the order is looked up by its client_order_id; not found, it is asked for again after a wait, and only then the
-same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with. Conclusions
+and without 4 the order is looked up by its client_order_id; not found, it is asked for again after a wait, and only then
+the same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with. Conclusions
 are engine.execution's.
 """
 
@@ -188,6 +188,7 @@ class Executor:
             "fees": len(state.fees),
             "orders": len(state.orders),
             "open": len(state.open_ids),
+            "ended": state.ended,
             "foreign": state.foreign,
             "connected": int(self._is_up),
         }
@@ -388,7 +389,9 @@ class Executor:
 
     async def _now(self, items: list[object]) -> int:
         """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""
-        if any(isinstance(i, _CaughtUp) or (isinstance(i, _Outcome) and isinstance(i.outcome, Rejected)) for i in items):
+        if any(
+            isinstance(i, _CaughtUp) or (isinstance(i, _Outcome) and isinstance(i.outcome, Rejected)) for i in items
+        ):
             return await self._context.clock.now_ns()
         return 0
 
@@ -503,4 +506,3 @@ class Executor:
         self._store.write({self._context.topology.trading: self._position}, payload)
         self._context.points.hit("executor.after_checkpoint")
         self._checkpointed, self._checkpointed_at = self._position, time.monotonic()
-

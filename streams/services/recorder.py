@@ -59,7 +59,9 @@ class Recorder:
             self._positions[stream] = positions.get(stream, 0)
             self._readers[stream] = context.reader(stream, self._positions[stream])
             await self._readers[stream].start()
-        self._sql = SqlResponder(context.nc, topology.prefix, SqlService(self._writer.instance), self._snapshot_now, settings)
+        self._sql = SqlResponder(
+            context.nc, topology.prefix, SqlService(self._writer.instance), self._snapshot_now, settings
+        )
         await self._sql.start()
 
     async def run(self) -> None:
@@ -92,7 +94,7 @@ class Recorder:
         """Say how it is."""
         problems = []
         if self._counters["conflicts"]:
-            problems = [f"{self._counters['conflicts']} conflicts: SELECT * FROM conflicts"]
+            problems = [f"{self._counters['conflicts']} messages contradict stored ones: look at the table conflicts"]
         return Status("recorder", 0, "", dict(self._positions), {}, 0, dict(self._counters), problems)
 
     async def _write(self, stream: str, batch: list[Stored], market: str) -> None:

@@ -23,7 +23,7 @@ from engine.messages import (
 )
 from engine.risk import RiskCore, RiskState
 from engine.values import NS_PER_S, Direction
-from tests.engine.build import D, T0, always_open, bot, fill, minute, opened, signal
+from tests.engine.build import T0, D, always_open, bot, fill, minute, opened, signal
 
 BOTS = (
     bot(symbols=("AAPL", "BTC/USD")),

@@ -29,7 +29,7 @@ from engine.messages import (
 from engine.orders import OrderStatus
 from engine.ports import Accepted, Rejected, VenueActivity, VenueExecution, VenueOrder, VenueUpdate
 from engine.values import NS_PER_S, AssetClass, Side
-from tests.engine.build import D, T0, fill, intent, opened
+from tests.engine.build import T0, D, fill, intent, opened
 
 ENDS = (OrderRejected, OrderFilled, OrderCanceled, OrderExpired)
 

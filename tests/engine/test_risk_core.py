@@ -32,7 +32,7 @@ from engine.messages import (
 )
 from engine.risk import RiskCore, RiskState
 from engine.values import NS_PER_MINUTE, NS_PER_MS, AssetClass, Direction, OrderType, Side, TimeInForce
-from tests.engine.build import D, T0, always_open, bot, fill, intent, minute, opened, signal
+from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
 from tests.engine.desk import day, decide, dump, fresh
 
 LONG, SHORT, FLAT = Direction.LONG, Direction.SHORT, Direction.FLAT

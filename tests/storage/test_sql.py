@@ -104,6 +104,12 @@ HOSTILE = [
     ("SELECT repeat('x', volume::INT) FROM bars", "must be a whole number written out"),
     ("SELECT lpad('x', 2000000000, 'y')", "10000 characters at most"),
     ("SELECT printf('%2000000000d', 1)", "10000 characters at most"),
+    ("SELECT printf('%*d', 2000000000, 1)", "template given to printf() must be written out"),
+    ("SELECT format('{:>{}}', 'x', 2000000000)", "template given to format() must be written out"),
+    ("SELECT format(symbol, 1) FROM bars", "template given to format() must be written out"),
+    ("SELECT printf('%" + "9" * 5000 + "d', 1)", "10000 characters at most"),
+    ("SELECT repeat('x', '\u00b2')", "must be a whole number written out"),
+    ("SELECT * FROM " + "(SELECT * FROM " * 3000 + "bars" + ")" * 3000, "refused: "),
     ("SELECT range(1000000000)", "10000 characters at most"),
     (
         "SELECT generate_series(now(), now() + INTERVAL 1 YEAR, INTERVAL 1 MICROSECOND)",
@@ -134,6 +140,7 @@ FINE = [
     ("SELECT lpad(symbol, 6, '.'), format('{:>6.2f}', price) FROM signals", [("..AAPL", "100.50")]),
     ("SELECT 1 AS a, 2 AS a, 3 AS a_1", [(1, 2, 3)]),
     ("SELECT current_setting('TimeZone') ;", [("UTC",)]),
+    ("SELECT printf('%5.1f%%', 1.5), format('{{{}}}', 2)", [("  1.5%", "{2}")]),
     ("/* a remark */ SELECT 1 -- and another\n;", [(1,)]),
     ("PIVOT (SELECT symbol, revision FROM bars) ON symbol IN ('AAPL', 'BRK.B') USING count(*)", [(0, 3, 3)]),
     ('SELECT x FROM (SELECT 1 AS x) "odd name"', [(1,)]),
@@ -172,9 +179,6 @@ def service(request):
     return found[1] if request.param == "live" else found
 
 
-python_variable = pl.DataFrame({"a": [1]})
-
-
 @pytest.mark.parametrize(("sql", "reason"), HOSTILE, ids=lambda value: value[:40].encode("ascii", "replace").decode())
 def test_hostile_texts_are_refused_with_a_reason_on_one_line(service, sql, reason):
     with pytest.raises(SqlRefusedError) as caught:
@@ -207,6 +211,7 @@ def test_plans_work(service, head):
 def test_the_second_fence_holds_without_the_first(live, tmp_path, monkeypatch):
     """Were the guard blind, the instance and the read-only transaction still refuse."""
     monkeypatch.setattr("storage.sql.check", lambda *_: None)
+    monkeypatch.setattr("storage.sql.python_variable", pl.DataFrame({"a": [1]}), raising=False)
     _, service = live
     outside = tmp_path / "outside.txt"
     outside.write_text("secret")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.messages import AnyBody, Bar, Fee, MarketBody, decode
 from streams.subjects import escape, subject_of, unescape
 from streams.topology import Topology
-from tests.engine.build import D, T0, bar
+from tests.engine.build import T0, D, bar
 from tests.engine.test_messages import GOLDEN
 from tests.streams.wire import topology_of
 

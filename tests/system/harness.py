@@ -45,16 +45,29 @@ def write_bars(path: Path, symbols: list[str], minutes: int, seed: int = 7, star
     return path
 
 
-def demo(folder: Path, *arguments: str, env: dict[str, str] | None = None, settings: dict | None = None,
-         kill_role: bool = False, timeout: float = 120) -> dict:
+def demo(
+    folder: Path,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    settings: dict | None = None,
+    kill_role: bool = False,
+    timeout: float = 120,
+) -> dict:
     """Run a demo as a process of its own; give its summary. Fails the test when it does not end well."""
     spec = {"arguments": list(arguments), "settings": settings or {}, "kill_role": kill_role, "data_dir": str(folder)}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TAPELINE_", "ALPACA_", "KILL_"))}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "run_demo.py"), json.dumps(spec)],
-        cwd=ROOT, env=environment | (env or {}), capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=ROOT,
+        env=environment | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
-    assert done.returncode == 0, f"demo ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}\n" + logs(folder)
+    assert done.returncode == 0, (
+        f"demo ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}\n" + logs(folder)
+    )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

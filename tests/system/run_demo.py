@@ -22,11 +22,26 @@ def main() -> int:
     arguments = iter(spec["arguments"])
     for name in arguments:
         value = next(arguments)
-        key = {"--bars": "bars", "--speed": "speed", "--seed": "seed", "--symbols": "symbols", "--strategy": "strategy",
-               "--for": "seconds", "--from": "from_", "--to": "to", "--crypto-fee-bps": "crypto_fee_bps"}[name]
-        convert = {"bars": Path, "seed": int, "seconds": float, "from_": datetime.fromisoformat,
-                   "to": datetime.fromisoformat, "crypto_fee_bps": float,
-                   "symbols": lambda text: tuple(text.split(","))}.get(key, str)
+        key = {
+            "--bars": "bars",
+            "--speed": "speed",
+            "--seed": "seed",
+            "--symbols": "symbols",
+            "--strategy": "strategy",
+            "--for": "seconds",
+            "--from": "from_",
+            "--to": "to",
+            "--crypto-fee-bps": "crypto_fee_bps",
+        }[name]
+        convert = {
+            "bars": Path,
+            "seed": int,
+            "seconds": float,
+            "from_": datetime.fromisoformat,
+            "to": datetime.fromisoformat,
+            "crypto_fee_bps": float,
+            "symbols": lambda text: tuple(text.split(",")),
+        }.get(key, str)
         fields[key] = convert(value)
     if fields.get("speed", "max") != "max":
         fields["speed"] = float(fields["speed"])
