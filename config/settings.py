@@ -6,9 +6,11 @@ ALPACA_API_KEY and ALPACA_SECRET_KEY and are never written anywhere. Times and s
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,6 +22,14 @@ ENV_PREFIX = "TAPELINE_"
 _OTHER_VARIABLES = frozenset({"TAPELINE_CONFIG", "TAPELINE_TEST_DATA", "TAPELINE_TEST_DATA_REQUIRED"})
 
 
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Bytes = Annotated[int, msgspec.Meta(ge=1024, le=2**53)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+SecondsOrOff = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Prefix = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
+"""One lower-case token of a subject; in capitals it names the streams."""
+
+
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all sections: no unknown names."""
 
@@ -28,11 +38,11 @@ class NatsSettings(_Section, frozen=True):
     """Where NATS is. `url` empty: `tapeline run` starts its own server under the data directory."""
 
     url: str = ""
-    prefix: str = "tape"
-    market_age_s_max: int = 7 * 24 * 3600
-    market_bytes_max: int = 8 * 1024**3
-    trading_bytes_max: int = 16 * 1024**3
-    duplicate_window_s: float = 120.0
+    prefix: Prefix = "tape"
+    market_age_s_max: Count = 7 * 24 * 3600
+    market_bytes_max: Bytes = 8 * 1024**3
+    trading_bytes_max: Bytes = 16 * 1024**3
+    duplicate_window_s: Seconds = 120.0
 
 
 class AlpacaSettings(_Section, frozen=True):
@@ -47,68 +57,68 @@ class AlpacaSettings(_Section, frozen=True):
     feed: str = "iex"
     live: bool = False
     account_number: str = ""
-    connect_timeout_s: float = 3.05
-    read_timeout_s: float = 10.0
-    reconnect_s_min: float = 1.0
+    connect_timeout_s: Seconds = 3.05
+    read_timeout_s: Seconds = 10.0
+    reconnect_s_min: Seconds = 1.0
 
 
 class FeedSettings(_Section, frozen=True):
     """Feed: timeframe, backfill, watchdog."""
 
-    timeframe: str = "1m"
-    mute_s_max: float = 150.0
-    backfill_s_max: int = 5 * 24 * 3600
-    backfill_attempts_max: int = 5
+    timeframe: Literal["1m"] = "1m"
+    mute_s_max: Seconds = 150.0
+    backfill_s_max: Count = 5 * 24 * 3600
+    backfill_attempts_max: Count = 5
 
 
 class SignalsSettings(_Section, frozen=True):
     """Signals: how often its state is written."""
 
-    checkpoint_messages: int = 100_000
-    checkpoint_s: float = 60.0
+    checkpoint_messages: Count = 100_000
+    checkpoint_s: Seconds = 60.0
 
 
 class RiskSettings(_Section, frozen=True):
     """Risk: how often its state is written."""
 
-    checkpoint_messages: int = 5_000
-    checkpoint_s: float = 30.0
+    checkpoint_messages: Count = 5_000
+    checkpoint_s: Seconds = 30.0
 
 
 class ExecutorSettings(_Section, frozen=True):
     """Executor: REST budget, reconciliation, checkpoints. Alpaca allows 200 requests a minute."""
 
-    requests_per_min_max: int = 180
-    rest_workers: int = 4
-    lookup_wait_s: float = 0.5
-    lookup_attempts_max: int = 20
-    activities_every_s: float = 30.0
-    checkpoint_messages: int = 5_000
-    checkpoint_s: float = 30.0
+    requests_per_min_max: Count = 180
+    rest_workers: Count = 4
+    lookup_wait_s: Seconds = 0.5
+    lookup_attempts_max: Count = 20
+    activities_every_s: Seconds = 30.0
+    checkpoint_messages: Count = 5_000
+    checkpoint_s: Seconds = 30.0
 
 
 class RecorderSettings(_Section, frozen=True):
     """Recorder: rows per commit and least time between commits, memory, SQL limits, snapshots (0 = none)."""
 
-    batch_rows_max: int = 10_000
-    batch_ms: int = 250
-    memory_mb_max: int = 512
-    threads: int = 1
-    sql_rows_max: int = 100_000
-    sql_s_max: float = 10.0
-    snapshot_every_s: float = 0.0
+    batch_rows_max: Count = 10_000
+    batch_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 250
+    memory_mb_max: Count = 512
+    threads: Count = 1
+    sql_rows_max: Count = 100_000
+    sql_s_max: Seconds = 10.0
+    snapshot_every_s: SecondsOrOff = 0.0
 
 
 class DaemonSettings(_Section, frozen=True):
     """Daemon: a role that dies is started again after a wait that doubles up to this."""
 
-    restart_wait_s_max: float = 30.0
+    restart_wait_s_max: Seconds = 30.0
 
 
 class LogSettings(_Section, frozen=True):
     """Log: level debug, info, warning, error."""
 
-    level: str = "warning"
+    level: Literal["debug", "info", "warning", "error"] = "warning"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,10 +165,20 @@ def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[s
     tree = _read(file, environment)
     for name, value in environment.items():
         if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES:
-            _put(tree, name[len(ENV_PREFIX) :].lower().split("__"), value, f"environment variable {name}")
+            _put(tree, name[len(ENV_PREFIX) :].lower().split("__"), _typed(value), f"environment variable {name}")
     for name, value in (overrides or {}).items():
         _put(tree, name.split("."), value, f"option {name}")
     return parse(tree)
+
+
+def _typed(text: str) -> object:
+    """Read a list or table written as JSON in a variable; anything else is text for `parse` to convert."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def parse(tree: object) -> Settings:
@@ -166,12 +186,12 @@ def parse(tree: object) -> Settings:
     try:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as err:
-        msg = f"settings: {_readable(str(err))}"
+        msg = f"settings: {_readable(str(err), tree)}"
         raise ConfigError(msg) from None
 
 
-def _readable(text: str) -> str:
-    """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name."""
+def _readable(text: str, tree: object) -> str:
+    """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name, or the value."""
     what, _, where = text.partition(" - at `$")
     section = where.rstrip("`").lstrip(".")
     if "unknown field" in what:
@@ -179,7 +199,20 @@ def _readable(text: str) -> str:
         full = f"{section}.{name}" if section else name
         known = _known(section)
         return f"unknown setting {full!r}" + (f": known here are {', '.join(known)}" if known else "")
-    return f"{section or 'file'}: {what}"
+    value = _value_at(tree, section)
+    was = "" if value is None or isinstance(value, dict | list) else f", was {value!r}"
+    return f"{section or 'file'}: {what[:1].lower()}{what[1:]}{was}"
+
+
+def _value_at(tree: object, path: str) -> object:
+    """What stands at `bots[0].capital` in a tree of built-in values; None if nothing does."""
+    node: object = tree
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        try:
+            node = node[int(index) if index else name]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return node
 
 
 def _known(section: str) -> list[str]:
@@ -213,4 +246,7 @@ def _put(tree: dict[str, object], path: list[str], value: object, source: str) -
             msg = f"{source}: {name!r} is not a section"
             raise ConfigError(msg)
         node = child  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(node.get(path[-1]), dict):
+        msg = f"{source}: {path[-1]!r} is a section: name the setting in it"
+        raise ConfigError(msg)
     node[path[-1]] = value

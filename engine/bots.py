@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -42,7 +42,14 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     order_notional_usd_max: Decimal = Decimal(50_000)
-    position_fraction_max: float = 0.25
-    bar_age_ms_max: int = 120_000
-    price_buffer_fraction: float = 0.02
-    intent_valid_ms: int = 120_000
+    position_fraction_max: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
+    bar_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 120_000
+    price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
+    intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that compares with nothing."""
+        limit = self.order_notional_usd_max
+        if not (limit.is_finite() and limit > 0):
+            msg = f"order_notional_usd_max must be a finite number > 0 USD, was {limit}"
+            raise ValueError(msg)

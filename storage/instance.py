@@ -4,7 +4,7 @@ Decides how a file is opened and what SQL may reach from it: nothing outside the
 reads or writes a table. Opened by the writer (read-write) and by storage.sql (read-only, no daemon).
 
     1. Every cursor has the time zone UTC, no file system but `snapshot_dir`, no extensions, no Python variables as
-       tables, and cannot change any setting.
+       tables, and can change no setting but the two memory limits, which storage.guard refuses as every SET.
     2. One connection per thread: `cursor()` may be called from any thread, a cursor is used by one.
     3. `trim` runs only while nobody is in `reading()`: it narrows the memory limit for a moment.
 """
@@ -109,8 +109,8 @@ class Instance:
                 return False
             try:
                 self._root.execute(f"SET GLOBAL memory_limit = '{to_mb}MiB'")
-            except duckdb.OutOfMemoryException:
-                pass  # what is left is in use; the rest is gone
+            except duckdb.Error:
+                pass  # what is left is in use, or the disk is full; the rest is gone
             finally:
                 self._root.execute(f"SET GLOBAL memory_limit = '{self._memory_limit_mb}MiB'")
         return True

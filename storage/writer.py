@@ -11,6 +11,7 @@ Computes no money and decides nothing about trading. Called by the recorder serv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -170,8 +171,8 @@ class Writer:
 
     def _transaction(self, stream: str, last_seq: int, updated: int, groups: dict[Table, list[Row]]) -> WriteResult:
         connection = self._connection
-        connection.execute("BEGIN")
         try:
+            connection.execute("BEGIN")
             result = WriteResult()
             for table, rows in groups.items():
                 found = (
@@ -196,11 +197,16 @@ class Writer:
         return result
 
     def _roll_back(self) -> None:
-        try:
+        """Leave the failed connection for a new one.
+
+        A connection that ran out of memory may refuse ROLLBACK, and keeps frames registered in the aborted transaction;
+        closing it ends both. Seen on 2.0.0: the next BEGIN failed with "Current transaction is aborted".
+        """
+        with suppress(duckdb.Error):
             self._connection.execute("ROLLBACK")
-        except duckdb.Error:
-            # A failed COMMIT has ended the transaction, a fatal error the database: nothing is open either way.
-            return
+        with suppress(duckdb.Error):
+            self._connection.close()
+        self._connection = self.instance.cursor()
 
     def _store(self, stream: str, table: Table, found: Sorted) -> None:
         if found.new:
@@ -277,7 +283,5 @@ def _insert_frame(
     connection: duckdb.DuckDBPyConnection, into: str, frame: pl.DataFrame, select: str, rest: str = ""
 ) -> None:
     connection.register("incoming", frame)
-    try:
-        connection.execute(f"INSERT INTO {into} BY NAME SELECT {select} FROM incoming {rest}")  # noqa: S608
-    finally:
-        connection.unregister("incoming")
+    connection.execute(f"INSERT INTO {into} BY NAME SELECT {select} FROM incoming {rest}")  # noqa: S608
+    connection.unregister("incoming")

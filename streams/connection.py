@@ -50,7 +50,8 @@ async def connect(
             url,
             name=f"{name}-probe",
             connect_timeout=first_timeout_s,
-            max_reconnect_attempts=0,
+            max_reconnect_attempts=1,  # with 0 nats-py never stops trying
+            reconnect_time_wait=_RECONNECT_WAIT_S,
             allow_reconnect=False,
             error_cb=_silent,
         )

@@ -126,5 +126,5 @@ class Publisher:
 def _is_final(err: Exception) -> bool:
     """Errors that sending again cannot mend: the stream is full, the subject is not its own, the message too large."""
     if isinstance(err, APIError):
-        return err.err_code in {10077, 10076, 10052} or (err.description or "").startswith("maximum")
+        return err.err_code in {10077, 10076, 10060, 10052} or (err.description or "").startswith("maximum")
     return isinstance(err, MaxPayloadError | BadSubjectError)

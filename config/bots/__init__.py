@@ -39,7 +39,11 @@ def load(path: Path) -> Bot:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, msgspec.ValidationError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
-    validate(bot)
+    try:
+        validate(bot)
+    except ConfigError as err:
+        msg = f"bot file {path}: {err}"
+        raise ConfigError(msg) from None
     return bot
 
 
@@ -49,8 +53,12 @@ def validate(bot: Bot) -> None:
         if wrong:
             msg = f"bot {bot.name!r}: {what}"
             raise ConfigError(msg)
-    check(bot.strategy, bot.params)
-    timeframe_ns(bot.timeframe)
+    try:
+        check(bot.strategy, bot.params)
+        timeframe_ns(bot.timeframe)
+    except (ConfigError, ValueError) as err:
+        msg = f"bot {bot.name!r}: {err}"
+        raise ConfigError(msg) from None
 
 
 def validate_all(bots: Iterable[Bot]) -> None:
@@ -70,6 +78,7 @@ def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     for symbol in bot.symbols:
         yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"
     yield len(set(bot.symbols)) != len(bot.symbols), "symbols must not repeat"
-    yield not bot.capital > 0, f"capital must be > 0 USD, was {bot.capital}"
+    has_capital = bot.capital.is_finite() and bot.capital > 0
+    yield not has_capital, f"capital must be a finite number > 0 USD, was {bot.capital}"
     yield not 0 < bot.position_fraction <= 1, f"position_fraction must be in (0, 1], was {bot.position_fraction}"
     yield bot.timeframe != "1m", f"timeframe must be 1m in this version, was {bot.timeframe!r}"

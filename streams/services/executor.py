@@ -56,6 +56,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _DAY_NS = 24 * 3600 * NS_PER_S
 _BATCH_MAX = 5_000
+_GATHER_ABOVE, _GATHER_S = 8, 0.005
+"""With many requests open, answers of a few milliseconds are stored together: a batch costs one fsync."""
 _AHEAD_MAX = 32
 """Orders stored as submitted and not answered yet; after a kill each of them is looked up."""
 
@@ -155,6 +157,8 @@ class Executor:
         self._spawn(self._tick())
         while True:
             items = [await self._inbox.get()]
+            if self._posting > _GATHER_ABOVE:
+                await asyncio.sleep(_GATHER_S)
             while not self._inbox.empty():
                 items.append(self._inbox.get_nowait())
             self._working = 1

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from engine.messages import MarketMessage, Message, decode, decode_market
+from storage.instance import cap_process_memory
 from storage.snapshot import take
 from storage.sql import SqlService
 from storage.writer import Writer
@@ -24,6 +25,10 @@ from streams.role import Context, Status
 from streams.sql_rpc import SqlResponder
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+_MEMORY_BESIDE_MB = 2048
+"""What the process may use beside DuckDB's own limit; a query that wants more is refused, the recorder lives on."""
 
 
 class Recorder:
@@ -46,6 +51,7 @@ class Recorder:
         context = self._context
         settings = context.settings.recorder
         topology = context.topology
+        cap_process_memory(settings.memory_mb_max + _MEMORY_BESIDE_MB)
         self._writer = await self._off_loop(
             lambda: Writer.open(
                 self._database,
@@ -60,7 +66,7 @@ class Recorder:
             self._readers[stream] = context.reader(stream, self._positions[stream])
             await self._readers[stream].start()
         self._sql = SqlResponder(
-            context.nc, topology.prefix, SqlService(self._writer.instance), self._snapshot_now, settings
+            context.nc, topology.prefix, SqlService.beside(self._writer), self._snapshot_now, settings
         )
         await self._sql.start()
 
@@ -74,13 +80,15 @@ class Recorder:
                 [asyncio.ensure_future(reader.wait()) for reader in self._readers.values()],
                 return_when=asyncio.FIRST_COMPLETED,
             )
+            full = False
             for stream in (market, trading):
-                while batch := self._readers[stream].take(settings.batch_rows_max):
+                if batch := self._readers[stream].take(settings.batch_rows_max):
                     await self._write(stream, batch, market)
+                    full = full or len(batch) == settings.batch_rows_max
             await self._context.announce(self.status())
             await self._snapshot_if_due()
-            # What gathers meanwhile is the next batch; a commit costs more than its rows.
-            await asyncio.sleep(max(0.0, settings.batch_ms / 1000 - (time.monotonic() - started)))
+            if not full:  # what gathers meanwhile is the next batch; a commit costs more than its rows
+                await asyncio.sleep(max(0.0, settings.batch_ms / 1000 - (time.monotonic() - started)))
 
     async def stop(self) -> None:
         """Close the file."""

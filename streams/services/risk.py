@@ -20,7 +20,7 @@ from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, Stored
 from streams.role import Context, Status
 
-_BATCH_MAX = 5_000
+_BATCH_MAX = 1_000
 
 
 class Risk:

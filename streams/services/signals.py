@@ -21,6 +21,7 @@ from streams.reader import Reader, Stored
 from streams.role import Context, Status, last_per_subject
 
 _BATCH_MAX = 2_000
+_MOVED_MAX = 16
 _IDLE_S = 0.05
 _OVERDUE = 4.0
 
@@ -36,7 +37,9 @@ class Signals:
         self._store: CheckpointStore | None = None
         self._reader: Reader | None = None
         self._sessions: Reader | None = None
+        self._moved: asyncio.Queue[tuple[list[Outgoing], int]] = asyncio.Queue(_MOVED_MAX)
         self._position = 0
+        self._read = 0
         self._checkpointed = 0
         self._checkpointed_at = 0.0
 
@@ -62,10 +65,16 @@ class Signals:
             continue
         self._reader = context.reader(topology.market, self._position)
         await self._reader.start()
-        self._checkpointed, self._checkpointed_at = self._position, time.monotonic()
+        self._read = self._checkpointed = self._position
+        self._checkpointed_at = time.monotonic()
 
     async def run(self) -> None:
-        """Move strategies bar by bar; publish, then let the position follow."""
+        """Move strategies bar by bar while what followed from earlier bars is being published."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._move_on())
+            group.create_task(self._publish_on())
+
+    async def _move_on(self) -> None:
         reader, engine = self._reader, self._engine
         assert reader is not None  # noqa: S101  (start came first)
         assert engine is not None  # noqa: S101
@@ -74,17 +83,29 @@ class Signals:
             await self._checkpoint_when_idle(reader)
             batch = await reader.batch(_BATCH_MAX)
             self._take_sessions(self._sessions.take(100))
-            outgoing = self._move(engine, batch)
+            self._read = batch[-1].seq
+            await self._moved.put((self._move(engine, batch), self._read))
+
+    async def _publish_on(self) -> None:
+        """Publish in order; the position follows what is stored."""
+        while True:
+            taken = [await self._moved.get()]
+            while not self._moved.empty():
+                taken.append(self._moved.get_nowait())
+            outgoing = [message for messages, _ in taken for message in messages]
             if outgoing:
                 self._context.points.hit("signals.before_publish")
                 await self._publisher.atomic(outgoing)
                 self._context.points.hit("signals.after_publish")
-            self._position = batch[-1].seq
+            self._position = taken[-1][1]
+            for _ in taken:
+                self._moved.task_done()
             await self._context.announce(self.status())
 
     async def stop(self) -> None:
-        """Write the state down."""
-        self._checkpoint()
+        """Write the state down, unless outputs are still owed: then the last checkpoint stands."""
+        if self._position == self._read:
+            self._checkpoint()
 
     def status(self) -> Status:
         """Say how it is."""
@@ -124,12 +145,13 @@ class Signals:
             (self._position - self._checkpointed) / settings.checkpoint_messages,
             (time.monotonic() - self._checkpointed_at) / settings.checkpoint_s,
         )
-        if self._position == self._checkpointed or share < 1:
+        if share < 1 or self._position == self._checkpointed:
             return
         if share < _OVERDUE:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reader.wait(), _IDLE_S)
                 return
+        await self._moved.join()
         self._checkpoint()
 
     def _checkpoint(self) -> None:

@@ -50,7 +50,9 @@ def _order(of: OrderIntent, status: str, filled: str | Decimal = "0", **more: ob
     return VenueOrder(**(fields | more))  # type: ignore[arg-type]
 
 
-def _execution(of: OrderIntent, last: str | Decimal, cum: str | Decimal, px: str = "100", at: int = 5) -> VenueExecution:
+def _execution(
+    of: OrderIntent, last: str | Decimal, cum: str | Decimal, px: str = "100", at: int = 5
+) -> VenueExecution:
     return VenueExecution(f"venue-{of.id}", D(cum), of.symbol, of.side, D(last), D(px), T0 + at)
 
 

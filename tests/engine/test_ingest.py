@@ -187,9 +187,7 @@ class Connections(RuleBasedStateMachine):
     def answer(self, data: st.DataObject, works: bool) -> None:
         span = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         if works:
-            fetched = [
-                item for item in _bars(*range(1, self.now + 1)) if span.from_ns < item.ts_event <= span.to_ns
-            ]
+            fetched = [item for item in _bars(*range(1, self.now + 1)) if span.from_ns < item.ts_event <= span.to_ns]
             self._take(self.core.on_history(span, fetched, minute(self.now)))
         else:
             self._take(self.core.on_history_failed(span, "no answer"))

@@ -139,9 +139,7 @@ def test_order_notional(sign: int, quantity: str, passes: bool) -> None:
 )
 def test_position_counts_what_is_working(sign: int, held: str, working: str, quantity: str, passes: bool) -> None:
     """A quarter of 100,000 USD at 100 is 250."""
-    refusal = position_fraction(
-        _proposal(held=sign * D(held), working=sign * D(working), quantity=sign * D(quantity))
-    )
+    refusal = position_fraction(_proposal(held=sign * D(held), working=sign * D(working), quantity=sign * D(quantity)))
     assert (refusal is None) is passes
     if refusal:
         assert (refusal.rule, refusal.limit, refusal.observed) == ("position_fraction_max", "25000", "25001")
@@ -149,7 +147,13 @@ def test_position_counts_what_is_working(sign: int, held: str, working: str, qua
 
 @pytest.mark.parametrize(
     ("cash", "quantity", "passes"),
-    [("1020.01", "10", True), ("1020", "10", True), ("1019.99", "10", False), ("1019.99", "-10", False), ("-1", "1", False)],
+    [
+        ("1020.01", "10", True),
+        ("1020", "10", True),
+        ("1019.99", "10", False),
+        ("1019.99", "-10", False),
+        ("-1", "1", False),
+    ],
 )
 def test_buying_power_has_a_buffer_and_shorts_need_it_too(cash: str, quantity: str, passes: bool) -> None:
     refusal = buying_power(_proposal(cash_free=D(cash), quantity=D(quantity)))
@@ -227,8 +231,6 @@ def test_the_first_rule_in_order_is_the_one_named() -> None:
     st.floats(0, 0.5),
 )
 def test_a_reservation_covers_the_order_and_its_buffer(price: Decimal, quantity: Decimal, buffer: float) -> None:
-    held = reservation(
-        _proposal(price=price, quantity=quantity, limits=RiskLimits(price_buffer_fraction=buffer))
-    )
+    held = reservation(_proposal(price=price, quantity=quantity, limits=RiskLimits(price_buffer_fraction=buffer)))
     assert held >= (price * quantity).quantize(D("0.000000001"))
     assert abs(held - price * quantity * (1 + D(repr(buffer)))) <= D("0.0000000005")

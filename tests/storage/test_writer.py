@@ -216,6 +216,26 @@ def test_a_lack_of_memory_makes_queries_give_way_and_the_batch_is_tried_again(wr
     assert len(read_all(writer.instance)["bars"]) == 1
 
 
+def test_a_real_lack_of_memory_is_survived(writer):
+    """Not a raised exception but DuckDB's own state after one: its connection refuses even ROLLBACK and BEGIN."""
+
+    def allow(limit):
+        writer.instance._root.execute(f"SET GLOBAL memory_limit = '{limit}'")
+
+    writer.write("market", 100, samples.messages(*samples.bars(0, 100)))
+    batch = samples.messages(*samples.bars(10_000, 5000, symbols=1000))
+    allow("1MiB")
+    with pytest.raises(BrokenPromiseError):
+        writer.write("market", 5100, batch)
+    asked = []
+    writer.on_memory_pressure(lambda: (asked.append(1), allow("128MiB")))
+    result = writer.write("market", 5100, batch)
+    assert asked == [1]
+    assert writer.write("market", 5100, batch) == WriteResult(duplicates=5000)
+    assert len(read_all(writer.instance)["bars"]) == 100 + result.rows
+    assert writer.positions() == {"market": 5100}
+
+
 def test_memory_that_stays_away_is_an_error_after_some_tries(writer, monkeypatch):
     asked = []
     monkeypatch.setattr(writer, "_move", lambda *_: (_ for _ in ()).throw(duckdb.OutOfMemoryException("no memory")))

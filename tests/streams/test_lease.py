@@ -40,9 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _hold(server: NatsServer, bucket: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, server.url, bucket], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", _HOLDER, server.url, bucket], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process

@@ -166,9 +166,7 @@ async def test_a_lost_last_message_is_noticed_by_the_heartbeat(
     await reader.stop()
 
 
-async def test_a_stopped_reader_leaves_no_consumer_behind(
-    nc: Client, js: JetStreamContext, topology: Topology
-) -> None:
+async def test_a_stopped_reader_leaves_no_consumer_behind(nc: Client, js: JetStreamContext, topology: Topology) -> None:
     reader = await _reader(nc, topology)
     assert (await js.stream_info(topology.market)).state.consumer_count == 1
     await reader.stop()
@@ -176,9 +174,7 @@ async def test_a_stopped_reader_leaves_no_consumer_behind(
 
 
 @pytest.mark.kill
-async def test_a_server_restarted_under_the_reader(
-    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_restarted_under_the_reader(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.publisher._ACK_S_MAX", 1.0)
     readers: list[Reader] = []
 

@@ -99,9 +99,7 @@ async def test_messages_survive_kill_and_restart(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_a_busy_port_is_one_line_that_names_port_and_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_busy_port_is_one_line_that_names_port_and_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.server._PORT_FREE_S_MAX", 0.1)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -204,7 +202,7 @@ async def test_a_server_that_does_not_answer_is_one_line_that_names_it() -> None
         probe.bind(("127.0.0.1", 0))
         url = f"nats://127.0.0.1:{probe.getsockname()[1]}"
         with pytest.raises(UnreachableError) as caught:
-            await connect(url, "test", first_timeout_s=1.0)
+            await connect(url, "test", first_timeout_s=1)
     assert url in str(caught.value)
     assert "nats.url" in str(caught.value)
     assert "\n" not in str(caught.value)

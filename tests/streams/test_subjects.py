@@ -81,10 +81,7 @@ def test_every_body_has_its_subject_in_exactly_one_stream(name: str) -> None:
     assert all(_is_token(token) for token in subject.split("."))
     topology = topology_of("tape")
     holders = [
-        config.name
-        for config in topology.streams()
-        for pattern in config.subjects or []
-        if _matches(pattern, subject)
+        config.name for config in topology.streams() for pattern in config.subjects or [] if _matches(pattern, subject)
     ]
     market = isinstance(body, typing.get_args(MarketBody))
     assert holders == [topology.market if market else topology.trading]

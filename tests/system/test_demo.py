@@ -272,7 +272,7 @@ def _not_sent(found: dict) -> int:
     return sum("not_sent" in row for row in found["order_events"])
 
 
-def test_summary_is_typed():
+def test_the_summary_has_what_is_promised():
     from tapeline.summary import Summary
 
     names = {field.name for field in msgspec.structs.fields(Summary)}

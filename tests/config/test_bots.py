@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from config.bots import SHIPPED, load, shipped, validate, validate_all
+from engine.bots import Bot
+from engine.errors import ConfigError
+from engine.signals import SignalEngine
+
+GOOD = """
+name = "alpha"
+strategy = "sma_crossover"
+symbols = ["AAPL", "BRK.B", "BTC/USD"]
+capital = "2500.50"
+position_fraction = 0.3
+
+[params]
+fast = 2
+"""
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "alpha.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_bot_is_read_whole(tmp_path: Path) -> None:
+    assert load(_file(tmp_path, GOOD)) == Bot(
+        name="alpha",
+        strategy="sma_crossover",
+        symbols=("AAPL", "BRK.B", "BTC/USD"),
+        capital=Decimal("2500.50"),
+        params={"fast": 2},
+        position_fraction=0.3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"alpha"', '"Alpha Bot"', "Alpha Bot"),
+        ('"alpha"', '""', "name must be"),
+        ('"alpha"', '"a.b"', "a.b"),
+        ('"alpha"', '"alpha\\n"', "name must be"),
+        ('"alpha"', f'"{"a" * 33}"', "1..32"),
+        ('"sma_crossover"', '"martingale"', "unknown strategy 'martingale': choose one of rsi, sma_crossover"),
+        ('["AAPL", "BRK.B", "BTC/USD"]', "[]", "at least one symbol"),
+        ('["AAPL", "BRK.B", "BTC/USD"]', '"AAPL"', "symbols"),
+        ('"BRK.B"', '"brk.b"', "'brk.b'"),
+        ('"BRK.B"', '"BRK B"', "'BRK B'"),
+        ('"BRK.B"', '"BTC/"', "'BTC/'"),
+        ('"BRK.B"', '"AAPL"', "must not repeat"),
+        ('"2500.50"', '"0"', "was 0"),
+        ('"2500.50"', "-1", "was -1"),
+        ('"2500.50"', '"nan"', "was NaN"),
+        ('"2500.50"', "inf", "was Infinity"),
+        ('"2500.50"', '"much"', "capital"),
+        ("0.3", "0", "was 0"),
+        ("0.3", "1.01", "was 1.01"),
+        ("0.3", "nan", "was nan"),
+        ("fast = 2", "fast = 9", "were 9 and 5"),
+        ("fast = 2", "speed = 2", "speed"),
+        ("fast = 2", "fast = [2]", "params"),
+        ("position_fraction", "fraction", "fraction"),
+        ('capital = "2500.50"', "", "capital"),
+        ("[params]", 'timeframe = "5m"\n[params]', "'5m'"),
+        ("[params]", 'session = "night"\n[params]', "session"),
+        ("[params]", "[params", "alpha.toml"),
+    ],
+)
+def test_a_wrong_bot_is_one_line_that_names_what_is_wrong(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load(_file(tmp_path, GOOD.replace(old, new)))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert says in text
+    assert "alpha" in text.lower()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no\.toml does not exist"):
+        load(tmp_path / "no.toml")
+    with pytest.raises(ConfigError, match="nobody"):
+        shipped("nobody")
+
+
+def test_two_bots_of_one_name_are_refused(tmp_path: Path) -> None:
+    one = load(_file(tmp_path, GOOD))
+    with pytest.raises(ConfigError, match="'alpha' is defined twice"):
+        validate_all([one, msgspec.structs.replace(one, capital=Decimal(1))])
+    validate_all([one, msgspec.structs.replace(one, name="beta")])
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_what_is_shipped_is_valid_and_runs(path: Path) -> None:
+    bot = shipped(path.stem)
+    assert bot.name == path.stem
+    validate(bot)
+    SignalEngine("ACC1", "run1", [bot])
+
+
+def test_there_is_a_demo_bot() -> None:
+    assert len(shipped("demo").symbols) == 10

@@ -1,0 +1,119 @@
+"""compose.yaml: each service's command as a plain process with its environment, against an external nats-server, with
+the local exchange as venue; then its healthcheck."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from streams.server import NatsServer, binary
+from tapeline.demo import ExchangeProcess
+from tests.system.harness import ROOT, write_bars
+
+pytestmark = pytest.mark.system
+
+SCRIPTS = Path(sys.executable).parent
+ROLES = ["feed", "signals", "risk", "executor", "recorder"]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict:
+    return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_role_is_a_service_with_volume_and_healthcheck(compose):
+    services = compose["services"]
+    assert set(services) == {"nats", *ROLES}
+    for name in ROLES:
+        service = services[name]
+        assert service["command"] == ["tapeline", "run", name]
+        assert service["volumes"] == [f"{name}:/data"]
+        assert service["healthcheck"]["test"] == ["CMD", "tapeline", "status", "--role", name]
+        assert service["depends_on"]["nats"]["condition"] == "service_healthy"
+    assert set(compose["volumes"]) == {"nats", *ROLES}
+
+
+def test_the_nats_configuration_is_valid():
+    done = subprocess.run(
+        [binary(), "-t", "-c", ROOT / "deploy" / "nats.conf"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sync_interval: always" in (ROOT / "deploy" / "nats.conf").read_text()
+
+
+def test_every_service_runs_and_is_healthy(compose, tmp_path):
+    bars = write_bars(tmp_path / "bars.parquet", ["AAPL", "MSFT"], 30)
+    (tmp_path / "bot.toml").write_text(
+        'name = "b"\nstrategy = "sma_crossover"\nsymbols = ["AAPL", "MSFT"]\ncapital = "10000"\n'
+    )
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    exchange = ExchangeProcess(["--bars", str(bars), "--speed", "60", "--hold"], tmp_path / "exchange.log")
+    processes: dict[str, subprocess.Popen] = {}
+    try:
+        exchange.wait_ready(30)
+        venue = {
+            "TAPELINE_ALPACA__REST_URL": exchange.urls["rest"],
+            "TAPELINE_ALPACA__DATA_URL": exchange.urls["data_rest"],
+            "TAPELINE_ALPACA__STOCK_WS_URL": exchange.urls["stock_ws"],
+            "TAPELINE_ALPACA__TRADING_WS_URL": exchange.urls["trading_ws"],
+            "TAPELINE_VENUE_CLOCK_URL": exchange.urls["control"],
+            "TAPELINE_BOT_FILES": '["' + str(tmp_path / "bot.toml") + '"]',
+        }
+        environments = {}
+        for name in ROLES:
+            service = compose["services"][name]
+            own = {key: _filled(value, server.url, tmp_path / name) for key, value in service["environment"].items()}
+            environments[name] = _clean() | own | venue
+            command = [str(SCRIPTS / service["command"][0]), *service["command"][1:]]
+            with (tmp_path / f"{name}.log").open("wb") as log:
+                processes[name] = subprocess.Popen(
+                    command, env=environments[name], cwd=tmp_path, stdout=log, stderr=log
+                )
+        for name in ROLES:
+            test = compose["services"][name]["healthcheck"]["test"]
+            command = [str(SCRIPTS / test[1]), *test[2:]]
+            _until_healthy(command, environments[name], processes[name], tmp_path / f"{name}.log")
+        for name in ROLES:
+            processes[name].send_signal(signal.SIGTERM)
+        for name in ROLES:
+            assert processes[name].wait(30) == 0, (tmp_path / f"{name}.log").read_text()
+        done = subprocess.run(
+            [str(SCRIPTS / "tapeline"), "status", "--role", "feed"],
+            env=environments["feed"],
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode != 0, "a stopped role must not be healthy"
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+        exchange.stop()
+        server.stop()
+
+
+def _clean() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("TAPELINE_", "ALPACA_"))}
+
+
+def _filled(value: str, nats_url: str, folder: Path) -> str:
+    """Fill in what compose would: variables, the nats service's name, the volume."""
+    value = re.sub(r"\$\{(\w+):\?[^}]*\}", "test", str(value))
+    return value.replace("nats://nats:4222", nats_url).replace("/data", str(folder))
+
+
+def _until_healthy(command: list[str], env: dict[str, str], process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, f"{done.stdout}{done.stderr}\n{log.read_text()}"
