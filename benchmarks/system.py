@@ -13,10 +13,10 @@ from nats.aio.client import Client
 
 from engine.bots import Bot
 from streams.connection import connect
+from streams.probe import Probe
 from streams.role import topology_of
 from tapeline.demo import ExchangeProcess, build_settings, wait_ready
 from tapeline.lockstep import Control, Quiet
-from tapeline.probe import Probe
 from tapeline.role_main import ROLES
 from tapeline.supervisor import Supervisor
 

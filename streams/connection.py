@@ -15,6 +15,8 @@ from nats.errors import Error as NatsError
 
 from engine.errors import UnreachableError
 
+__all__ = ["Client", "connect"]
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RECONNECT_WAIT_S: Any = 0.25  # nats-py says int and takes any number of seconds
 

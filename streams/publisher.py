@@ -19,7 +19,7 @@ from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -118,9 +118,18 @@ class Publisher:
                 await self.sync()
 
     async def sync(self) -> None:
-        """Learn the stream's last sequence."""
-        info = await self._js.stream_info(self._stream)
-        self.last_seq = info.state.last_seq
+        """Learn the stream's last sequence. Raises NotFoundError when there is no such stream."""
+        while True:
+            try:
+                info = await self._js.stream_info(self._stream)
+            except NotFoundError:
+                raise
+            except (NatsError, OSError, TimeoutError) as err:
+                log.warning("stream does not answer, asking again", stream=self._stream, error=str(err))
+                await asyncio.sleep(_RETRY_WAIT_S)
+                continue
+            self.last_seq = info.state.last_seq
+            return
 
 
 def _is_final(err: Exception) -> bool:

@@ -8,6 +8,9 @@ Invariants:
    restarted, silent for 3 s) makes a new consumer after the last message handed to the buffer.
 2. The buffer is bounded: flow control is answered at once while there is room, otherwise when the buffer is drained
    (nats-py's own ordered consumer answers every 250 ms, which stalls a burst).
+3. A stream that lost its end (an async one, when its server was killed) uses the lost sequences again. Before a new
+   consumer is made, the message at the position is compared with the one handed out, by the time it was stored; where
+   it is another one or none, reading goes on after the last one that is older, and the log says so.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -24,6 +28,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -55,6 +60,8 @@ class Reader:
         self._stream = stream
         self._subjects = subjects
         self.received = after
+        self.rewinds = 0
+        self._stored_ns = 0  # when `received` was stored, 0 while it is only known from a checkpoint
         self._buffer: list[Stored] = []
         self._ready = asyncio.Event()
         self._sub: Subscription | None = None
@@ -106,6 +113,7 @@ class Reader:
 
     async def _create(self) -> None:
         await self._drop()
+        await self._rewind()
         inbox = self._nc.new_inbox()
         self._delivered = 0
         self._flow_reply = ""
@@ -133,6 +141,39 @@ class Reader:
         )
         info = await self._js.add_consumer(self._stream, config)
         self._consumer = info.name
+
+    async def _rewind(self) -> None:
+        """Go back to where the stream is still what was handed out, if it lost its end meanwhile."""
+        if self.received == 0:
+            return
+        state = (await self._js.stream_info(self._stream)).state
+        if self.received < state.first_seq and self.received <= state.last_seq:
+            return  # aged out, not lost
+        here = min(self.received, state.last_seq)
+        if here == self.received and self._stored_ns in (0, await self._time_of(here)):
+            return
+        after, low = here, state.first_seq - 1
+        if self._stored_ns:
+            while low < here:  # the last one stored at or before the time of what was handed out last
+                middle = (low + here + 1) // 2
+                if await self._time_of(middle) <= self._stored_ns:
+                    low = middle
+                else:
+                    here = middle - 1
+            after = low
+        log.error("the stream lost messages that were read", stream=self._stream, read=self.received, after=after)
+        self.rewinds += 1
+        self.received, self._stored_ns = after, 0
+
+    async def _time_of(self, seq: int) -> int:
+        """When the message was stored, ns UTC; 0 where there is none."""
+        try:
+            found = await self._js.get_msg(self._stream, seq, direct=True)
+        except NotFoundError:
+            return 0
+        stamp = (found.headers or {}).get("Nats-Time-Stamp", "")  # 2026-01-02T03:04:05.123456789Z
+        seconds, _, digits = stamp.removesuffix("Z").partition(".")
+        return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0"))
 
     async def _drop(self) -> None:
         sub, self._sub = self._sub, None
@@ -173,7 +214,7 @@ class Reader:
             self._broken.set()
             return
         self._delivered = consumer_seq
-        self.received = int(tokens[2])
+        self.received, self._stored_ns = int(tokens[2]), int(tokens[4])
         self._buffer.append(Stored(self.received, msg.data))
         self._ready.set()
 

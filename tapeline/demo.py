@@ -27,12 +27,12 @@ from engine.bots import Bot
 from engine.errors import ConfigError, TapelineError, UnreachableError
 from engine.ids import make_id
 from streams.connection import connect
+from streams.probe import Probe
 from streams.process import spawn, stop
 from streams.role import topology_of
 from tapeline import folders
 from tapeline.bytecode import child_environment
 from tapeline.lockstep import Control, Quiet, drive
-from tapeline.probe import Probe
 from tapeline.role_main import ROLES
 from tapeline.summary import Summary, summarize
 from tapeline.supervisor import Supervisor

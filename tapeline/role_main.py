@@ -168,10 +168,10 @@ def run_id(settings: Settings) -> str:
 
 def signals_code() -> str:
     """Hash of the code that pickled strategies depend on: the engine's sources and talipp's version."""
-    import talipp
+    from engine.indicators import LIBRARY
 
     engine = Path(__file__).parent.parent / "engine"
-    digest = hashlib.blake2b(str(getattr(talipp, "__version__", "")).encode(), digest_size=16)
+    digest = hashlib.blake2b(LIBRARY.encode(), digest_size=16)
     for path in sorted(engine.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -12,9 +12,9 @@ import msgspec
 from config.settings import NatsSettings, Settings
 from engine.errors import ConfigError, UnreachableError
 from streams.connection import connect
+from streams.probe import Probe
 from streams.role import Status, topology_of
 from tapeline import folders
-from tapeline.probe import Probe
 from tapeline.role_main import ROLES
 
 

@@ -11,15 +11,15 @@ import sys
 import time
 from typing import Any, Literal
 
-from nats.aio.client import Client
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from config.settings import Settings
 from engine.errors import TapelineError
+from streams.connection import Client
+from streams.probe import Probe
 from streams.sql_ask import ask
-from tapeline.probe import Probe
 
 _EVERY_S = {"table": 0.5, "lines": 2.0, "nothing": 3600.0}
 _NUMBERS = """

@@ -5,6 +5,6 @@ it warms up. Memory is bounded: talipp keeps every input, so inputs are purged i
 (tried: purged to 4 warm-ups, outputs are bit-identical; purged below one, talipp silently starts over).
 """
 
-from engine.indicators.registry import Indicator, make, names
+from engine.indicators.registry import LIBRARY, Indicator, make, names
 
-__all__ = ["Indicator", "make", "names"]
+__all__ = ["LIBRARY", "Indicator", "make", "names"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from engine.errors import ConfigError
 from engine.messages import Bar
 
 _KEEP_WARMUPS = 4
+LIBRARY = f"talipp {version('talipp')}"
+"""What values and checkpointed states were made by."""
 
 
 class PeriodParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,8 +1,8 @@
 """executor: approved intents to the venue, what the venue says back to the trading stream. One per account.
 
 Per intent: (1) check valid_until, (2) store OrderSubmitted, (3) POST once, (4) store the result. After a restart with 2
-and without 4 the order is looked up by its client_order_id; not found, it is asked for again after a wait, and only then
-the same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with. Conclusions
+and without 4 the order is looked up by its client_order_id; not found, it is asked for again after a wait, and only
+then the same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with. Conclusions
 are engine.execution's.
 """
 

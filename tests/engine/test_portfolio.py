@@ -126,6 +126,15 @@ def test_a_reservation_shrinks_with_each_fill_and_ends_with_the_order() -> None:
     assert book.signed_qty("alpha", "AAPL") == 10
 
 
+def test_a_venue_that_fills_more_than_was_ordered_frees_no_more_than_was_held() -> None:
+    book = Portfolio(cash=D(10_000))
+    of, other = intent(quantity="10", reserved=D(1020)), intent("i2", quantity="5", reserved=D(510))
+    book.reserve(of)
+    book.reserve(other)
+    book.apply_fill(fill(of, "12", "12"))
+    assert (book.reserved, book.working_qty("alpha", "AAPL"), book.signed_qty("alpha", "AAPL")) == (510, 5, 12)
+
+
 @pytest.mark.parametrize("amounts", [("0.1", "0.2", "-0.3"), ("100", "-100")])
 def test_nothing_is_written_as_minus_zero(amounts: tuple[str, ...]) -> None:
     book = Portfolio()

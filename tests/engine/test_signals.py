@@ -13,6 +13,7 @@ from engine.ids import bar_key, make_id
 from engine.messages import Bar, Sessions, Signal, body_json
 from engine.signals import SignalEngine
 from engine.values import AssetClass, Direction
+from tests.engine import build
 from tests.engine.build import always_open, bar, bot, minute
 
 ALPHA = bot(params={"fast": 1, "slow": 2})
@@ -150,9 +151,9 @@ def test_a_restart_from_any_checkpoint_says_what_is_left_and_nothing_twice(seed:
 
     restarted = _engine(*BOTS, sessions=hours)
     restarted.restore(pickle.loads(checkpoint))
-    last = {f"{signal.bot}|{signal.symbol}": signal for signal in before + between}
-    for signal in last.values():  # what the service reads: the last signal of every subject
-        restarted.on_own_signal(signal)
+    last = {f"{one.bot}|{one.symbol}": one for one in before + between}
+    for said_last in last.values():  # what the service reads: the last signal of every subject
+        restarted.on_own_signal(said_last)
     assert _play(bars[cut:crash], restarted) == []
     left = _play(bars[crash:], restarted)
     assert [body_json(signal) for signal in left] == [body_json(signal) for signal in after]
@@ -170,9 +171,27 @@ def test_outputs_that_were_not_stored_before_the_crash_are_said_again(seed: int,
 
     restarted = _engine(*BOTS)
     restarted.restore(pickle.loads(checkpoint))
-    for signal in {f"{signal.bot}|{signal.symbol}": signal for signal in stored}.values():
-        restarted.on_own_signal(signal)
+    for last_said in {f"{one.bot}|{one.symbol}": one for one in stored}.values():
+        restarted.on_own_signal(last_said)
     assert _play(bars[cut:], restarted) == after[lost:]
+
+
+@given(st.integers(0, 10_000), st.integers(0, 80))
+def test_a_restored_state_alone_goes_on_as_if_nothing_had_happened(seed: int, cut: int) -> None:
+    bars = _bars(seed, 40)
+    undisturbed = _engine(*BOTS)
+    _play(bars[:cut], undisturbed)
+    restored = _engine(*BOTS)
+    restored.restore(pickle.loads(pickle.dumps(undisturbed.state())))
+    assert _play(bars[cut:], restored) == _play(bars[cut:], undisturbed)
+    assert pickle.dumps(restored.state()) == pickle.dumps(undisturbed.state())
+
+
+def test_at_the_cause_of_the_last_signal_nothing_is_said_even_if_it_would_be_another() -> None:
+    """Said by other code or parameters: what is in the stream was said, and the next bar corrects it."""
+    engine = _engine()
+    engine.on_own_signal(build.signal(Direction.SHORT, number=2))
+    assert _said(engine, 10.0, 11.0, 12.0) == [(3, "long")]
 
 
 def test_without_a_checkpoint_everything_is_replayed_in_silence() -> None:
@@ -181,8 +200,8 @@ def test_without_a_checkpoint_everything_is_replayed_in_silence() -> None:
     said = _play(bars, undisturbed)
     assert len(said) > 10
     cold = _engine(*BOTS)
-    for signal in {f"{signal.bot}|{signal.symbol}": signal for signal in said}.values():
-        cold.on_own_signal(signal)
+    for last_said in {f"{one.bot}|{one.symbol}": one for one in said}.values():
+        cold.on_own_signal(last_said)
     assert _play(bars, cold) == []
     assert pickle.dumps(cold.state()) == pickle.dumps(undisturbed.state())
 

@@ -188,3 +188,25 @@ async def test_a_server_killed_while_publishing_loses_and_doubles_nothing_on_the
     assert acknowledged > 80
     assert await stored(js, topology.trading) == list(range(acknowledged))
     await nc.close()
+
+
+async def test_a_burst_of_which_a_message_was_lost_on_the_way_is_completed(
+    nc: Client, js: JetStreamContext, topology: Topology
+) -> None:
+    """Only the last of a burst is acknowledged; its sequence shows that one before it is missing."""
+    publisher = Publisher(nc, topology.market, "test")
+    real, count = nc.publish, 0
+
+    async def lossy(*args: object, **kwargs: object) -> None:
+        nonlocal count
+        count += 1
+        if count != 7:
+            await real(*args, **kwargs)  # type: ignore[arg-type]
+
+    nc.publish = lossy  # type: ignore[method-assign]
+    await publisher.burst([outgoing(topology, number, stream="market") for number in range(50)])
+    nc.publish = real  # type: ignore[method-assign]
+    found = await stored(js, topology.market)
+    assert sorted(found) == list(range(50))
+    assert found[-1] == 6  # stored last: a reader that keeps bars in order will refuse it
+    assert publisher.last_seq == 50

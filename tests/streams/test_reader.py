@@ -124,6 +124,7 @@ async def test_resync_in_the_middle_of_reading_repeats_and_loses_nothing(nc: Cli
             reader.resync()
     await publishing
     assert found == list(range(5_000))
+    assert reader.rewinds == 0
     await reader.stop()
 
 
@@ -204,5 +205,101 @@ async def test_a_server_restarted_under_the_reader(own_server: NatsServer, monke
         await publisher.atomic([outgoing(topology, number) for number in range(first, first + 100)])
     found += numbers(await read(reader, 400))
     assert found == list(range(500))
+    await reader.stop()
+    await nc.close()
+
+
+# --- a stream that lost its end ------------------------------------------------------------------------------------------
+# A killed server takes the last messages of an async stream with it, acknowledged or not, and uses their sequences again
+# (seen: 16 to 150 of them, in most rounds). Here the reader is made to remember messages that the stream has not.
+
+
+async def _remembering(nc: Client, topology: Topology, lost: int) -> Reader:
+    """A reader that has read 100 messages which are there and `lost` more that are not."""
+    await _publish(nc, topology, 0, 100)
+    reader = await _reader(nc, topology)
+    await read(reader, 100)
+    await reader._drop()  # the connection is away
+    reader.received += lost
+    reader._stored_ns += 1 if lost else 0
+    return reader
+
+
+@pytest.mark.parametrize(("lost", "again"), [(1, 0), (30, 0), (30, 10), (30, 30), (30, 200), (1, 1), (0, 50)])
+async def test_sequences_used_again_are_read_again(nc: Client, topology: Topology, lost: int, again: int) -> None:
+    """Whether fewer, as many or more messages came since: none is taken for one that was read."""
+    reader = await _remembering(nc, topology, lost)
+    await _publish(nc, topology, 100, 100 + again)
+    reader.resync()
+    await until(lambda: bool(reader._consumer), "made again")
+    await _publish(nc, topology, 100 + again, 105 + again)
+    assert numbers(await read(reader, 5 + again)) == list(range(100, 105 + again))
+    assert reader.rewinds == (1 if lost else 0)
+    await reader.stop()
+
+
+async def test_a_position_from_a_checkpoint_beyond_the_end_goes_on_at_the_end(nc: Client, topology: Topology) -> None:
+    await _publish(nc, topology, 0, 100)
+    reader = await _reader(nc, topology, 130)
+    assert (reader.rewinds, reader.received) == (1, 100)
+    await _publish(nc, topology, 100, 110)
+    assert numbers(await read(reader, 10)) == list(range(100, 110))
+    await reader.stop()
+
+
+async def test_messages_that_aged_out_were_not_lost(nc: Client, js: JetStreamContext, topology: Topology) -> None:
+    reader = await _remembering(nc, topology, 0)
+    for keep in (0, 5):  # everything aged out, and everything but the newest
+        first = 100 + 20 * bool(keep)
+        await _publish(nc, topology, first, first + 5)
+        await js.purge_stream(topology.market, keep=keep)
+        reader.resync()
+        await until(lambda: bool(reader._consumer), "made again")
+        await _publish(nc, topology, first + 5, first + 10)
+        left = 5 + keep
+        assert numbers(await read(reader, left)) == list(range(first + 10 - left, first + 10))
+        assert reader.rewinds == 0
+        await reader._drop()
+    again = await _reader(nc, topology, 50)
+    assert again.rewinds == 0
+    await again.stop()
+    await reader.stop()
+
+
+@pytest.mark.kill
+async def test_what_comes_after_a_killed_server_lost_the_end_is_read(own_server: NatsServer) -> None:
+    readers: list[Reader] = []
+
+    async def resync() -> None:
+        for reader in readers:
+            reader.resync()
+
+    nc = await connect(own_server.url, "test", on_reconnected=resync)
+    js = nc.jetstream(timeout=5)
+    topology = topology_of("tape")
+    await ensure(js, topology)
+    reader = await _reader(nc, topology)
+    readers.append(reader)
+    for number in (1, 2):
+        publisher = Publisher(nc, topology.market, "test")
+        for start in range(0, 660, 11):
+            ids = [outgoing(topology, start + n, stream="market", id=f"{number}-{start + n}") for n in range(11)]
+            await publisher.sync()
+            await publisher.burst(ids)
+        await until(lambda: reader.received == publisher.last_seq, "all is read")  # noqa: B023
+        reader.take(10_000)
+        os.kill(own_server.pid, signal.SIGKILL)
+        await until(lambda: not own_server.is_running, "nats-server is dead")
+        own_server.start()
+        await until(lambda: nc.is_connected, "connected again")
+        publisher = Publisher(nc, topology.market, "test")
+        await publisher.sync()
+        new = [outgoing(topology, 1_000 * number + n, stream="market", id=f"new-{number}-{n}") for n in range(10)]
+        await publisher.burst(new)
+        found: list[int] = []
+        async with asyncio.timeout(20):
+            while len(found) < 10:
+                found += [value for value in numbers(await reader.batch(100)) if value >= 1_000 * number]
+        assert found == list(range(1_000 * number, 1_000 * number + 10))
     await reader.stop()
     await nc.close()
