@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -29,6 +30,8 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
+
+from engine.errors import BrokenPromiseError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -42,6 +45,22 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
     seq: int
     data: bytes
+
+
+def read[T](stored: Stored, stream: str, decoder: Callable[[bytes], T]) -> T:
+    """Decode a stored message.
+
+    Raises:
+        BrokenPromiseError: It cannot be read. Nothing is skipped: whoever reads stops, and a person looks.
+    """
+    try:
+        return decoder(stored.data)
+    except msgspec.MsgspecError as err:
+        msg = (
+            f"message {stored.seq} of stream {stream} cannot be read ({err}): somebody else published it; look at it "
+            f"with `nats stream get {stream} {stored.seq}`, remove it with `nats stream rmm {stream} {stored.seq}`"
+        )
+        raise BrokenPromiseError(msg) from None
 
 
 class Reader:

@@ -230,11 +230,14 @@ async def _end(worker: asyncio.Task[None], service: Service) -> int:
     code = 0
     if worker.done():
         failure = worker.exception()
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
         if isinstance(failure, TapelineError):
             raise failure
         if failure is not None:
             log.error("role failed", exc_info=failure)
-            return 1
+            msg = f"unexpected {type(failure).__name__}: {failure} (the log has the whole story)"
+            raise BrokenPromiseError(msg) from failure
         code = 1
     worker.cancel()
     with contextlib.suppress(asyncio.CancelledError):

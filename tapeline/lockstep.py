@@ -3,10 +3,10 @@
 A step is (a) the venue's events of the interval, (b) its bars. Quiet: feed, signals, risk and executor have nothing
 under way, have applied their streams to their ends, and the venue's own counts of bars, executions, activities and
 ended orders are the engine's. Roles announce how far they are whenever they did something; an announcement holds
-position and last published sequence of one moment, and a position moves only when its outputs are stored. So the end of a stream is
-the highest published sequence announced, and roles that are all at that end owe nothing: one look is enough. The
-recorder is waited for at the end only, for nothing it does can change a decision. No sleeps: the driver waits for
-announcements, and asks the roles outright when none comes for a second (one was killed and starts again).
+position and last published sequence of one moment, and a position moves only when its outputs are stored. So the end
+of a stream is the highest published sequence announced, and roles that are all at that end owe nothing: one look is
+enough. The recorder is waited for at the end only, for nothing it does can change a decision. No sleeps: the driver
+waits for announcements, and asks the roles outright when none comes for a second (one was killed and starts again).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Per intent: (1) check valid_until, (2) store OrderSubmitted, (3) POST once, (4) store the result. After a restart with 2
 and without 4 the order is looked up by its client_order_id; not found, it is asked for again after a wait, and only
-then the same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with. Conclusions
-are engine.execution's.
+then the same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with.
+Conclusions are engine.execution's.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from engine.ports import (
 from engine.values import NS_PER_S, AssetClass, asset_class_of, plain
 from streams.checkpoint import CheckpointStore
 from streams.publisher import Outgoing, Publisher
-from streams.reader import Reader
+from streams.reader import Reader, read
 from streams.rest import RestLane
 from streams.role import Context, Status
 
@@ -144,7 +144,7 @@ class Executor:
         while self._position < info.state.last_seq:
             batch = await self._reader.batch(_BATCH_MAX)
             for item in batch:
-                self._core.apply(decode(item.data).body)
+                self._core.apply(read(item, context.topology.trading, decode).body)
             self._position = batch[-1].seq
         await self._ensure_sessions()
         self._to_send.extend(self._core.unsent())
@@ -246,7 +246,7 @@ class Executor:
         assert reader is not None  # noqa: S101  (start came first)
         while True:
             batch = await reader.batch(_BATCH_MAX)
-            bodies = [decode(item.data).body for item in batch]
+            bodies = [read(item, self._context.topology.trading, decode).body for item in batch]
             await self._inbox.put((bodies, batch[-1].seq))
 
     async def _tick(self) -> None:

@@ -20,7 +20,7 @@ from storage.instance import cap_process_memory
 from storage.snapshot import take
 from storage.sql import SqlService
 from storage.writer import Writer
-from streams.reader import Reader, Stored
+from streams.reader import Reader, Stored, read
 from streams.role import Context, Status
 from streams.sql_rpc import SqlResponder
 
@@ -110,8 +110,8 @@ class Recorder:
         assert writer is not None  # noqa: S101  (start came first)
 
         def write() -> None:
-            read = decode_market if stream == market else decode
-            messages: list[Message | MarketMessage] = [read(item.data) for item in batch]
+            decoder = decode_market if stream == market else decode
+            messages: list[Message | MarketMessage] = [read(item, stream, decoder) for item in batch]
             self._context.points.hit("recorder.before_commit")
             result = writer.write(stream, batch[-1].seq, messages)
             self._context.points.hit("recorder.after_commit")

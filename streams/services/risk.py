@@ -17,7 +17,7 @@ from engine.messages import Account, AnyBody, Position, Signal, decode
 from engine.risk import RiskCore, RiskState
 from streams.checkpoint import CheckpointStore
 from streams.publisher import Outgoing, Publisher
-from streams.reader import Reader, Stored
+from streams.reader import Reader, Stored, read
 from streams.role import Context, Status
 
 _BATCH_MAX = 1_000
@@ -91,7 +91,7 @@ class Risk:
         return Status("risk", 0, "", {trading: self._position}, published, len(self._due), counters)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:
-        message = decode(item.data)
+        message = read(item, self._context.topology.trading, decode)
         body = message.body
         if isinstance(body, Position | Account):
             self._due.pop(self._id(body), None)

@@ -17,7 +17,7 @@ from engine.messages import Bar, Sessions, Signal, decode, decode_market
 from engine.signals import SignalEngine
 from streams.checkpoint import CheckpointStore
 from streams.publisher import Outgoing, Publisher
-from streams.reader import Reader, Stored
+from streams.reader import Reader, Stored, read
 from streams.role import Context, Status, last_per_subject
 
 _BATCH_MAX = 2_000
@@ -127,8 +127,9 @@ class Signals:
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
+        market = self._context.topology.market
         for item in batch:
-            message = decode_market(item.data)
+            message = read(item, market, decode_market)
             body = message.body
             if not isinstance(body, Bar):
                 continue

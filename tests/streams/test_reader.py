@@ -267,7 +267,10 @@ async def test_messages_that_aged_out_were_not_lost(nc: Client, js: JetStreamCon
 
 
 @pytest.mark.kill
-async def test_what_comes_after_a_killed_server_lost_the_end_is_read(own_server: NatsServer) -> None:
+async def test_what_comes_after_a_killed_server_lost_the_end_is_read(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.publisher._ACK_S_MAX", 1.0)
     readers: list[Reader] = []
 
     async def resync() -> None:

@@ -157,3 +157,37 @@ def test_directory_of_another_account(tmp_path):
         exchange.stop()
     again = tapeline("sql", "SELECT count(*) AS n FROM bars", "--data-dir", str(folder), "--format", "csv")
     assert again.stdout.split() == ["n", "3"]
+
+
+def test_a_message_that_nobody_can_read_stops_the_role(tmp_path):
+    """Junk on the trading stream: risk guesses nothing and skips nothing, it names the message and ends."""
+    import asyncio
+    from decimal import Decimal
+
+    from config.settings import Settings
+    from engine.messages import AccountOpened, Head, encode
+    from streams.connection import connect
+    from streams.role import topology_of
+    from streams.server import NatsServer
+    from streams.topology import ensure
+
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+
+    async def plant() -> None:
+        nc = await connect(server.url, "test")
+        js = nc.jetstream()
+        await ensure(js, topology_of(Settings()))
+        opened = AccountOpened("ALPACA", "PA1", "run", Decimal(1000), 1)
+        await js.publish("tape.opened", encode(Head(1), opened))
+        await js.publish("tape.signals.demo.AAPL", b"{junk")
+        await nc.close()
+
+    try:
+        asyncio.run(plant())
+        done = tapeline("run", "risk", cwd=tmp_path, env=KEYS | {"TAPELINE_NATS__URL": server.url})
+        assert done.returncode == 5, done.stderr
+        assert "message 2 of stream TAPE_TRADING cannot be read" in done.stderr.strip().splitlines()[-1]
+        assert "rmm TAPE_TRADING 2" in done.stderr
+    finally:
+        server.stop()
