@@ -91,7 +91,6 @@ class ExecutorSettings(_Section, frozen=True):
     requests_per_min_max: Count = 180
     rest_workers: Count = 4
     lookup_wait_s: Seconds = 0.5
-    lookup_attempts_max: Count = 20
     activities_every_s: Seconds = 30.0
     checkpoint_messages: Count = 5_000
     checkpoint_s: Seconds = 30.0

@@ -87,6 +87,7 @@ class Context(msgspec.Struct):
     wall_ns: Callable[[], int]
     points: Points
     readers: list[Reader]
+    reconnected: list[Callable[[], None]] = []
     account: str = ""
     run: str = ""
     opened_ns: int = 0
@@ -178,9 +179,13 @@ async def run_role(
         loop.add_signal_handler(number, stopping.set)
     readers: list[Reader] = []
 
+    reconnected: list[Callable[[], None]] = []
+
     async def resync() -> None:
         for reader in readers:
             reader.resync()
+        for callback in reconnected:
+            callback()
 
     nc = await connect(settings.nats.url, f"{settings.nats.prefix}-{role}", on_reconnected=resync)
     js = nc.jetstream(timeout=5)
@@ -188,7 +193,7 @@ async def run_role(
     await ensure(js, topology)
     lease = Lease(js, f"{topology.prefix}_roles", role)
     await lease.acquire(_LEASE_WAIT_S)
-    context = Context(role, settings, topology, nc, js, clock, wall_ns, points, readers)
+    context = Context(role, settings, topology, nc, js, clock, wall_ns, points, readers, reconnected)
     service = make_service(context)
     state = ["starting"]
     await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, state))

@@ -7,6 +7,7 @@ engine.ingest's.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +27,13 @@ from streams.role import Context, Status, last_per_subject
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+_REMEMBERED_MAX = 50_000
+"""Bars kept for publishing again when nats-server lost its newest ones; more than four minutes of the whole market."""
 IsOpen = Callable[[AssetClass], bool]
+
+
+class _Reconnected:
+    """The connection to NATS came back."""
 
 
 class Feed:
@@ -45,6 +52,7 @@ class Feed:
         self._working = 0
         self._published = 0
         self._received = 0
+        self._recent: deque[tuple[int, Outgoing]] = deque(maxlen=_REMEMBERED_MAX)
         self._connected: set[str] = set()
         self._problems: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +100,7 @@ class Feed:
             settings.limits.bar_age_ms_max,
             settings.feed.backfill_s_max * 1000,
         )
+        context.reconnected.append(lambda: self._inbox.put_nowait(_Reconnected()))
         topology = context.topology
         self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._calendar.start()
@@ -120,6 +129,8 @@ class Feed:
                     await self._publish(self._known_core().on_history_failed(span, reason), self._context.wall_ns())
                 case BaseException():
                     raise item
+                case _Reconnected():
+                    await self._republish()
                 case tuple() as symbols:
                     await self._reconnected([str(symbol) for symbol in symbols])
                 case _:
@@ -161,8 +172,25 @@ class Feed:
             outgoing.append(context.outgoing(body, key, ts_recv=ts_recv, trace=key))
         context.points.hit("feed.before_publish")
         await self._publisher.burst(outgoing)
+        first = self._publisher.last_seq - len(outgoing) + 1
+        self._recent.extend(enumerate(outgoing, first))
         context.points.hit("feed.after_publish")
         self._published += len(outgoing)
+
+    async def _republish(self) -> None:
+        """Publish again what nats-server acknowledged and lost: an async stream may lose its newest messages."""
+        acknowledged = self._publisher.last_seq
+        await self._publisher.sync()
+        end = self._publisher.last_seq
+        if end >= acknowledged:
+            return
+        lost = [outgoing for seq, outgoing in self._recent if seq > end]
+        what = f"nats-server lost {acknowledged - end} acknowledged messages; {len(lost)} bars are published again"
+        log.error("market stream lost messages", lost=acknowledged - end, republished=len(lost))
+        await self._publisher.burst(lost)
+        self._recent.clear()
+        self._recent.extend(enumerate(lost, self._publisher.last_seq - len(lost) + 1))
+        await self._alert(Alert("", "error", "feed", what, 0))
 
     async def _reconnected(self, symbols: list[str]) -> None:
         now = await self._context.clock.now_ns()

@@ -126,12 +126,10 @@ def test_status_says_healthy(running):
     ],
 )
 def test_sql_that_writes_or_reads_files_is_refused_with_a_reason(running, query):
-    before = _count(running, "fills")
     done = tapeline("sql", query, "--data-dir", str(running))
     assert done.returncode != 0
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert done.stderr.startswith("tapeline: ")
-    assert _count(running, "fills") >= before
 
 
 def test_a_second_daemon_on_the_directory_is_refused(running):
