@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
+from nats.js.errors import NotFoundError
 
 from engine.errors import UnreachableError
 from engine.ids import bar_key, make_id
@@ -32,7 +33,7 @@ _REMEMBERED_MAX = 50_000
 IsOpen = Callable[[AssetClass], bool]
 
 
-class _Reconnected:
+class _NatsBack:
     """The connection to NATS came back."""
 
 
@@ -52,6 +53,7 @@ class Feed:
         self._working = 0
         self._published = 0
         self._received = 0
+        self._is_suspicious = False
         self._recent: deque[tuple[int, Outgoing]] = deque(maxlen=_REMEMBERED_MAX)
         self._connected: set[str] = set()
         self._problems: dict[str, str] = {}
@@ -100,7 +102,7 @@ class Feed:
             settings.limits.bar_age_ms_max,
             settings.feed.backfill_s_max * 1000,
         )
-        context.reconnected.append(lambda: self._inbox.put_nowait(_Reconnected()))
+        context.reconnected.append(self.on_nats_back)
         topology = context.topology
         self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._calendar.start()
@@ -129,8 +131,9 @@ class Feed:
                     await self._publish(self._known_core().on_history_failed(span, reason), self._context.wall_ns())
                 case BaseException():
                     raise item
-                case _Reconnected():
-                    await self._republish()
+                case _NatsBack():
+                    if self._is_suspicious:
+                        await self._republish()
                 case tuple() as symbols:
                     await self._reconnected([str(symbol) for symbol in symbols])
                 case _:
@@ -170,6 +173,8 @@ class Feed:
             else:
                 key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
             outgoing.append(context.outgoing(body, key, ts_recv=ts_recv, trace=key))
+        if self._is_suspicious:
+            await self._republish()
         context.points.hit("feed.before_publish")
         await self._publisher.burst(outgoing)
         first = self._publisher.last_seq - len(outgoing) + 1
@@ -177,20 +182,44 @@ class Feed:
         context.points.hit("feed.after_publish")
         self._published += len(outgoing)
 
+    def on_nats_back(self) -> None:
+        """Note that the server may have lost its newest messages: looked at before anything else is published."""
+        self._is_suspicious = True
+        self._inbox.put_nowait(_NatsBack())
+
     async def _republish(self) -> None:
-        """Publish again what nats-server acknowledged and lost: an async stream may lose its newest messages."""
-        acknowledged = self._publisher.last_seq
-        await self._publisher.sync()
-        end = self._publisher.last_seq
-        if end >= acknowledged:
+        """Publish again what nats-server acknowledged and lost: an async stream may lose its newest messages.
+
+        Losses are a tail, so the last message that is still where it was stored is found by bisection.
+        """
+        self._is_suspicious = False
+        recent = list(self._recent)
+        intact = 0
+        unknown = len(recent)
+        while intact < unknown:
+            middle = (intact + unknown) // 2
+            if await self._is_stored(*recent[middle]):
+                intact = middle + 1
+            else:
+                unknown = middle
+        lost = [outgoing for _, outgoing in recent[intact:]]
+        if not lost:
             return
-        lost = [outgoing for seq, outgoing in self._recent if seq > end]
-        what = f"nats-server lost {acknowledged - end} acknowledged messages; {len(lost)} bars are published again"
-        log.error("market stream lost messages", lost=acknowledged - end, republished=len(lost))
-        await self._publisher.burst(lost)
-        self._recent.clear()
-        self._recent.extend(enumerate(lost, self._publisher.last_seq - len(lost) + 1))
+        log.error("nats-server lost acknowledged bars, publishing them again", lost=len(lost))
+        for _ in lost:
+            self._recent.pop()
+        for outgoing in lost:
+            self._recent.append((await self._publisher.one(outgoing), outgoing))
+        await self._publisher.sync()
+        what = f"nats-server lost {len(lost)} acknowledged messages; they were published again"
         await self._alert(Alert("", "error", "feed", what, 0))
+
+    async def _is_stored(self, seq: int, outgoing: Outgoing) -> bool:
+        try:
+            found = await self._context.js.get_msg(self._context.topology.market, seq)
+        except NotFoundError:
+            return False
+        return found.data == outgoing.data
 
     async def _reconnected(self, symbols: list[str]) -> None:
         now = await self._context.clock.now_ns()

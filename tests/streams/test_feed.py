@@ -70,22 +70,24 @@ async def test_bars_that_a_killed_server_lost_are_published_again(own_server: Na
     worker = asyncio.create_task(feed.run())
     sent = 0
 
-    async def minute(number: int) -> None:
+    async def minutes(first: int, last: int) -> None:
+        """Publish in one go and come back the moment the last bar is acknowledged."""
         nonlocal sent
         assert source.listener is not None
-        source.listener.on_bars([bar(10.0, number, symbol) for symbol in SYMBOLS], T0)
-        sent += len(SYMBOLS)
-        await until(lambda: feed.status().counters["bars"] == sent, "published")
+        for number in range(first, last):
+            source.listener.on_bars([bar(10.0, number, symbol) for symbol in SYMBOLS], T0)
+            sent += len(SYMBOLS)
+        while feed.status().counters["bars"] < sent:
+            await asyncio.sleep(0)
 
     try:
         await until(lambda: source.listener is not None, "subscribed")
-        for number in range(1, 30 + 7 * seed):
-            await minute(number)
+        await minutes(1, 30 + 7 * seed)
         os.kill(own_server.pid, signal.SIGKILL)
         own_server.stop()
         own_server.start()
         await until(lambda: nc.is_connected, "connected again")
-        await minute(100)
+        await minutes(100, 101)
         subject = f"{topology.prefix}.bars.>"
 
         async def complete() -> bool:
