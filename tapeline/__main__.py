@@ -58,10 +58,13 @@ def demo(
     data_dir
         Where to keep everything; default: a new folder under tapeline-data/.
     for_
-        End after this many seconds.
+        End this many seconds after play began; more than 0.
     json
-        Print nothing but one JSON object, as the last line.
+        Print nothing on stdout but one JSON object, as the last line.
     """
+    if for_ is not None and not 0 < for_ < 1e9:
+        msg = f"--for must be a number of seconds above 0, was {for_:g}"
+        raise ConfigError(msg)
     from tapeline import demo as runner
     from tapeline.role_main import run_loop
     from tapeline.summary import as_text
@@ -207,7 +210,8 @@ def sql(
     out
         File to write to instead of printing; needed for parquet on a terminal.
     rows
-        Most rows to fetch; 0 is the daemon's limit.
+        Most rows to fetch; 0 is the limit: recorder.sql_rows_max where a daemon runs (which it cannot pass), else
+        100,000.
     """
     from tapeline.sql import run_sql
 
@@ -226,7 +230,7 @@ def status(
     Parameters
     ----------
     role
-        One role; default all.
+        One of feed, signals, risk, executor, recorder; default all.
     data_dir
         Data directory; default: the one used last here. TAPELINE_NATS__URL asks a NATS directly.
     json
@@ -298,6 +302,10 @@ def main() -> None:
     except TapelineError as err:
         sys.stderr.write(f"tapeline: {err}\n")
         sys.exit(err.exit_code)
+    except OSError as err:
+        where = f" {err.filename}" if err.filename else ""
+        sys.stderr.write(f"tapeline: cannot use{where} ({err.strerror or err}): choose another path or mend this one\n")
+        sys.exit(ConfigError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

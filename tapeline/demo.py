@@ -111,7 +111,9 @@ class ExchangeProcess:
     def check(self) -> None:
         """Raise if it died."""
         if self._process.poll() is not None:
-            msg = f"the exchange ended with code {self._process.returncode}: see {self._log}"
+            code = self._process.returncode
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}, see {self._log}"
+            msg = f"the exchange {how}; what was recorded until then is whole"
             raise UnreachableError(msg)
 
     def stop(self) -> None:
@@ -264,6 +266,8 @@ class _Run:
                         await quiet.wait(ROLES)
                         break
                     await asyncio.sleep(_LOOK_S)
+                else:
+                    return  # cut short: the venue goes on while we stop, so its account says nothing about ours
             self.venue = await _venue_account(self._exchange.urls["rest"]) | await _venue_counts(control)
         finally:
             view.stop()

@@ -33,7 +33,10 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
             frame, truncated = _read_file(folder / "tapeline.duckdb", query, rows)
     _write(frame, form, out)
     if truncated:
-        sys.stderr.write(f"only the first {frame.height} rows are shown: add LIMIT or ask for --rows\n")
+        sys.stderr.write(
+            f"only the first {frame.height} rows came: aggregate, page with LIMIT and OFFSET, or raise --rows "
+            "(in a daemon recorder.sql_rows_max)\n"
+        )
     return 0
 
 

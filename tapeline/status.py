@@ -60,7 +60,7 @@ def _is_healthy(status: Status) -> bool:
 
 def _line(role: str, status: Status | None) -> str:
     if status is None:
-        return f"{role:9} does not answer"
+        return f"{role:9} no answer (not up yet, or down)"
     counters = "  ".join(f"{name} {count}" for name, count in status.counters.items())
     problems = f"  PROBLEMS: {'; '.join(status.problems)}" if status.problems else ""
     return f"{role:9} {status.state:8} pid {status.pid}  {counters}{problems}"
