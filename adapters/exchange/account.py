@@ -9,7 +9,7 @@ Promise: the reserved amount of an order falls with each fill and is 0 in its te
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from adapters.exchange.ledger import Ledger
 from adapters.exchange.orders import LEAVING, Order, OrderTerms, Refusal, decimals, order_key
 from engine.values import ZERO, AssetClass, Side, plain
 
+_NANO = Decimal("0.000000001")
 _SHORT_EQUITY_MIN = Decimal(2000)
 _NOTIONAL_MIN = {AssetClass.US_EQUITY: Decimal(1), AssetClass.CRYPTO: Decimal(10)}
 
@@ -78,6 +79,7 @@ class Account:
 
     def reserve(self, order: Order, amount: Decimal) -> None:
         """Set what an order reserves, USD."""
+        amount = amount.quantize(_NANO, rounding=ROUND_UP)  # more digits than the context holds would not add up
         self._reserved[order.terms.asset_class] += amount - order.reserved
         order.reserved = amount
 

@@ -127,7 +127,7 @@ class Trading(RuleBasedStateMachine):
                 assert filled == order.terms.qty
 
 
-Trading.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Trading.TestCase.settings = settings(stateful_step_count=40)
 TestTrading = Trading.TestCase
 
 
