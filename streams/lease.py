@@ -72,12 +72,15 @@ class Lease:
         if kv is None:
             return "nobody"
         try:
+            return await self._bind(kv)
+        except KeyNotFoundError:  # the holder's lease ran out, or was given up, between two of our questions
+            return "a process that just left"
+
+    async def _bind(self, kv: KeyValue) -> str | None:
+        try:
             self._revision = await kv.create(self._role, self._owner.encode())
         except KeyWrongLastSequenceError:
-            try:
-                entry = await kv.get(self._role)
-            except KeyNotFoundError:
-                return "a process that just left"
+            entry = await kv.get(self._role)
             holder = (entry.value or b"").decode("utf-8", "replace")
             if holder == self._owner:  # stored, but its answer was lost
                 self._revision = entry.revision or 0
