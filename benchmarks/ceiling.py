@@ -1,4 +1,4 @@
-"""The bare ceiling of a whole-market minute: publisher, subscriber, core NATS, SMA(3) and SMA(5); nothing of ours."""
+"""The bare ceiling of a whole-market minute: publisher, subscriber, core NATS, two SMAs; nothing of ours."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from talipp.indicators import SMA
 
 
-async def subscriber(url: str, count: int) -> None:
+async def subscriber(url: str, count: int, fast_period: int, slow_period: int) -> None:
     nc = await nats.connect(url)
     decoder, seen = msgspec.json.Decoder(), 0
     averages: dict[str, tuple[SMA, SMA]] = {}
@@ -21,7 +21,7 @@ async def subscriber(url: str, count: int) -> None:
         nonlocal seen
         bar = decoder.decode(msg.data)["body"]
         symbol = bar["symbol"]
-        fast, slow = averages.get(symbol) or averages.setdefault(symbol, (SMA(3), SMA(5)))
+        fast, slow = averages.get(symbol) or averages.setdefault(symbol, (SMA(fast_period), SMA(slow_period)))
         fast.add(bar["close"])
         slow.add(bar["close"])
         if slow[-1] is not None and (fast[-1] > slow[-1]) != above.get(symbol):
@@ -37,11 +37,11 @@ async def subscriber(url: str, count: int) -> None:
     await asyncio.Event().wait()
 
 
-async def measure(url: str, minutes: list[list[tuple[str, bytes]]]) -> list[float]:
+async def measure(url: str, minutes: list[list[tuple[str, bytes]]], periods: tuple[int, int]) -> list[float]:
     """Give milliseconds from first publish to last bar handled, per minute; each minute is (symbol, payload) pairs."""
     nc = await nats.connect(url)
     done, ready = await nc.subscribe("ceiling.done"), await nc.subscribe("ceiling.ready")
-    child = subprocess.Popen([sys.executable, __file__, url, str(len(minutes[0]))])
+    child = subprocess.Popen([sys.executable, __file__, url, str(len(minutes[0])), *map(str, periods)])
     try:
         await ready.next_msg(timeout=30)
         times = []
@@ -49,14 +49,12 @@ async def measure(url: str, minutes: list[list[tuple[str, bytes]]]) -> list[floa
             start = time.time_ns()
             for symbol, payload in minute:
                 await nc.publish(f"ceiling.bars.{symbol}", payload)
-            await nc.flush()
             times.append((int((await done.next_msg(timeout=60)).data) - start) / 1e6)
         return times
     finally:
-        child.terminate()
-        child.wait()
+        child.kill()
         await nc.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(subscriber(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(subscriber(sys.argv[1], *map(int, sys.argv[2:])))

@@ -21,6 +21,7 @@ from benchmarks.chain import measure
 from benchmarks.system import running
 from engine.bots import Bot
 from engine.messages import decode
+from streams.connection import Inflow, connect
 from streams.reader import Reader
 from tapeline.role_main import ROLES
 
@@ -36,7 +37,8 @@ async def run(seconds: float) -> dict[str, object]:
     arguments = ["--speed", str(_SPEED), "--generate", str(_SYMBOLS), "--cash", str(10**9)]
     more: dict[str, object] = {"limits.bar_age_ms_max": 10**9, "limits.intent_valid_ms": 10**9}
     async with running(arguments, (bot,), more) as system:
-        reader = Reader(system.nc, "TAPE_TRADING", 0, ["tape.intents.>"])
+        inflow = await connect(system.supervisor.settings.nats.url, "latency", kind=Inflow)
+        reader = Reader(inflow, "TAPE_TRADING", 0, ["tape.intents.>"])
         await reader.start()
         times: list[float] = []
         await system.quiet.wait(ROLES)
@@ -54,6 +56,7 @@ async def run(seconds: float) -> dict[str, object]:
         bars = statuses["signals"].counters["evaluated"]
         elapsed = time.monotonic() - start
         await reader.stop()
+        await inflow.close()
         url = system.supervisor.settings.nats.url
         system.exchange.stop()  # the system is idle while the chains run
         per_s = _SYMBOLS * _SPEED // 60

@@ -25,14 +25,18 @@ from benchmarks.system import System, running
 from engine.bots import Bot
 from tapeline.role_main import ROLES
 
-_WARM_UP = 7
+_FAST, _SLOW = 5, 10
+"""Averages of which about a tenth of all symbols cross in a minute of generated bars."""
+_WARM_UP = _SLOW + 2
 _PAUSE_S = 1.0
 """Rest between two minutes, for what is done when nothing waits (checkpoints); in a market it is a minute."""
 
 
 def whole_market_bot(symbols: tuple[str, ...]) -> Bot:
     """A bot on every symbol, rich enough that risk denies nothing."""
-    return Bot("market", "sma_crossover", symbols, Decimal(10**9), {"fast": 3, "slow": 5}, position_fraction=2e-6)
+    return Bot(
+        "market", "sma_crossover", symbols, Decimal(10**9), {"fast": _FAST, "slow": _SLOW}, position_fraction=2e-6
+    )
 
 
 async def run(count: int, minutes: int) -> dict[str, object]:
@@ -82,8 +86,10 @@ async def _measure(system: System, minutes: int, count: int) -> dict[str, object
         if evaluated != count * (minute + 1):
             sys.exit(f"signals evaluated {evaluated} bars, not {count * (minute + 1)}")
     # The system is idle now; the ceiling runs on the same nats-server with the same bytes.
-    repeated = payloads * (1 + (minutes + 2) // len(payloads))
-    bare = (await measure(system.supervisor.settings.nats.url, repeated[: minutes + 2]))[2:]
+    repeated = payloads * (2 + minutes // len(payloads))
+    bare = (await measure(system.supervisor.settings.nats.url, repeated[: _WARM_UP + minutes], (_FAST, _SLOW)))[
+        _WARM_UP:
+    ]
     ms, bare_ms = statistics.median(times), statistics.median(bare)
     return {
         "symbols": count,

@@ -24,7 +24,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         ts_init: When this message was made, wall clock, ns UTC.
         ts_recv: When the market data that led to it was received by feed, wall clock, ns UTC; 0 if none did.
-        trace: Key of the bar (or order) at the start of the chain.
+        trace: Key of the bar (or order) at the start of the chain; empty on the bar itself.
         schema: Version of the wire form.
         refs: Names others give the same thing: execution_id, activity_id, via.
     """

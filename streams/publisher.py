@@ -3,12 +3,14 @@
 Trading: one message by request; several as an atomic batch (stored whole or not at all). A batch that fails for any
 reason, also because one of its ids is already stored (error 10201), is sent again singly with the same ids, where
 `duplicate` counts as success. Market: a burst by plain publishes with an acknowledged last message, whose sequence must
-be the expected one; otherwise the burst is sent again singly. Both go on until it is done: the caller waits.
+be the expected one; otherwise what is missing in the stream is sent singly. Both go on until it is done: the caller
+waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ from nats.aio.client import Client
 from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import PubAck
+from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -32,7 +34,7 @@ _RETRY_WAIT_S = 0.25
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One message to store. `id` is its Nats-Msg-Id."""
+    """One message to store. `id` is its Nats-Msg-Id, where it has one (see `Publisher.burst`)."""
 
     subject: str
     data: bytes
@@ -105,17 +107,52 @@ class Publisher:
         return True
 
     async def burst(self, messages: Sequence[Outgoing]) -> None:
-        """Store many messages in order as fast as the server takes them; `last_seq` must be known (see `sync`)."""
+        """Store many new messages in order as fast as the server takes them; `last_seq` must be known (see `sync`).
+
+        They go without ids: a header costs publisher, server and every reader as much as the message itself. So the
+        caller answers for their being new, and what is missing after a failure is found by reading.
+        """
         for chunk in itertools.batched(messages, _BURST_MAX):
-            expected = self.last_seq + len(chunk)
+            before = self.last_seq
             for message in chunk[:-1]:
-                await self._nc.publish(message.subject, message.data, headers={"Nats-Msg-Id": message.id})
-            await self.one(chunk[-1])
-            if self.last_seq != expected:
-                log.warning("burst not stored whole, sending singly", stored=self.last_seq, expected=expected)
-                for message in chunk:
-                    await self.one(message)
+                await self._nc.publish(message.subject, message.data)
+            try:
+                ack: PubAck = await asyncio.wait_for(
+                    self._js.publish(chunk[-1].subject, chunk[-1].data, stream=self._stream, timeout=_ACK_S_MAX),
+                    _ACK_S_MAX + 1,
+                )
+                self.last_seq = ack.seq
+            except (NatsError, OSError, TimeoutError) as err:
+                if _is_final(err):
+                    raise
+                log.warning("burst not acknowledged, looking at what is stored", size=len(chunk), error=str(err))
                 await self.sync()
+            if self.last_seq != before + len(chunk):
+                await self._mend(before, chunk)
+
+    async def _mend(self, before: int, chunk: Sequence[Outgoing]) -> None:
+        """Store what is not there of a burst that began after sequence `before`."""
+        await self.sync()  # also: whatever this connection sent is in by now
+        found: set[tuple[str, bytes]] = set()
+        for seq in range(before + 1, self.last_seq + 1):
+            with contextlib.suppress(NotFoundError):
+                stored = await self._get(seq)
+                found.add((stored.subject or "", stored.data or b""))
+        missing = [message for message in chunk if (message.subject, message.data) not in found]
+        log.warning("burst not stored whole, sending the rest singly", size=len(chunk), missing=len(missing))
+        for message in missing:
+            await self.one(message)
+        await self.sync()
+
+    async def _get(self, seq: int) -> RawStreamMsg:
+        while True:
+            try:
+                return await self._js.get_msg(self._stream, seq)
+            except NotFoundError:
+                raise
+            except (NatsError, OSError, TimeoutError) as err:
+                log.warning("stream does not answer, asking again", stream=self._stream, error=str(err))
+                await asyncio.sleep(_RETRY_WAIT_S)
 
     async def sync(self) -> None:
         """Learn the stream's last sequence. Raises NotFoundError when there is no such stream."""

@@ -23,7 +23,6 @@ from datetime import datetime
 
 import msgspec
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
@@ -32,6 +31,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from engine.errors import BrokenPromiseError
+from streams.connection import Inflow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -67,16 +67,16 @@ class Reader:
     """Reads one stream in order.
 
     Args:
-        nc: A connection.
+        nc: A connection for reading.
         stream: Name of the stream.
         after: Sequence after which to read; 0 reads from the beginning.
         subjects: Filter; None reads everything.
     """
 
-    def __init__(self, nc: Client, stream: str, after: int, subjects: list[str] | None = None) -> None:
+    def __init__(self, nc: Inflow, stream: str, after: int, subjects: list[str] | None = None) -> None:
         self._nc = nc
         self._js: JetStreamContext = nc.jetstream(timeout=5)
-        self._stream = stream
+        self.stream = stream
         self._subjects = subjects
         self.received = after
         self.rewinds = 0
@@ -140,11 +140,16 @@ class Reader:
         self._generation += 1
         generation = self._generation
 
-        async def on_message(msg: Msg) -> None:
+        def on_data(reply: bytes, data: bytes) -> None:
             if generation == self._generation:  # else a late delivery of a consumer that was replaced
-                await self._on_message(msg)
+                self._on_data(reply, data)
 
-        self._sub = await self._nc.subscribe(inbox, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        async def on_other(msg: Msg) -> None:
+            if generation == self._generation:
+                self._last_seen = time.monotonic()
+                await self._on_status(msg)
+
+        self._sub = await self._nc.open_lane(inbox, on_data, on_other)
         config = ConsumerConfig(
             deliver_subject=inbox,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -158,14 +163,14 @@ class Reader:
             num_replicas=1,
             filter_subjects=self._subjects,
         )
-        info = await self._js.add_consumer(self._stream, config)
+        info = await self._js.add_consumer(self.stream, config)
         self._consumer = info.name
 
     async def _rewind(self) -> None:
         """Go back to where the stream is still what was handed out, if it lost its end meanwhile."""
         if self.received == 0:
             return
-        state = (await self._js.stream_info(self._stream)).state
+        state = (await self._js.stream_info(self.stream)).state
         if self.received < state.first_seq and self.received <= state.last_seq:
             return  # aged out, not lost
         here = min(self.received, state.last_seq)
@@ -180,14 +185,14 @@ class Reader:
                 else:
                     here = middle - 1
             after = low
-        log.error("the stream lost messages that were read", stream=self._stream, read=self.received, after=after)
+        log.error("the stream lost messages that were read", stream=self.stream, read=self.received, after=after)
         self.rewinds += 1
         self.received, self._stored_ns = after, 0
 
     async def _time_of(self, seq: int) -> int:
         """When the message was stored, ns UTC; 0 where there is none."""
         try:
-            found = await self._js.get_msg(self._stream, seq, direct=True)
+            found = await self._js.get_msg(self.stream, seq, direct=True)
         except NotFoundError:
             return 0
         stamp = (found.headers or {}).get("Nats-Time-Stamp", "")  # 2026-01-02T03:04:05.123456789Z
@@ -198,11 +203,11 @@ class Reader:
         sub, self._sub = self._sub, None
         if sub is not None:
             with contextlib.suppress(NatsError, OSError):
-                await sub.unsubscribe()
+                await self._nc.close_lane(sub)
         name, self._consumer = self._consumer, ""
         if name and self._nc.is_connected:
             with contextlib.suppress(NatsError, OSError, TimeoutError):
-                await self._js.delete_consumer(self._stream, name)
+                await self._js.delete_consumer(self.stream, name)
 
     async def _keep(self) -> None:
         while True:
@@ -216,25 +221,20 @@ class Reader:
             try:
                 await self._create()
             except (NatsError, OSError, TimeoutError) as err:
-                log.warning("consumer not created, trying again", stream=self._stream, error=str(err))
+                log.warning("consumer not created, trying again", stream=self.stream, error=str(err))
                 self._broken.set()
                 await asyncio.sleep(0.25)
 
-    async def _on_message(self, msg: Msg) -> None:
-        self._last_seen = time.monotonic()
-        reply = msg.reply
-        if not reply.startswith("$JS.ACK."):
-            await self._on_status(msg)
-            return
+    def _on_data(self, reply: bytes, data: bytes) -> None:
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
-        tokens = reply.rsplit(".", 5)
-        consumer_seq = int(tokens[3])
-        if consumer_seq != self._delivered + 1:
+        _, _, stream_seq, consumer_seq, stored_ns, _ = reply.rsplit(b".", 5)
+        self._last_seen = time.monotonic()
+        if int(consumer_seq) != self._delivered + 1:
             self._broken.set()
             return
-        self._delivered = consumer_seq
-        self.received, self._stored_ns = int(tokens[2]), int(tokens[4])
-        self._buffer.append(Stored(self.received, msg.data))
+        self._delivered += 1
+        self.received, self._stored_ns = int(stream_seq), int(stored_ns)
+        self._buffer.append(Stored(self.received, data))
         self._ready.set()
 
     async def _on_status(self, msg: Msg) -> None:

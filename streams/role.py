@@ -26,7 +26,7 @@ from config.settings import Settings
 from engine.errors import BrokenPromiseError, TapelineError
 from engine.messages import AccountOpened, AnyBody, Head, decode, encode
 from engine.ports import Clock
-from streams.connection import connect
+from streams.connection import Inflow, connect
 from streams.lease import Lease
 from streams.publisher import Outgoing
 from streams.reader import Reader
@@ -76,12 +76,19 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct):
-    """What a service gets from its role."""
+    """What a service gets from its role.
+
+    Attributes:
+        nc: Connection for publishing, asking and answering.
+        inflow: Connection of the readers: on one connection an acknowledgement would come after every message that
+            nats-server has on its way, a minute of the whole market for instance.
+    """
 
     role: str
     settings: Settings
     topology: Topology
     nc: Client
+    inflow: Inflow
     js: JetStreamContext
     clock: Clock
     wall_ns: Callable[[], int]
@@ -94,7 +101,7 @@ class Context(msgspec.Struct):
 
     def reader(self, stream: str, after: int, subjects: list[str] | None = None) -> Reader:
         """Make a reader that is told when the connection comes back."""
-        reader = Reader(self.nc, stream, after, subjects)
+        reader = Reader(self.inflow, stream, after, subjects)
         self.readers.append(reader)
         return reader
 
@@ -178,22 +185,25 @@ async def run_role(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     readers: list[Reader] = []
-
     reconnected: list[Callable[[], None]] = []
 
     async def resync() -> None:
         for reader in readers:
             reader.resync()
+
+    async def call_back() -> None:
         for callback in reconnected:
             callback()
 
-    nc = await connect(settings.nats.url, f"{settings.nats.prefix}-{role}", on_reconnected=resync)
+    name = f"{settings.nats.prefix}-{role}"
+    nc = await connect(settings.nats.url, name, on_reconnected=call_back)
+    inflow = await connect(settings.nats.url, f"{name}-in", kind=Inflow, on_reconnected=resync)
     js = nc.jetstream(timeout=5)
     topology = topology_of(settings)
     await ensure(js, topology)
     lease = Lease(js, f"{topology.prefix}_roles", role)
     await lease.acquire(_LEASE_WAIT_S)
-    context = Context(role, settings, topology, nc, js, clock, wall_ns, points, readers, reconnected)
+    context = Context(role, settings, topology, nc, inflow, js, clock, wall_ns, points, readers, reconnected)
     service = make_service(context)
     state = ["starting"]
     await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, state))
@@ -213,8 +223,9 @@ async def run_role(
         with contextlib.suppress(NatsError, OSError):
             await reader.stop()
     await lease.release()
-    with contextlib.suppress(NatsError, OSError, TimeoutError):
-        await nc.close()
+    for connection in (inflow, nc):
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            await connection.close()
     await clock.close()
     return code
 

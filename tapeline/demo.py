@@ -41,7 +41,7 @@ from tapeline.view import View
 _READY_S_MAX = 90.0
 _QUIET_S_MAX = 120.0
 _LOOK_S = 0.25
-_EXCHANGE_NICE = 8  # a real venue would not use our cores
+_EXCHANGE_NICE = 0  # a real venue would not use our cores
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -172,7 +172,7 @@ class Feed:
                 key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}"
             else:
                 key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
-            outgoing.append(context.outgoing(body, key, ts_recv=ts_recv, trace=key))
+            outgoing.append(context.outgoing(body, key, ts_recv=ts_recv))
         if self._is_suspicious:
             await self._republish()
         context.points.hit("feed.before_publish")

@@ -71,15 +71,17 @@ class Recorder:
         await self._sql.start()
 
     async def run(self) -> None:
-        """Write what has come, stream by stream; what comes within batch_ms is one commit per stream."""
+        """Write what has come, stream by stream; what comes within batch_ms of the first is one commit per stream."""
         settings = self._context.settings.recorder
         market, trading = self._context.topology.market, self._context.topology.trading
+        full = False
         while True:
-            started = time.monotonic()
             await asyncio.wait(
                 [asyncio.ensure_future(reader.wait()) for reader in self._readers.values()],
                 return_when=asyncio.FIRST_COMPLETED,
             )
+            if not full:  # what gathers now is the same batch; a commit costs more than its rows
+                await asyncio.sleep(settings.batch_ms / 1000)
             full = False
             for stream in (market, trading):
                 if batch := self._readers[stream].take(settings.batch_rows_max):
@@ -87,8 +89,6 @@ class Recorder:
                     full = full or len(batch) == settings.batch_rows_max
             await self._context.announce(self.status())
             await self._snapshot_if_due()
-            if not full:  # what gathers meanwhile is the next batch; a commit costs more than its rows
-                await asyncio.sleep(max(0.0, settings.batch_ms / 1000 - (time.monotonic() - started)))
 
     async def stop(self) -> None:
         """Close the file."""

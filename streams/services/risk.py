@@ -1,13 +1,14 @@
 """risk: signals, order events and fills of the trading stream to verdicts, positions and the account. One per account.
 
-It drains what is pending, lets all of it change the ledger, answers every waiting signal in stream order, publishes one
-batch, and only then lets its position follow. Recovery is the same: read from the checkpoint's position to the end
-before answering anything; verdicts found on the way are applied instead of made again. Decisions are engine.risk's.
+It drains what is pending, lets all of it change the ledger, answers every waiting signal in stream order and publishes
+one batch, while it decides the next; its position follows what is stored. Recovery is the same: read from the
+checkpoint's position to the end before answering anything; verdicts found on the way are applied instead of made again.
+Decisions are engine.risk's.
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -16,11 +17,12 @@ from engine.ids import make_id
 from engine.messages import Account, AnyBody, Position, Signal, decode
 from engine.risk import RiskCore, RiskState
 from streams.checkpoint import CheckpointStore
+from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
-from streams.reader import Reader, Stored, read
+from streams.reader import Stored, read
 from streams.role import Context, Status
 
-_BATCH_MAX = 1_000
+_BATCH_MAX = 250
 
 
 class Risk:
@@ -30,55 +32,63 @@ class Risk:
         self._context = context
         self._open_store = store
         self._publisher = Publisher(context.nc, context.topology.trading, "risk")
-        self._store: CheckpointStore | None = None
+        self._pipeline: Pipeline | None = None
         self._core: RiskCore | None = None
-        self._reader: Reader | None = None
-        self._position = 0
         self._end_at_start = 0
         self._due: dict[str, AnyBody] = {}
         self._received: dict[str, tuple[int, str]] = {}
         self._counters = {"signals": 0, "intents": 0, "denials": 0, "reached": 0, "fills": 0}
-        self._checkpointed = 0
-        self._checkpointed_at = 0.0
 
     async def start(self) -> None:
         """Take the newest checkpoint and go on reading after it, silent up to the stream's present end."""
         context = self._context
         await context.identify()
-        self._store = self._open_store(f"{context.account}/{context.run}")
-        checkpoint = self._store.newest()
+        store = self._open_store(f"{context.account}/{context.run}")
+        checkpoint = store.newest()
         state = None
+        position = 0
         if checkpoint is not None:
             state = msgspec.msgpack.decode(checkpoint.payload, type=RiskState)
-            self._position = checkpoint.header.positions[context.topology.trading]
+            position = checkpoint.header.positions[context.topology.trading]
         self._core = RiskCore(context.settings.bots, context.settings.limits, state)
         info = await context.js.stream_info(context.topology.trading)
         self._end_at_start = info.state.last_seq
-        self._reader = context.reader(context.topology.trading, self._position)
-        await self._reader.start()
-        self._checkpointed, self._checkpointed_at = self._position, time.monotonic()
+        reader = context.reader(context.topology.trading, position)
+        await reader.start()
+        every = (context.settings.risk.checkpoint_messages, context.settings.risk.checkpoint_s)
+        self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
 
     async def run(self) -> None:
-        """Drain, decide, publish, move."""
-        reader, core = self._reader, self._core
-        assert reader is not None  # noqa: S101  (start came first)
-        assert core is not None  # noqa: S101
-        if self._position >= self._end_at_start:
-            await self._answer(core)
+        """Drain and decide, while what followed from earlier messages is being published."""
+        assert self._pipeline is not None  # noqa: S101  (start came first)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._decide_on(self._pipeline))
+            group.create_task(self._pipeline.publish(self._announce))
+
+    async def _decide_on(self, pipeline: Pipeline) -> None:
+        core = self._core
+        assert core is not None  # noqa: S101  (start came first)
+        if pipeline.position >= self._end_at_start:
+            await pipeline.put(await self._answer(core))
         while True:
-            batch = await reader.batch(_BATCH_MAX)
+            if not self._due:
+                await pipeline.checkpoint_when_idle()
+            batch = await pipeline.batch(_BATCH_MAX)
             for item in batch:
                 self._apply(core, item)
-            if batch[-1].seq >= self._end_at_start:
-                await self._answer(core)
-            self._position = batch[-1].seq
-            self._checkpoint_if_due()
-            await self._context.announce(self.status())
+            silent = batch[-1].seq < self._end_at_start
+            await pipeline.put([] if silent else await self._answer(core))
+
+    async def _announce(self) -> None:
+        await self._context.announce(self.status())
 
     async def stop(self) -> None:
         """Write the state down, unless outputs are still owed: then the last checkpoint stands."""
-        if not self._due:
-            self._checkpoint()
+        if self._pipeline is not None and not self._due:
+            self._pipeline.checkpoint()
+
+    def _encode(self) -> bytes:
+        return b"" if self._core is None else msgspec.msgpack.encode(self._core.state)
 
     def status(self) -> Status:
         """Say how it is."""
@@ -88,7 +98,8 @@ class Risk:
             counters["reservations"] = len(self._core.state.portfolio.reservations)
         trading = self._context.topology.trading
         published = {trading: self._publisher.last_seq}
-        return Status("risk", 0, "", {trading: self._position}, published, len(self._due), counters)
+        position = 0 if self._pipeline is None else self._pipeline.position
+        return Status("risk", 0, "", {trading: position}, published, len(self._due), counters)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:
         message = read(item, self._context.topology.trading, decode)
@@ -106,8 +117,8 @@ class Risk:
         cause = body.cause if isinstance(body, Position | Account) else ""
         return make_id(self._context.account, self._context.run, "risk", kind, cause)
 
-    async def _answer(self, core: RiskCore) -> None:
-        """Publish the ledger messages that are due and a verdict for every waiting signal, as one batch."""
+    async def _answer(self, core: RiskCore) -> list[Outgoing]:
+        """Give the ledger messages that are due and a verdict for every waiting signal, as one batch."""
         context = self._context
         outgoing: list[Outgoing] = [context.outgoing(body, msg_id) for msg_id, body in self._due.items()]
         if core.state.waiting:
@@ -117,29 +128,10 @@ class Risk:
                 outgoing.append(context.outgoing(verdict, verdict.id, ts_recv=ts_recv, trace=trace))
                 self._count(type(verdict).__name__)
         self._received.clear()
-        if outgoing:
-            context.points.hit("risk.before_publish")
-            await self._publisher.atomic(outgoing)
-            context.points.hit("risk.after_publish")
         self._due.clear()
+        return outgoing
 
     def _count(self, kind: str) -> None:
         self._counters["signals"] += 1
         name = {"OrderIntent": "intents", "RiskDenied": "denials", "TargetReached": "reached"}[kind]
         self._counters[name] += 1
-
-    def _checkpoint_if_due(self) -> None:
-        settings = self._context.settings.risk
-        moved = self._position - self._checkpointed
-        waited = time.monotonic() - self._checkpointed_at
-        if moved and not self._due and (moved >= settings.checkpoint_messages or waited >= settings.checkpoint_s):
-            self._checkpoint()
-
-    def _checkpoint(self) -> None:
-        if self._store is None or self._core is None:
-            return
-        self._context.points.hit("risk.before_checkpoint")
-        payload = msgspec.msgpack.encode(self._core.state)
-        self._store.write({self._context.topology.trading: self._position}, payload)
-        self._context.points.hit("risk.after_checkpoint")
-        self._checkpointed, self._checkpointed_at = self._position, time.monotonic()

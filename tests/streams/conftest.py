@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from streams.connection import connect
+from streams.connection import Inflow, connect
 from streams.server import NatsServer
 from streams.topology import Topology, ensure
 from tests.streams.wire import topology_of
@@ -41,8 +41,8 @@ def prefix() -> str:
 
 
 @pytest.fixture
-async def nc(shared_server: NatsServer) -> AsyncIterator[Client]:
-    client = await connect(shared_server.url, "test")
+async def nc(shared_server: NatsServer) -> AsyncIterator[Inflow]:
+    client = await connect(shared_server.url, "test", kind=Inflow)
     yield client
     await client.close()
 

@@ -14,7 +14,7 @@ from config.settings import Settings
 from engine.messages import AccountOpened, Bar, Head, decode_market, encode
 from engine.ports import BarListener
 from engine.values import AssetClass
-from streams.connection import connect
+from streams.connection import Inflow, connect
 from streams.role import Context, NoPoints, topology_of
 from streams.server import NatsServer
 from streams.services.feed import Feed
@@ -58,13 +58,13 @@ async def test_bars_that_a_killed_server_lost_are_published_again(own_server: Na
         for callback in reconnected:
             callback()
 
-    nc = await connect(own_server.url, "feed", on_reconnected=back)
+    nc = await connect(own_server.url, "feed", kind=Inflow, on_reconnected=back)
     js = nc.jetstream(timeout=5)
     await ensure(js, topology)
     body: AccountOpened = opened()
     await js.publish(f"{topology.prefix}.opened", encode(Head(1), body))
     source = _Source()
-    context = Context("feed", settings, topology, nc, js, _StoppedClock(), lambda: T0, NoPoints(), [], reconnected)
+    context = Context("feed", settings, topology, nc, nc, js, _StoppedClock(), lambda: T0, NoPoints(), [], reconnected)
     feed = Feed(context, lambda _is_open: (source, source))
     await feed.start()
     worker = asyncio.create_task(feed.run())

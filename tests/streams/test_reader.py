@@ -5,10 +5,9 @@ import os
 import signal
 
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from streams.connection import connect
+from streams.connection import Inflow, connect
 from streams.publisher import Publisher
 from streams.reader import Reader
 from streams.server import NatsServer
@@ -16,19 +15,19 @@ from streams.topology import Topology, ensure
 from tests.streams.wire import numbers, outgoing, read, topology_of, until
 
 
-async def _publish(nc: Client, topology: Topology, first: int, last: int, *, size: int = 0) -> None:
+async def _publish(nc: Inflow, topology: Topology, first: int, last: int, *, size: int = 0) -> None:
     publisher = Publisher(nc, topology.market, "test")
     await publisher.sync()
     await publisher.burst([outgoing(topology, n, stream="market", size=size) for n in range(first, last)])
 
 
-async def _reader(nc: Client, topology: Topology, after: int = 0, subjects: list[str] | None = None) -> Reader:
+async def _reader(nc: Inflow, topology: Topology, after: int = 0, subjects: list[str] | None = None) -> Reader:
     reader = Reader(nc, topology.market, after, subjects)
     await reader.start()
     return reader
 
 
-async def test_messages_come_in_order_with_their_sequences(nc: Client, topology: Topology) -> None:
+async def test_messages_come_in_order_with_their_sequences(nc: Inflow, topology: Topology) -> None:
     reader = await _reader(nc, topology)
     await _publish(nc, topology, 0, 500)
     found = await read(reader, 500)
@@ -41,7 +40,7 @@ async def test_messages_come_in_order_with_their_sequences(nc: Client, topology:
 
 
 @pytest.mark.parametrize("after", [0, 1, 57, 99, 100])
-async def test_reading_goes_on_after_a_position(nc: Client, topology: Topology, after: int) -> None:
+async def test_reading_goes_on_after_a_position(nc: Inflow, topology: Topology, after: int) -> None:
     await _publish(nc, topology, 0, 100)
     reader = await _reader(nc, topology, after)
     await _publish(nc, topology, 100, 120)
@@ -51,7 +50,7 @@ async def test_reading_goes_on_after_a_position(nc: Client, topology: Topology, 
     await reader.stop()
 
 
-async def test_a_filter_leaves_the_rest_out_and_keeps_the_sequences(nc: Client, topology: Topology) -> None:
+async def test_a_filter_leaves_the_rest_out_and_keeps_the_sequences(nc: Inflow, topology: Topology) -> None:
     await _publish(nc, topology, 0, 100)
     wanted = [f"{topology.prefix}.bars.1m.S1", f"{topology.prefix}.bars.1m.S3"]
     reader = await _reader(nc, topology, 10, wanted)
@@ -61,7 +60,7 @@ async def test_a_filter_leaves_the_rest_out_and_keeps_the_sequences(nc: Client, 
     await reader.stop()
 
 
-async def test_waiting_for_nothing_can_be_canceled(nc: Client, topology: Topology) -> None:
+async def test_waiting_for_nothing_can_be_canceled(nc: Inflow, topology: Topology) -> None:
     reader = await _reader(nc, topology)
     waiting = asyncio.create_task(reader.batch(10))
     await _publish(nc, topology, 0, 1)
@@ -77,7 +76,7 @@ async def test_waiting_for_nothing_can_be_canceled(nc: Client, topology: Topolog
 
 
 async def test_a_slow_reader_loses_nothing_and_its_buffer_stays_bounded(
-    nc: Client, js: JetStreamContext, topology: Topology, monkeypatch: pytest.MonkeyPatch
+    nc: Inflow, js: JetStreamContext, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.reader._BUFFER_MAX", 2_000)
     reader = await _reader(nc, topology)
@@ -101,7 +100,7 @@ async def test_a_slow_reader_loses_nothing_and_its_buffer_stays_bounded(
 
 
 async def test_a_consumer_deleted_under_the_reader_is_made_again(
-    nc: Client, js: JetStreamContext, topology: Topology, monkeypatch: pytest.MonkeyPatch
+    nc: Inflow, js: JetStreamContext, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.reader._HEARTBEAT_S", 0.2)
     monkeypatch.setattr("streams.reader._SILENT_S_MAX", 0.5)
@@ -114,7 +113,7 @@ async def test_a_consumer_deleted_under_the_reader_is_made_again(
     await reader.stop()
 
 
-async def test_resync_in_the_middle_of_reading_repeats_and_loses_nothing(nc: Client, topology: Topology) -> None:
+async def test_resync_in_the_middle_of_reading_repeats_and_loses_nothing(nc: Inflow, topology: Topology) -> None:
     reader = await _reader(nc, topology)
     publishing = asyncio.create_task(_publish(nc, topology, 0, 5_000))
     found: list[int] = []
@@ -128,20 +127,18 @@ async def test_resync_in_the_middle_of_reading_repeats_and_loses_nothing(nc: Cli
     await reader.stop()
 
 
-async def test_a_lost_message_is_noticed_and_read_again(nc: Client, topology: Topology) -> None:
+async def test_a_lost_message_is_noticed_and_read_again(nc: Inflow, topology: Topology) -> None:
     """The connection drops one delivery: the numbers of the consumer show the hole."""
     reader = await _reader(nc, topology)
-    sub = reader._sub
-    assert sub is not None
-    real, count = sub._cb, 0
+    (sid, real), count = next(iter(nc._lanes.items())), 0
 
-    async def lossy(msg: object) -> None:
+    def lossy(reply: bytes, data: bytes) -> None:
         nonlocal count
         count += 1
         if count != 20:
-            await real(msg)  # type: ignore[misc, arg-type]
+            real(reply, data)
 
-    sub._cb = lossy  # type: ignore[assignment]
+    nc._lanes[sid] = lossy
     await _publish(nc, topology, 0, 100)
     assert numbers(await read(reader, 100)) == list(range(100))
     assert count >= 20
@@ -149,25 +146,23 @@ async def test_a_lost_message_is_noticed_and_read_again(nc: Client, topology: To
 
 
 async def test_a_lost_last_message_is_noticed_by_the_heartbeat(
-    nc: Client, topology: Topology, monkeypatch: pytest.MonkeyPatch
+    nc: Inflow, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.reader._HEARTBEAT_S", 0.2)
     reader = await _reader(nc, topology)
-    sub = reader._sub
-    assert sub is not None
-    real = sub._cb
+    sid, real = next(iter(nc._lanes.items()))
 
-    async def deaf(msg: object) -> None:
-        if not msg.data.startswith(b"9"):  # type: ignore[attr-defined]
-            await real(msg)  # type: ignore[misc, arg-type]
+    def deaf(reply: bytes, data: bytes) -> None:
+        if not data.startswith(b"9"):
+            real(reply, data)
 
-    sub._cb = deaf  # type: ignore[assignment]
+    nc._lanes[sid] = deaf
     await _publish(nc, topology, 0, 10)
     assert numbers(await read(reader, 10)) == list(range(10))
     await reader.stop()
 
 
-async def test_a_stopped_reader_leaves_no_consumer_behind(nc: Client, js: JetStreamContext, topology: Topology) -> None:
+async def test_a_stopped_reader_leaves_no_consumer_behind(nc: Inflow, js: JetStreamContext, topology: Topology) -> None:
     reader = await _reader(nc, topology)
     assert (await js.stream_info(topology.market)).state.consumer_count == 1
     await reader.stop()
@@ -183,7 +178,7 @@ async def test_a_server_restarted_under_the_reader(own_server: NatsServer, monke
         for reader in readers:
             reader.resync()
 
-    nc = await connect(own_server.url, "test", on_reconnected=resync)
+    nc = await connect(own_server.url, "test", kind=Inflow, on_reconnected=resync)
     js = nc.jetstream(timeout=5)
     topology = topology_of("tape")
     await ensure(js, topology)
@@ -214,7 +209,7 @@ async def test_a_server_restarted_under_the_reader(own_server: NatsServer, monke
 # (seen: 16 to 150 of them, in most rounds). Here the reader is made to remember messages that the stream has not.
 
 
-async def _remembering(nc: Client, topology: Topology, lost: int) -> Reader:
+async def _remembering(nc: Inflow, topology: Topology, lost: int) -> Reader:
     """A reader that has read 100 messages which are there and `lost` more that are not."""
     await _publish(nc, topology, 0, 100)
     reader = await _reader(nc, topology)
@@ -226,7 +221,7 @@ async def _remembering(nc: Client, topology: Topology, lost: int) -> Reader:
 
 
 @pytest.mark.parametrize(("lost", "again"), [(1, 0), (30, 0), (30, 10), (30, 30), (30, 200), (1, 1), (0, 50)])
-async def test_sequences_used_again_are_read_again(nc: Client, topology: Topology, lost: int, again: int) -> None:
+async def test_sequences_used_again_are_read_again(nc: Inflow, topology: Topology, lost: int, again: int) -> None:
     """Whether fewer, as many or more messages came since: none is taken for one that was read."""
     reader = await _remembering(nc, topology, lost)
     await _publish(nc, topology, 100, 100 + again)
@@ -238,7 +233,7 @@ async def test_sequences_used_again_are_read_again(nc: Client, topology: Topolog
     await reader.stop()
 
 
-async def test_a_position_from_a_checkpoint_beyond_the_end_goes_on_at_the_end(nc: Client, topology: Topology) -> None:
+async def test_a_position_from_a_checkpoint_beyond_the_end_goes_on_at_the_end(nc: Inflow, topology: Topology) -> None:
     await _publish(nc, topology, 0, 100)
     reader = await _reader(nc, topology, 130)
     assert (reader.rewinds, reader.received) == (1, 100)
@@ -247,7 +242,7 @@ async def test_a_position_from_a_checkpoint_beyond_the_end_goes_on_at_the_end(nc
     await reader.stop()
 
 
-async def test_messages_that_aged_out_were_not_lost(nc: Client, js: JetStreamContext, topology: Topology) -> None:
+async def test_messages_that_aged_out_were_not_lost(nc: Inflow, js: JetStreamContext, topology: Topology) -> None:
     reader = await _remembering(nc, topology, 0)
     for keep in (0, 5):  # everything aged out, and everything but the newest
         first = 100 + 20 * bool(keep)
@@ -277,7 +272,7 @@ async def test_what_comes_after_a_killed_server_lost_the_end_is_read(
         for reader in readers:
             reader.resync()
 
-    nc = await connect(own_server.url, "test", on_reconnected=resync)
+    nc = await connect(own_server.url, "test", kind=Inflow, on_reconnected=resync)
     js = nc.jetstream(timeout=5)
     topology = topology_of("tape")
     await ensure(js, topology)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from config.settings import Settings
 from engine.errors import BrokenPromiseError
 from engine.messages import Head, Signal, decode, encode
+from streams.connection import Inflow
 from streams.publisher import Outgoing, Publisher
 from streams.role import Context, NoPoints, last_per_subject, topology_of
 from streams.topology import Topology
@@ -34,8 +34,8 @@ class _StoppedClock:
 
 
 @pytest.fixture
-def context(nc: Client, js: JetStreamContext, topology: Topology) -> Context:
-    return Context("test", Settings(), topology, nc, js, _StoppedClock(), lambda: T0, NoPoints(), [])
+def context(nc: Inflow, js: JetStreamContext, topology: Topology) -> Context:
+    return Context("test", Settings(), topology, nc, nc, js, _StoppedClock(), lambda: T0, NoPoints(), [])
 
 
 async def test_the_last_message_of_every_subject_in_stream_order(context: Context) -> None:

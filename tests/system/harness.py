@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from storage.sql import open_read_only
-from streams.connection import connect
+from streams.connection import Inflow, connect
 from streams.reader import Reader
 from streams.server import NatsServer
 
@@ -108,7 +108,7 @@ async def _bodies(folder: Path) -> dict[str, list[bytes]]:
     server.start()
     found: dict[str, list[bytes]] = defaultdict(list)
     try:
-        nc = await connect(server.url, "test")
+        nc = await connect(server.url, "test", kind=Inflow)
         js = nc.jetstream()
         for stream in ("TAPE_MARKET", "TAPE_TRADING"):
             info = await js.stream_info(stream)

@@ -1,0 +1,108 @@
+"""Deciding and publishing side by side, for a role that turns one stream's messages into messages of another.
+
+The role decides on and on; what follows is published here, in order, meanwhile. Invariants: (1) the position moves past
+a message only when everything that followed from it is stored; (2) a checkpoint is written only when nothing is under
+way, so its state and its position are of one moment. Called by signals and risk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+
+from streams.checkpoint import CheckpointStore
+from streams.publisher import Outgoing, Publisher
+from streams.reader import Reader, Stored
+from streams.role import Context
+
+_AHEAD_MAX = 16
+_IDLE_S = 0.05
+_OVERDUE = 4.0
+
+
+class Pipeline:
+    """What a role has decided and not yet stored, and when its state is written down.
+
+    Args:
+        context: The role's.
+        publisher: Of the stream that is written.
+        reader: Of the stream that is read.
+        store: Where checkpoints go.
+        encode: Gives the state as it is, for a checkpoint.
+        every: A checkpoint is due after so many messages, or so many seconds with at least one.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        publisher: Publisher,
+        reader: Reader,
+        *,
+        store: CheckpointStore,
+        encode: Callable[[], bytes],
+        every: tuple[int, float],
+    ) -> None:
+        self._context = context
+        self._publisher = publisher
+        self._reader = reader
+        self._store = store
+        self._encode = encode
+        self._messages, self._seconds = every
+        self._decided: asyncio.Queue[tuple[list[Outgoing], int]] = asyncio.Queue(_AHEAD_MAX)
+        self.position = self._read = self._written = reader.received
+        self._written_at = time.monotonic()
+
+    async def batch(self, count_max: int) -> list[Stored]:
+        """Wait for messages and take up to `count_max`; what follows from them is to be handed over by `put`."""
+        await asyncio.sleep(0)  # what is decided is published before more is decided
+        batch = await self._reader.batch(count_max)
+        self._read = batch[-1].seq
+        return batch
+
+    async def put(self, outgoing: list[Outgoing]) -> None:
+        """Hand over what follows from the messages taken so far; waits while too much is under way."""
+        await self._decided.put((outgoing, self._read))
+
+    async def publish(self, announce: Callable[[], Awaitable[None]]) -> None:
+        """Publish what was handed over, for ever; `announce` is called whenever the position moved."""
+        points, role = self._context.points, self._context.role
+        while True:
+            taken = [await self._decided.get()]
+            while not self._decided.empty():
+                taken.append(self._decided.get_nowait())
+            outgoing = [message for messages, _ in taken for message in messages]
+            if outgoing:
+                points.hit(f"{role}.before_publish")
+                await self._publisher.atomic(outgoing)
+                points.hit(f"{role}.after_publish")
+            self.position = taken[-1][1]
+            for _ in taken:
+                self._decided.task_done()
+            await announce()
+
+    async def checkpoint_when_idle(self) -> None:
+        """Write the state down when it is due and nothing waits: the whole market's takes as long as a minute."""
+        share = max(
+            (self.position - self._written) / self._messages,
+            (time.monotonic() - self._written_at) / self._seconds,
+        )
+        if share < 1 or self._read == self._written:
+            return
+        if share < _OVERDUE:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reader.wait(), _IDLE_S)
+                return
+        await self._decided.join()
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write the state down, unless outputs are still owed: then the last checkpoint stands."""
+        if self.position != self._read:
+            return
+        points, role = self._context.points, self._context.role
+        points.hit(f"{role}.before_checkpoint")
+        self._store.write({self._reader.stream: self.position}, self._encode())
+        points.hit(f"{role}.after_checkpoint")
+        self._written, self._written_at = self.position, time.monotonic()
