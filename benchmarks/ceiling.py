@@ -1,9 +1,12 @@
 """The bare ceiling of a whole-market minute: publisher, subscriber, core NATS, two SMAs; nothing of ours."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 import nats
@@ -12,16 +15,14 @@ from talipp.indicators import SMA
 
 
 async def subscriber(url: str, count: int, fast_period: int, slow_period: int) -> None:
-    nc = await nats.connect(url)
-    decoder, seen = msgspec.json.Decoder(), 0
-    averages: dict[str, tuple[SMA, SMA]] = {}
+    nc, decode, seen = await nats.connect(url), msgspec.json.Decoder().decode, 0
+    averages = defaultdict[str, tuple[SMA, SMA]](lambda: (SMA(fast_period), SMA(slow_period)))
     above: dict[str, bool] = {}
 
     async def on_bar(msg: Msg) -> None:
         nonlocal seen
-        bar = decoder.decode(msg.data)["body"]
-        symbol = bar["symbol"]
-        fast, slow = averages.get(symbol) or averages.setdefault(symbol, (SMA(fast_period), SMA(slow_period)))
+        bar = decode(msg.data)["body"]
+        fast, slow = averages[symbol := bar["symbol"]]
         fast.add(bar["close"])
         slow.add(bar["close"])
         if slow[-1] is not None and (fast[-1] > slow[-1]) != above.get(symbol):
@@ -32,25 +33,26 @@ async def subscriber(url: str, count: int, fast_period: int, slow_period: int) -
             await nc.publish("ceiling.done", str(time.time_ns()).encode())
 
     await nc.subscribe("ceiling.bars.*", cb=on_bar, pending_msgs_limit=-1, pending_bytes_limit=-1)
-    await nc.flush()
-    await nc.publish("ceiling.ready", b"")
+    await nc.publish("ceiling.done", b"")
     await asyncio.Event().wait()
 
 
-async def measure(url: str, minutes: list[list[tuple[str, bytes]]], periods: tuple[int, int]) -> list[float]:
-    """Give milliseconds from first publish to last bar handled, per minute; each minute is (symbol, payload) pairs."""
+@contextlib.asynccontextmanager
+async def ceiling(url: str, count: int, periods: tuple[int, int]) -> AsyncGenerator[Callable[..., Awaitable[float]]]:
+    """Give a function from a minute's (symbol, payload) pairs to ms from the first publish to the last bar handled."""
     nc = await nats.connect(url)
-    done, ready = await nc.subscribe("ceiling.done"), await nc.subscribe("ceiling.ready")
-    child = subprocess.Popen([sys.executable, __file__, url, str(len(minutes[0])), *map(str, periods)])
+    done = await nc.subscribe("ceiling.done")
+    child = subprocess.Popen([sys.executable, __file__, url, str(count), *map(str, periods)])
+
+    async def minute(bars: list[tuple[str, bytes]]) -> float:
+        start = time.time_ns()
+        for symbol, payload in bars:
+            await nc.publish(f"ceiling.bars.{symbol}", payload)
+        return (int((await done.next_msg(timeout=60)).data) - start) / 1e6
+
     try:
-        await ready.next_msg(timeout=30)
-        times = []
-        for minute in minutes:
-            start = time.time_ns()
-            for symbol, payload in minute:
-                await nc.publish(f"ceiling.bars.{symbol}", payload)
-            times.append((int((await done.next_msg(timeout=60)).data) - start) / 1e6)
-        return times
+        await done.next_msg(timeout=30)
+        yield minute
     finally:
         child.kill()
         await nc.close()

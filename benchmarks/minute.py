@@ -4,7 +4,7 @@
 
 Real processes: exchange, nats-server, feed, signals, risk, executor, recorder, on generated bars in lock-step. Time
 runs from the first bar sent at the exchange's socket to the last order intent seen by a NATS subscriber. The ceiling
-(benchmarks/ceiling.py) handles the same bytes in the same run. Medians over the minutes after the warm-up.
+(benchmarks/ceiling.py) handles the same bytes between the minutes. Medians over the minutes after the warm-up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from decimal import Decimal
 from nats.aio.msg import Msg
 
 from adapters.exchange.generator import generator_symbols
-from benchmarks.ceiling import measure
+from benchmarks.ceiling import ceiling
 from benchmarks.system import System, running
 from engine.bots import Bot
 from tapeline.role_main import ROLES
@@ -59,37 +59,39 @@ async def _measure(system: System, minutes: int, count: int) -> dict[str, object
     await system.nc.subscribe("tape.intents.>", cb=on_intent)
     await system.quiet.wait(ROLES)
     times: list[float] = []
+    bare: list[float] = []
     intents: list[int] = []
     payloads: list[list[tuple[str, bytes]]] = []
     cpu: dict[str, float] = {}
-    for minute in range(_WARM_UP + minutes):
-        await asyncio.sleep(_PAUSE_S)
-        await system.control.step("events")
-        await system.quiet.wait(ROLES)
-        # The bytes for the ceiling are taken from minutes that are not measured.
-        taker = await system.nc.subscribe("tape.bars.>", cb=on_bar) if minute < _WARM_UP else None
-        arrivals.clear()
-        before = system.cpu_s()
-        await system.control.step("bars")
-        venue = await system.quiet.wait(ROLES)
-        if taker is not None:
-            await taker.unsubscribe()
-            payloads.append(captured[:])
-            captured.clear()
-            continue
-        times.append((arrivals[-1] - venue.first_bar_sent_wall_ns) / 1e6)
-        intents.append(len(arrivals))
-        for name, seconds in system.cpu_s().items():
-            cpu[name] = cpu.get(name, 0.0) + seconds - before[name]
-        statuses = await system.probe.statuses(("signals",))
-        evaluated = statuses["signals"].counters["evaluated"]
-        if evaluated != count * (minute + 1):
-            sys.exit(f"signals evaluated {evaluated} bars, not {count * (minute + 1)}")
-    # The system is idle now; the ceiling runs on the same nats-server with the same bytes.
-    repeated = payloads * (2 + minutes // len(payloads))
-    bare = (await measure(system.supervisor.settings.nats.url, repeated[: _WARM_UP + minutes], (_FAST, _SLOW)))[
-        _WARM_UP:
-    ]
+    async with ceiling(system.supervisor.settings.nats.url, count, (_FAST, _SLOW)) as bare_minute:
+        for minute in range(_WARM_UP + minutes):
+            await asyncio.sleep(_PAUSE_S)
+            await system.control.step("events")
+            await system.quiet.wait(ROLES)
+            # The bytes for the ceiling are taken from minutes that are not measured.
+            taker = await system.nc.subscribe("tape.bars.>", cb=on_bar) if minute < _WARM_UP else None
+            arrivals.clear()
+            before = system.cpu_s()
+            await system.control.step("bars")
+            venue = await system.quiet.wait(ROLES)
+            after = system.cpu_s()
+            if taker is not None:
+                await taker.unsubscribe()
+                payloads.append(captured[:])
+                captured.clear()
+            # The system is idle now: the same nats-server carries the same bytes to the ceiling.
+            bare_ms = await bare_minute(payloads[minute % _WARM_UP])
+            if taker is not None:
+                continue
+            bare.append(bare_ms)
+            times.append((arrivals[-1] - venue.first_bar_sent_wall_ns) / 1e6)
+            intents.append(len(arrivals))
+            for name, seconds in after.items():
+                cpu[name] = cpu.get(name, 0.0) + seconds - before[name]
+            statuses = await system.probe.statuses(("signals",))
+            evaluated = statuses["signals"].counters["evaluated"]
+            if evaluated != count * (minute + 1):
+                sys.exit(f"signals evaluated {evaluated} bars, not {count * (minute + 1)}")
     ms, bare_ms = statistics.median(times), statistics.median(bare)
     return {
         "symbols": count,

@@ -1,4 +1,4 @@
-"""The asking side of SQL by request-reply; see sql_rpc for the wire. Light: no FastStream, no DuckDB."""
+"""The asking side of SQL by request-reply; see sql_rpc for the wire. Light: no FastStream, no DuckDB, no log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
-from engine.errors import TapelineError
+from engine.errors import TapelineError, UnreachableError
 
 CHUNK_HEADER = "Tapeline-Chunk"
 TRUNCATED_HEADER = "Tapeline-Truncated"
@@ -20,6 +21,36 @@ class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sql: str
     rows_max: int = 0
+
+
+async def ask_at(url: str, prefix: str, sql: str, rows_max: int, timeout_s: float) -> tuple[Any, bool]:
+    """Connect, ask, leave; as `ask`. For a command that is judged by how long it takes to start.
+
+    Raises:
+        UnreachableError: Nobody answers at `url`.
+    """
+    import nats  # noqa: PLC0415
+
+    try:
+        nc = await nats.connect(
+            url,
+            name="tapeline-sql",
+            connect_timeout=3,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # without it nats-py never stops trying
+            error_cb=_silent,
+        )
+    except (NatsError, OSError, TimeoutError) as err:
+        msg = f"NATS does not answer at {url} ({str(err) or type(err).__name__}): is the daemon running?"
+        raise UnreachableError(msg) from None
+    try:
+        return await ask(nc, prefix, sql, rows_max, timeout_s)
+    finally:
+        await nc.close()
+
+
+async def _silent(_: Exception) -> None:
+    return
 
 
 async def ask(nc: Client, prefix: str, sql: str, rows_max: int, timeout_s: float) -> tuple[Any, bool]:

@@ -41,17 +41,15 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
 
 
 async def _ask(url: str, prefix: str, query: str, rows: int) -> tuple[Any, bool]:
-    from streams.connection import connect
-    from streams.sql_ask import ask
+    # nats-py imports aiohttp for its websocket transport, a sixth of this command's time; nothing here needs it.
+    sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
+    from streams.sql_ask import ask_at
 
-    nc = await connect(url, "tapeline-sql", first_timeout_s=3)
     try:
-        return await ask(nc, prefix, query, rows, _SECONDS_MAX)
+        return await ask_at(url, prefix, query, rows, _SECONDS_MAX)
     except TimeoutError:
         msg = f"no answer from the recorder within {_SECONDS_MAX:g} s: see `tapeline status`"
         raise TapelineError(msg) from None
-    finally:
-        await nc.close()
 
 
 def _read_file(path: Path, query: str, rows: int) -> tuple[Any, bool]:
