@@ -86,9 +86,10 @@ class RiskSettings(_Section, frozen=True):
 
 
 class ExecutorSettings(_Section, frozen=True):
-    """Executor: REST budget, reconciliation, checkpoints. Alpaca allows 200 requests a minute."""
+    """Executor: REST budget (Alpaca allows 200 a minute; a cancel is two), reconciliation, checkpoints."""
 
-    requests_per_min_max: Count = 180
+    requests_per_min_max: Count = 160
+    cancels_per_min_max: Count = 40
     rest_workers: Count = 4
     lookup_wait_s: Seconds = 0.5
     activities_every_s: Seconds = 30.0

@@ -30,10 +30,11 @@ from engine.messages import (
     OrderRejected,
     OrderSubmitted,
     Sessions,
+    TradingState,
 )
 from engine.orders import TERMINAL, OrderStatus, from_venue, move
 from engine.ports import Accepted, Rejected, VenueActivity, VenueExecution, VenueOrder, VenueUpdate
-from engine.values import ZERO
+from engine.values import ZERO, TradingMode
 
 _DONE_MAX = 100_000
 
@@ -72,6 +73,7 @@ class ExecState(msgspec.Struct):
     last_execution_ns: int = 0
     last_activity_ns: int = 0
     sessions_until: int = 0
+    mode: TradingMode = TradingMode.ACTIVE
     fills: int = 0
     ended: int = 0
     foreign: int = 0
@@ -104,6 +106,8 @@ class ExecutionCore:
                 state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
             case Sessions():
                 state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
+            case TradingState():
+                state.mode = body.mode
             case OrderIntent() if body.id not in state.orders:
                 state.orders[body.id] = ExecOrder(body)
                 state.open_ids[body.id] = None
@@ -188,11 +192,35 @@ class ExecutionCore:
     def _open(self) -> Iterable[ExecOrder]:
         return (self.state.orders[key] for key in self.state.open_ids)
 
-    def submit(self, intent: OrderIntent, now_ns: int) -> OrderSubmitted | OrderExpired:
-        """Give the event that must be stored before the request leaves, or the end of an intent that came too late."""
-        if now_ns > intent.valid_until:
+    def is_halted(self, *, latched: bool) -> bool:
+        """Whether nothing may leave and what is open should end."""
+        return latched or self.state.mode is TradingMode.HALTED
+
+    def may_leave(self, intent: OrderIntent, *, latched: bool) -> bool:
+        """Whether the trading mode lets the order out; what reduces the position reserves nothing."""
+        if self.is_halted(latched=latched):
+            return False
+        return self.state.mode is TradingMode.ACTIVE or intent.reserved == 0
+
+    def submit(self, intent: OrderIntent, now_ns: int, *, latched: bool = False) -> OrderSubmitted | OrderExpired:
+        """Give the event that must be stored before the request leaves, or the end of an intent that may not leave.
+
+        Args:
+            intent: What to send.
+            now_ns: Venue time.
+            latched: Whether the latch file is there.
+        """
+        if now_ns > intent.valid_until or not self.may_leave(intent, latched=latched):
             return OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns)
         return OrderSubmitted(intent.id, intent.bot, intent.symbol, intent.decided_ns)
+
+    def not_sent(self, client_order_id: str, now_ns: int) -> Conclusion:
+        """Give the end of an intent that the venue never got and will not get any more."""
+        order = self.state.orders.get(client_order_id)
+        if order is None or not order.is_open:
+            return Conclusion()
+        intent = order.intent
+        return Conclusion((OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns),))
 
     # --- what the venue says ---------------------------------------------------------------------------------------
 

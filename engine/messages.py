@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from engine.values import AssetClass, Direction, OrderType, Side, TimeInForce
+from engine.values import AssetClass, Direction, OrderType, Side, TimeInForce, TradingMode
 
 SCHEMA = 1
 """Version of the wire form; a reader refuses a higher one."""
@@ -298,6 +298,30 @@ class Account(Body, frozen=True):
     ts_event: int
 
 
+class Command(Body, frozen=True):
+    """What a person wants of the account: `active` (resume), `reducing` or `halted`.
+
+    Attributes:
+        id: Chosen once by who commands; a command of a known id is a repetition.
+        by: Who: a user name, or the role that found the latch file.
+    """
+
+    id: str
+    mode: TradingMode
+    reason: str
+    by: str
+    ts_event: int
+
+
+class TradingState(Body, frozen=True):
+    """The account's trading mode from here on. `cause` is the id of the command."""
+
+    mode: TradingMode
+    reason: str
+    cause: str
+    ts_event: int
+
+
 class Alert(Body, frozen=True):
     """Something a person should look at. `level`: info, warning, error, critical."""
 
@@ -328,6 +352,8 @@ TradingBody = (
     | Fee
     | Position
     | Account
+    | Command
+    | TradingState
     | Alert
 )
 AnyBody = MarketBody | TradingBody

@@ -108,6 +108,13 @@ class NotFound(msgspec.Struct, frozen=True):
     """The venue knows no such order (yet)."""
 
 
+class CancelRequested(msgspec.Struct, frozen=True):
+    """The venue took the request; the order's end comes as an event, and a fill may still come before it."""
+
+    venue_order_id: str
+
+
+CancelOutcome = CancelRequested | NotFound | Rejected | Unknown | RateLimited
 SubmitOutcome = Accepted | Rejected | Unknown | RateLimited
 LookupOutcome = VenueOrder | NotFound | Unknown | RateLimited
 
@@ -121,6 +128,10 @@ class Venue(Protocol):
 
     def lookup(self, client_order_id: str) -> LookupOutcome:
         """Ask for an order by our id."""
+        ...
+
+    def cancel(self, client_order_id: str) -> CancelOutcome:
+        """Ask for the end of an order, named by our id."""
         ...
 
     def account(self) -> VenueAccount:

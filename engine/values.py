@@ -42,6 +42,14 @@ class OrderType(StrEnum):
     STOP_LIMIT = "stop_limit"
 
 
+class TradingMode(StrEnum):
+    """Whether orders may leave: all, only those that reduce |position|, or none. Cancels always may."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
 class TimeInForce(StrEnum):
     """Life time of an order, named as at the venue."""
 

@@ -29,6 +29,7 @@ from engine.messages import (
     Alert,
     AnyBody,
     Bar,
+    Command,
     Fee,
     Fill,
     Gap,
@@ -44,6 +45,7 @@ from engine.messages import (
     Sessions,
     Signal,
     TargetReached,
+    TradingState,
 )
 from engine.values import plain
 
@@ -166,6 +168,8 @@ TABLES: tuple[Table, ...] = (
     _table("fees", "id", Fee),
     _table("positions", "bot symbol cause", Position),
     _table("account", "cause", Account),
+    _table("commands", "id", Command),
+    _table("trading_states", "cause", TradingState),
     _table("alerts", "id", Alert),
 )
 TABLE_OF: dict[type[AnyBody], Table] = {body: table for table in TABLES for body in table.bodies}

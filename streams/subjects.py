@@ -16,6 +16,7 @@ from engine.messages import (
     Alert,
     AnyBody,
     Bar,
+    Command,
     Fee,
     Fill,
     Gap,
@@ -25,6 +26,7 @@ from engine.messages import (
     Sessions,
     Signal,
     TargetReached,
+    TradingState,
 )
 
 _NOTHING = "%"
@@ -40,6 +42,11 @@ def escape(symbol: str) -> str:
 def unescape(token: str) -> str:
     """Inverse of `escape`."""
     return "" if token == _NOTHING else unquote(token)
+
+
+def state_subject(prefix: str) -> str:
+    """Give the subject on which risk confirms the trading mode, twice a second, not stored."""
+    return f"{prefix}.cmd.state"
 
 
 def subject_of(prefix: str, body: AnyBody) -> str:
@@ -69,6 +76,10 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.account"
         case Sessions():
             return f"{prefix}.sessions.{body.asset_class.value}"
+        case Command():
+            return f"{prefix}.commands"
+        case TradingState():
+            return f"{prefix}.state"
         case Alert():
             return f"{prefix}.alerts.{body.level}"
         case _:

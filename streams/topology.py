@@ -48,6 +48,8 @@ class Topology(msgspec.Struct, frozen=True):
             "opened",
             "sessions.*",
             "alerts.*",
+            "commands",
+            "state",
         )
         return [
             StreamConfig(

@@ -242,6 +242,45 @@ def status(
 
 
 @app.command
+def halt(
+    *,
+    reason: str = "by hand",
+    reduce_only: Annotated[bool, Parameter(negative="")] = False,
+    data_dir: Path | None = None,
+) -> int:
+    """Stop all orders at once and cancel what is open; positions stay. Holds over restarts until `tapeline resume`.
+
+    Parameters
+    ----------
+    reason
+        Stored with the command, shown by status and in each denial.
+    reduce_only
+        Let orders pass that make a position smaller; cancel nothing.
+    data_dir
+        Data directory; default: the one used last here. TAPELINE_NATS__URL commands over that NATS, without latch file.
+    """
+    from tapeline.halt import run_halt
+
+    return run_halt(data_dir, reason, reduce_only=reduce_only)
+
+
+@app.command
+def resume(*, reason: str = "by hand", data_dir: Path | None = None) -> int:
+    """End a halt: orders may leave again.
+
+    Parameters
+    ----------
+    reason
+        Stored with the command.
+    data_dir
+        Data directory; default: the one used last here. TAPELINE_NATS__URL commands over that NATS.
+    """
+    from tapeline.halt import run_resume
+
+    return run_resume(data_dir, reason)
+
+
+@app.command
 def doctor(*, config: Path | None = None, data_dir: Path | None = None) -> int:
     """Check what a run needs (Python, NATS, disk, clock, keys, configuration) and say what to do.
 

@@ -22,6 +22,7 @@ from config import logs
 from config.settings import Settings
 from engine.errors import ConfigError, TapelineError
 from streams.checkpoint import CheckpointStore
+from streams.latch import Latch
 from streams.locks import FolderLock
 from streams.role import Context, NoPoints, Points, Service, run_role
 
@@ -102,7 +103,8 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
 
             def executor(context: Context) -> Service:
                 context.settings = settings
-                return Executor(context, _store(settings, "executor", _schema_hash(ExecState)), venue, updates)
+                store = _store(settings, "executor", _schema_hash(ExecState))
+                return Executor(context, store, venue, updates, Latch(settings.data_path))
 
             return executor
         case "recorder":

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 
@@ -33,6 +32,8 @@ from engine.errors import BrokenPromiseError, UnreachableError
 from engine.messages import OrderIntent
 from engine.ports import (
     Accepted,
+    CancelOutcome,
+    CancelRequested,
     LookupOutcome,
     NotFound,
     RateLimited,
@@ -50,15 +51,6 @@ _DUPLICATE = "client_order_id must be unique"
 _DAY_NS = 24 * 3600 * NS_PER_S
 _MARGIN_NS = NS_PER_S
 """The venue filters by creation, perhaps exclusively: ask for a little more and filter here."""
-
-
-class CancelRequested(msgspec.Struct, frozen=True):
-    """The venue took the request; the order's end comes as an event, and a fill may still come before it."""
-
-    venue_order_id: str
-
-
-CancelOutcome = CancelRequested | NotFound | Rejected | Unknown | RateLimited
 
 
 class AlpacaVenue:

@@ -25,6 +25,7 @@ from engine.messages import (
     Account,
     AccountOpened,
     AnyBody,
+    Command,
     Fee,
     Fill,
     OrderCanceled,
@@ -37,13 +38,14 @@ from engine.messages import (
     Sessions,
     Signal,
     TargetReached,
+    TradingState,
     Verdict,
 )
 from engine.portfolio import Holding, Portfolio
 from engine.risk.rules import Proposal, Refusal, judge, reservation
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
-from engine.values import NS_PER_MS, ZERO, AssetClass, OrderType, Side, TimeInForce, plain
+from engine.values import NS_PER_MS, ZERO, AssetClass, OrderType, Side, TimeInForce, TradingMode, plain
 
 _REMEMBERED_MAX = 100_000
 _T = TypeVar("_T")
@@ -58,6 +60,8 @@ class RiskState(msgspec.Struct):
         waiting: What has no verdict yet, in stream order: signal and ordinal (1 and up: the rest of a target that
             needs more than one order).
         answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
+        mode: Latched: only a person's command changes it.
+        commands: Ids of commands obeyed.
     """
 
     account: str = ""
@@ -68,6 +72,9 @@ class RiskState(msgspec.Struct):
     fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     waiting: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
     answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
+    mode: TradingMode = TradingMode.ACTIVE
+    mode_reason: str = ""
+    commands: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
 
 class RiskCore:
@@ -91,7 +98,7 @@ class RiskCore:
     # --- what happened ---------------------------------------------------------------------------------------------
 
     def apply(self, body: AnyBody) -> list[AnyBody]:
-        """Let a stored message change the state; return the ledger messages it causes (position, account)."""
+        """Let a stored message change the state; return what it causes (position, account, trading state)."""
         match body:
             case AccountOpened():
                 self._open(body)
@@ -107,6 +114,8 @@ class RiskCore:
                 return self._book_fill(body)
             case Fee():
                 return self._book_fee(body)
+            case Command():
+                return self._obey(body)
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired():
                 self.state.portfolio.release(body.client_order_id)
             case _:
@@ -145,6 +154,13 @@ class RiskCore:
         _remember(self.state.fees, fee.id, fee.ts_event)
         held = self.state.portfolio.apply_fee(fee)
         return self._ledger(fee.bot, fee.symbol, held, fee.id, fee.ts_event)
+
+    def _obey(self, command: Command) -> list[AnyBody]:
+        if command.id in self.state.commands:
+            return []
+        _remember(self.state.commands, command.id, command.ts_event)
+        self.state.mode, self.state.mode_reason = command.mode, command.reason
+        return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
 
     def _ledger(self, bot: str, symbol: str, held: Holding, cause: str, ts_event: int) -> list[AnyBody]:
         book = self.state.portfolio
@@ -218,6 +234,8 @@ class RiskCore:
             now_ns=now_ns,
             sessions=self._sessions,
             limits=self._limits,
+            mode=self.state.mode,
+            mode_reason=self.state.mode_reason,
         )
         refusal = judge(proposal)
         if refusal is not None:

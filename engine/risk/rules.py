@@ -1,7 +1,7 @@
 """The first risk checks, each a small pure function of one `Proposal`; a refusal is a value.
 
-A rule says whether it applies to an order that reduces |position|: by default no, save price sanity, session and
-duplicate.
+A rule says whether it applies to an order that reduces |position|: by default no, save trading mode, price sanity,
+session and duplicate.
 Limits are judged against worst-case exposure including working orders. Missing or senseless input trips a rule, it
 never disables one. Sources: SEC 15c3-5, RTS 6 Art. 15 (max notional, thresholds linked to the account's fills).
 """
@@ -16,7 +16,7 @@ import msgspec
 from engine.bots import Bot, RiskLimits
 from engine.messages import Signal
 from engine.sessions import SessionTable
-from engine.values import NS_PER_MS, AssetClass, asset_class_of, plain, to_decimal
+from engine.values import NS_PER_MS, AssetClass, TradingMode, asset_class_of, plain, to_decimal
 
 
 class Proposal(msgspec.Struct, frozen=True):
@@ -42,6 +42,8 @@ class Proposal(msgspec.Struct, frozen=True):
     now_ns: int
     sessions: SessionTable
     limits: RiskLimits
+    mode: TradingMode = TradingMode.ACTIVE
+    mode_reason: str = ""
 
     @property
     def reduces(self) -> bool:
@@ -63,6 +65,15 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
     limit: str
     observed: str
+
+
+def trading_mode(p: Proposal) -> Refusal | None:
+    """Refuse everything while halted, and what does not reduce the position while reducing."""
+    if p.mode is TradingMode.ACTIVE or (p.mode is TradingMode.REDUCING and p.reduces):
+        return None
+    return Refusal(
+        "trading_mode", f"trading is {p.mode.value}: {p.mode_reason}", TradingMode.ACTIVE.value, p.mode.value
+    )
 
 
 def price_sanity(p: Proposal) -> Refusal | None:
@@ -131,6 +142,7 @@ def reservation(p: Proposal) -> Decimal:
 
 # (rule, applies to orders that reduce |position|); order of judgement: cheap and general first.
 RULES: tuple[tuple[Callable[[Proposal], Refusal | None], bool], ...] = (
+    (trading_mode, True),
     (price_sanity, True),
     (session, True),
     (duplicate, True),

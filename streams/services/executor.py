@@ -1,33 +1,34 @@
 """executor: approved intents to the venue, what the venue says back to the trading stream. One per account.
 
-Per intent: (1) check valid_until, (2) store OrderSubmitted, (3) POST once, (4) store the result. After a restart with 2
-and without 4 the order is looked up by its client_order_id; not found, it is asked for again after a wait, and only
-then the same id is posted again. Nothing is sent while trade_updates is down or orders are being caught up with.
-Conclusions are engine.execution's.
+Per intent: (1) check valid_until, trading mode and latch, (2) store OrderSubmitted, (3) POST, (4) store the result.
+After a restart with 2 and without 4 the order is looked up by its client_order_id; not found, it is asked for again
+after a wait, and only then the same id is posted again. Nothing is sent while trade_updates is down or orders are being
+caught up with. Sending, asking and canceling have a file each; conclusions are engine.execution's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
+from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
-from engine.errors import ConfigError, UnreachableError
+from engine.errors import ConfigError
 from engine.execution import Conclusion, ExecState, ExecutionCore
 from engine.ids import fill_key, make_id
 from engine.messages import (
     AccountOpened,
     AnyBody,
+    Command,
     Fee,
     Fill,
-    OrderExpired,
     OrderIntent,
     Sessions,
+    TradingState,
     decode,
 )
 from engine.ports import (
@@ -36,45 +37,33 @@ from engine.ports import (
     NotFound,
     RateLimited,
     Rejected,
-    SubmitOutcome,
     Unknown,
     UpdateStream,
     Venue,
-    VenueActivity,
     VenueExecution,
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import NS_PER_S, AssetClass, asset_class_of, plain
+from engine.values import NS_PER_S, AssetClass, TradingMode, asset_class_of, plain
 from streams.checkpoint import CheckpointStore
+from streams.executing.asking import Asker, CaughtUp
+from streams.executing.canceling import Canceler
+from streams.executing.sending import Latched, Outcome, Sender
+from streams.latch import Latch
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, read
 from streams.rest import RestLane
 from streams.role import Context, Status
+from streams.subjects import state_subject
+from streams.tasks import Tasks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _DAY_NS = 24 * 3600 * NS_PER_S
 _BATCH_MAX = 5_000
+_LATCH_S = 0.1
 _GATHER_ABOVE, _GATHER_S = 8, 0.005
 """With many requests open, answers of a few milliseconds are stored together: a batch costs one fsync."""
-_AHEAD_MAX = 32
-"""Orders stored as submitted and not answered yet; after a kill each of them is looked up."""
-
-
-class _Outcome(msgspec.Struct, frozen=True):
-    intent: OrderIntent
-    outcome: SubmitOutcome
-
-
-class _CaughtUp(msgspec.Struct, frozen=True):
-    """What a round of questions brought: orders by our id, and executions since the last one known."""
-
-    lookups: dict[str, LookupOutcome]
-    executions: list[VenueExecution]
-    activities: list[VenueActivity]
-    failure: str = ""
-    whole: bool = False
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -85,7 +74,12 @@ class Executor:
     """The executor service; a VenueListener of the update stream."""
 
     def __init__(
-        self, context: Context, store: Callable[[str], CheckpointStore], venue: Venue, updates: UpdateStream
+        self,
+        context: Context,
+        store: Callable[[str], CheckpointStore],
+        venue: Venue,
+        updates: UpdateStream,
+        latch: Latch,
     ) -> None:
         self._context = context
         self._settings = context.settings.executor
@@ -99,17 +93,25 @@ class Executor:
         self._reader: Reader | None = None
         self._position = 0
         self._inbox: asyncio.Queue[object] = asyncio.Queue()
-        self._to_send: deque[OrderIntent] = deque()
-        self._resend: set[str] = set()
+        self._tasks = Tasks(self._inbox.put_nowait)
+        self._latch = latch
+        self._known_latch = ""
+        self._sender = Sender(context, venue, self._lane, tasks=self._tasks, latch=latch, answer=self._inbox.put_nowait)
+        self._asker = Asker(
+            lambda: self._core,
+            venue,
+            self._lane,
+            tasks=self._tasks,
+            answer=self._inbox.put_nowait,
+            wait_s=self._settings.lookup_wait_s,
+        )
+        self._canceler = Canceler(venue, self._settings.cancels_per_min_max, self._unwanted)
         self._asked: dict[str, int] = {}
-        self._catching_up = 0
-        self._posting = 0
         self._working = 0
         self._is_up = False
         self._is_synced = False
-        self._tasks: set[asyncio.Task[None]] = set()
         self._refs: dict[str, dict[str, str]] = {}
-        self._counters = {"submitted": 0, "rejected": 0, "expired": 0}
+        self._rejected = 0
         self._checkpointed = 0
         self._checkpointed_at = 0.0
 
@@ -147,17 +149,21 @@ class Executor:
                 self._core.apply(read(item, context.topology.trading, decode).body)
             self._position = batch[-1].seq
         await self._ensure_sessions()
-        self._to_send.extend(self._core.unsent())
+        for intent in self._core.unsent():
+            self._sender.add(intent)
         self._checkpointed, self._checkpointed_at = self._position, time.monotonic()
-        self._spawn(self._updates.run(self))
+        await context.nc.subscribe(state_subject(context.topology.prefix), cb=self._on_state)
+        self._tasks.spawn(self._updates.run(self))
+        self._tasks.spawn(self._canceler.run())
+        self._tasks.spawn(self._watch_latch())
 
     async def run(self) -> None:
         """Take what comes from the stream and the venue; store what follows; then send."""
-        self._spawn(self._pump())
-        self._spawn(self._tick())
+        self._tasks.spawn(self._pump())
+        self._tasks.spawn(self._tick())
         while True:
             items = [await self._inbox.get()]
-            if self._posting > _GATHER_ABOVE:
+            if self._sender.posting > _GATHER_ABOVE:
                 await asyncio.sleep(_GATHER_S)
             while not self._inbox.empty():
                 items.append(self._inbox.get_nowait())
@@ -169,8 +175,9 @@ class Executor:
                 events.extend(self._take(item, asks, now))
             await self._publish(events)
             if asks or any(isinstance(e, Fill) and asset_class_of(e.symbol) is AssetClass.CRYPTO for e in events):
-                self._ask(asks)
-            await self._send()
+                self._asker.ask(asks)
+            if self._is_up and self._is_synced:
+                await self._sender.send(self._core, self._publish)
             self._checkpoint_if_due()
             self._working = 0
             if self._inbox.empty():
@@ -179,15 +186,19 @@ class Executor:
     async def stop(self) -> None:
         """Stop listening and write the state down."""
         await self._updates.stop()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         self._lane.close()
+        self._canceler.close()
         self._checkpoint()
 
     def status(self) -> Status:
         """Say how it is; busy while anything is unsent, unanswered or being asked."""
         state = self._core.state
-        counters = self._counters | {
+        counters = {
+            "submitted": self._sender.submitted,
+            "rejected": self._rejected,
+            "expired": self._sender.not_sent,
+            "cancels": self._canceler.requested,
             "fills": state.fills,
             "fees": len(state.fees),
             "orders": len(state.orders),
@@ -196,8 +207,12 @@ class Executor:
             "foreign": state.foreign,
             "connected": int(self._is_up),
         }
-        busy = self._working + self._inbox.qsize() + len(self._to_send) + self._posting + self._catching_up
+        busy = self._working + self._inbox.qsize() + self._sender.open + self._asker.open + len(self._unwanted())
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
+        if (note := self._latch.read()) is not None:
+            problems.append(f"halted by {note.by}: {note.reason} (end it with: tapeline resume)")
+        elif not self._sender.is_confirmed:
+            problems.append("risk does not confirm the trading mode: nothing is sent")
         trading = self._context.topology.trading
         published = {trading: self._publisher.last_seq}
         return Status("executor", 0, "", {trading: self._position}, published, busy, counters, problems)
@@ -239,6 +254,27 @@ class Executor:
         body = Sessions(AssetClass.US_EQUITY, tuple(spans), now)
         await self._publish([body])
 
+    # --- halting -----------------------------------------------------------------------------------------------------
+
+    async def _on_state(self, msg: Msg) -> None:
+        if msgspec.json.decode(msg.data, type=TradingState).mode is self._core.state.mode:
+            self._sender.confirmed()
+
+    def _unwanted(self) -> list[str]:
+        """Orders to cancel: all that are open at the venue, while halted."""
+        return self._core.open_at_venue() if self._core.is_halted(latched=self._latch.is_set()) else []
+
+    async def _watch_latch(self) -> None:
+        """Store the command that a latch file stands for; whoever wrote it may not have reached NATS."""
+        while True:
+            note = self._latch.read()
+            if note is not None and note.id and note.id != self._known_latch:
+                self._known_latch = note.id
+                command = Command(note.id, TradingMode.HALTED, note.reason, note.by, note.ts_event)
+                await self._publisher.one(self._context.outgoing(command, note.id))
+                self._inbox.put_nowait(None)
+            await asyncio.sleep(_LATCH_S)
+
     # --- taking ------------------------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
@@ -254,7 +290,7 @@ class Executor:
         while True:
             await asyncio.sleep(self._settings.activities_every_s)
             if self._is_synced:
-                self._ask(set())
+                self._asker.ask(set())
                 await self._ensure_sessions()
 
     def _take(self, item: object, asks: set[str], now: int) -> list[AnyBody]:
@@ -265,17 +301,19 @@ class Executor:
                 return []
             case VenueUpdate():
                 return self._conclude(self._core.on_update(item), item.order.client_order_id, asks, item)
-            case _Outcome():
+            case Outcome():
                 return self._take_outcome(item, asks, now)
-            case _CaughtUp():
+            case CaughtUp():
                 return self._take_caught_up(item, asks, now)
             case _Link():
                 self._is_up, self._is_synced = item.up, False
                 if item.up:
-                    self._ask(set(self._core.open_at_venue()) | set(self._core.unresolved()), whole=True)
+                    self._asker.ask(set(self._core.open_at_venue()) | set(self._core.unresolved()), whole=True)
                 return []
             case BaseException():
                 raise item
+            case None:  # only a reason to look at what waits to be sent
+                return []
             case _:
                 log.error("unknown item", item=repr(item))
                 return []
@@ -283,7 +321,7 @@ class Executor:
     def _fold(self, bodies: Iterable[AnyBody]) -> None:
         for body in bodies:
             if isinstance(body, OrderIntent) and body.id not in self._core.state.orders:
-                self._to_send.append(body)
+                self._sender.add(body)
             self._core.apply(body)
 
     def _conclude(
@@ -297,26 +335,28 @@ class Executor:
             asks.add(client_order_id)
         return list(conclusion.events)
 
-    def _take_outcome(self, item: _Outcome, asks: set[str], now: int) -> list[AnyBody]:
+    def _take_outcome(self, item: Outcome, asks: set[str], now: int) -> list[AnyBody]:
         intent, outcome = item.intent, item.outcome
-        self._posting -= 1
+        self._sender.posting -= 1
         match outcome:
             case Accepted() | Rejected():
-                self._counters["rejected"] += isinstance(outcome, Rejected)
+                self._rejected += isinstance(outcome, Rejected)
                 return self._conclude(self._core.on_outcome(intent.id, outcome, now), intent.id, asks)
             case RateLimited():
-                self._posting += 1
-                self._spawn(self._send_later(intent, outcome.retry_after_s))
+                self._sender.again_later(intent, outcome.retry_after_s)
+            case Latched():
+                self._sender.not_sent += 1
+                return self._conclude(self._core.not_sent(intent.id, now), intent.id, asks)
             case Unknown():
                 log.warning("outcome unknown, looking the order up", client_order_id=intent.id, reason=outcome.reason)
                 asks.add(intent.id)
         return []
 
-    def _take_caught_up(self, item: _CaughtUp, asks: set[str], now: int) -> list[AnyBody]:
-        self._catching_up -= 1
+    def _take_caught_up(self, item: CaughtUp, asks: set[str], now: int) -> list[AnyBody]:
+        self._asker.taken()
         if item.failure:
             log.warning("venue did not answer, asking again", reason=item.failure)
-            self._ask_after_a_while(set(item.lookups), whole=item.whole)
+            self._asker.ask(set(item.lookups), whole=item.whole, later=True)
             return []
         events: list[AnyBody] = []
         found = [order for order in item.lookups.values() if isinstance(order, VenueOrder)]
@@ -342,19 +382,16 @@ class Executor:
         if order is None or not order.is_open:
             return []
         if not isinstance(outcome, NotFound):
-            self._ask_after_a_while({client_order_id})
+            self._asker.ask({client_order_id}, later=True)
             return []
         asked = self._asked[client_order_id] = self._asked.get(client_order_id, 0) + 1
         if asked < 2:
-            self._ask_after_a_while({client_order_id})
+            self._asker.ask({client_order_id}, later=True)
             return []
         del self._asked[client_order_id]
-        intent = order.intent
-        if now > intent.valid_until:
-            expired = OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now)
-            return self._conclude(Conclusion((expired,)), intent.id, asks)
-        self._resend.add(intent.id)
-        self._to_send.appendleft(intent)
+        if now > order.intent.valid_until:
+            return self._conclude(self._core.not_sent(client_order_id, now), client_order_id, asks)
+        self._sender.again(order.intent)
         return []
 
     def _remember(self, execution: VenueExecution, via: str) -> None:
@@ -389,112 +426,16 @@ class Executor:
                 msg_id = make_id(context.account, context.run, "order", type(body).__name__, order_id)
                 return context.outgoing(body, msg_id, trace=order_id)
 
-    # --- sending -----------------------------------------------------------------------------------------------------
-
     async def _now(self, items: list[object]) -> int:
         """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""
         if any(
-            isinstance(i, _CaughtUp) or (isinstance(i, _Outcome) and isinstance(i.outcome, Rejected)) for i in items
+            isinstance(i, CaughtUp) or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched))
+            for i in items
         ):
             return await self._context.clock.now_ns()
         return 0
 
-    async def _send(self) -> None:
-        if not (self._is_up and self._is_synced and self._to_send) or self._posting > _AHEAD_MAX // 2:
-            return
-        now = await self._context.clock.now_ns()
-        ready: list[OrderIntent] = []
-        events: list[AnyBody] = []
-        while self._to_send and self._posting + len(ready) < _AHEAD_MAX:
-            intent = self._to_send.popleft()
-            order = self._core.state.orders.get(intent.id)
-            if order is None or not order.is_open:
-                continue
-            if intent.id in self._resend:
-                self._resend.discard(intent.id)
-                ready.append(intent)
-                continue
-            event = self._core.submit(intent, now)
-            self._core.apply(event)
-            events.append(event)
-            if isinstance(event, OrderExpired):
-                self._counters["expired"] += 1
-            else:
-                ready.append(intent)
-        await self._publish(events)
-        for intent in ready:
-            self._counters["submitted"] += 1
-            self._posting += 1
-            self._spawn(self._post(intent))
-
-    async def _post(self, intent: OrderIntent) -> None:
-        points = self._context.points
-
-        def post() -> SubmitOutcome:
-            points.hit("executor.before_post")
-            outcome = self._venue.submit(intent)
-            points.hit("executor.after_post")
-            return outcome
-
-        try:
-            outcome = await self._lane.call(intent.symbol, post)
-        except UnreachableError as err:
-            outcome = Unknown(str(err))
-        self._inbox.put_nowait(_Outcome(intent, outcome))
-
-    async def _send_later(self, intent: OrderIntent, wait_s: float) -> None:
-        await asyncio.sleep(wait_s)
-        self._resend.add(intent.id)
-        self._posting -= 1
-        self._to_send.append(intent)
-        self._inbox.put_nowait(([], self._position))
-
-    # --- asking ------------------------------------------------------------------------------------------------------
-
-    def _ask(self, ids: set[str], *, whole: bool = False) -> None:
-        self._catching_up += 1
-        self._spawn(self._catch_up(ids, whole=whole))
-
-    def _ask_after_a_while(self, ids: set[str], *, whole: bool = False) -> None:
-        self._catching_up += 1
-        self._spawn(self._ask_later(ids, whole=whole))
-
-    async def _ask_later(self, ids: set[str], *, whole: bool = False) -> None:
-        await asyncio.sleep(self._settings.lookup_wait_s)
-        await self._catch_up(ids, whole=whole)
-
-    async def _catch_up(self, ids: set[str], *, whole: bool) -> None:
-        """Ask for orders, then executions, then activities; a state seen is never older than what is asked next."""
-        state = self._core.state
-        since_execution = max(state.last_execution_ns, state.opened_ns)
-        since_activity = max(state.last_activity_ns, state.opened_ns)
-        lookups: dict[str, LookupOutcome] = {}
-        try:
-            for client_order_id in sorted(ids):
-                lookups[client_order_id] = await self._lane.call(
-                    "ask", lambda key=client_order_id: self._venue.lookup(key)
-                )
-            executions: list[VenueExecution] = []
-            if ids or whole:
-                executions = list(await self._lane.call("ask", lambda: self._venue.executions(since_execution)))
-            activities = list(await self._lane.call("ask", lambda: self._venue.activities(since_activity)))
-        except UnreachableError as err:
-            missing = {key: lookups.get(key, Unknown(str(err))) for key in ids}
-            self._inbox.put_nowait(_CaughtUp(missing, [], [], failure=str(err), whole=whole))
-            return
-        self._inbox.put_nowait(_CaughtUp(lookups, executions, activities, whole=whole))
-
     # --- small parts -------------------------------------------------------------------------------------------------
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._inbox.put_nowait(task.exception())
 
     def _checkpoint_if_due(self) -> None:
         moved = self._position - self._checkpointed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -24,6 +24,7 @@ from engine.values import AssetClass, asset_class_of
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader
 from streams.role import Context, Status, last_per_subject
+from streams.tasks import Tasks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -57,7 +58,7 @@ class Feed:
         self._recent: deque[tuple[int, Outgoing]] = deque(maxlen=_REMEMBERED_MAX)
         self._connected: set[str] = set()
         self._problems: dict[str, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._inbox.put_nowait)
         self._calendar: Reader | None = None
 
     # --- listener (never blocks, never raises) -----------------------------------------------------------------------
@@ -106,7 +107,7 @@ class Feed:
         topology = context.topology
         self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._calendar.start()
-        self._spawn(self._stream.run(settings.symbols, self))
+        self._tasks.spawn(self._stream.run(settings.symbols, self))
 
     async def run(self) -> None:
         """Publish what comes in, in order."""
@@ -230,7 +231,7 @@ class Feed:
                 wanted = tuple(s for s in span.symbols if asset_class_of(s) is asset_class)
                 if wanted:
                     self._fetching += 1
-                    self._spawn(self._fetch(asset_class, Span(wanted, span.from_ns, span.to_ns)))
+                    self._tasks.spawn(self._fetch(asset_class, Span(wanted, span.from_ns, span.to_ns)))
 
     async def _fetch(self, asset_class: AssetClass, span: Span) -> None:
         timeframe = self._context.settings.feed.timeframe
@@ -258,13 +259,3 @@ class Feed:
             body = decode(item.data).body
             if isinstance(body, Sessions):
                 self._sessions.add(body)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._inbox.put_nowait(task.exception())

@@ -9,20 +9,24 @@ Decisions are engine.risk's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
+from nats.errors import Error as NatsError
 
 from engine.ids import make_id
-from engine.messages import Account, AnyBody, Position, Signal, decode
+from engine.messages import Account, AnyBody, Position, Signal, TradingState, decode
 from engine.risk import RiskCore, RiskState
 from streams.checkpoint import CheckpointStore
 from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Stored, read
 from streams.role import Context, Status
+from streams.subjects import state_subject
 
 _BATCH_MAX = 250
+_CONFIRM_S = 0.5
 
 
 class Risk:
@@ -35,6 +39,7 @@ class Risk:
         self._pipeline: Pipeline | None = None
         self._core: RiskCore | None = None
         self._end_at_start = 0
+        self._read_to_end = False
         self._due: dict[str, AnyBody] = {}
         self._received: dict[str, tuple[int, str]] = {}
         self._counters = {"signals": 0, "intents": 0, "denials": 0, "reached": 0, "fills": 0}
@@ -64,11 +69,13 @@ class Risk:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._decide_on(self._pipeline))
             group.create_task(self._pipeline.publish(self._announce))
+            group.create_task(self._confirm())
 
     async def _decide_on(self, pipeline: Pipeline) -> None:
         core = self._core
         assert core is not None  # noqa: S101  (start came first)
         if pipeline.position >= self._end_at_start:
+            self._read_to_end = True
             await pipeline.put(await self._answer(core))
         while True:
             if not self._due:
@@ -77,7 +84,19 @@ class Risk:
             for item in batch:
                 self._apply(core, item)
             silent = batch[-1].seq < self._end_at_start
+            self._read_to_end = not silent
             await pipeline.put([] if silent else await self._answer(core))
+
+    async def _confirm(self) -> None:
+        """Say the trading mode again and again: without that executor sends nothing (rule 11)."""
+        context, subject = self._context, state_subject(self._context.topology.prefix)
+        while True:
+            if self._core is not None and self._read_to_end:
+                state = self._core.state
+                body = TradingState(state.mode, state.mode_reason, "", 0)
+                with contextlib.suppress(NatsError, OSError):
+                    await context.nc.publish(subject, msgspec.json.encode(body))
+            await asyncio.sleep(_CONFIRM_S)
 
     async def _announce(self) -> None:
         await self._context.announce(self.status())
@@ -104,7 +123,7 @@ class Risk:
     def _apply(self, core: RiskCore, item: Stored) -> None:
         message = read(item, self._context.topology.trading, decode)
         body = message.body
-        if isinstance(body, Position | Account):
+        if isinstance(body, Position | Account | TradingState):
             self._due.pop(self._id(body), None)
             return
         if isinstance(body, Signal):
@@ -112,9 +131,9 @@ class Risk:
         for ledger in core.apply(body):
             self._due[self._id(ledger)] = ledger
 
-    def _id(self, body: Position | Account | AnyBody) -> str:
+    def _id(self, body: AnyBody) -> str:
         kind = type(body).__name__
-        cause = body.cause if isinstance(body, Position | Account) else ""
+        cause = body.cause if isinstance(body, Position | Account | TradingState) else ""
         return make_id(self._context.account, self._context.run, "risk", kind, cause)
 
     async def _answer(self, core: RiskCore) -> list[Outgoing]:

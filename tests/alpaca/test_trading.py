@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from adapters.alpaca.parse import time_ns
-from adapters.alpaca.trading import AlpacaVenue, CancelRequested
+from adapters.alpaca.trading import AlpacaVenue
 from engine.errors import BrokenPromiseError, ConfigError, UnreachableError
 from engine.messages import OrderIntent
-from engine.ports import Accepted, NotFound, RateLimited, Rejected, Unknown, VenueOrder
+from engine.ports import Accepted, CancelRequested, NotFound, RateLimited, Rejected, Unknown, VenueOrder
 from engine.values import OrderType, Side, TimeInForce
 from tests.alpaca.test_parse import ACCOUNT, CFEE, FILL_ACTIVITY, ORDER, POSITIONS
 from tests.alpaca.wire import DROP, HANG, KEY, SECRET, Wire

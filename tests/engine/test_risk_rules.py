@@ -25,7 +25,7 @@ from engine.risk.rules import (
     stale_bar,
 )
 from engine.sessions import SessionTable
-from engine.values import NS_PER_MS, AssetClass
+from engine.values import NS_PER_MS, AssetClass, TradingMode
 from tests.engine.build import D, bot, minute, signal
 
 NOW = minute(2)
@@ -61,8 +61,30 @@ def test_a_plain_order_passes_every_rule() -> None:
     assert judge(_proposal()) is None
     assert judge(_proposal(**REDUCING)) is None
     assert [rule.__name__ for rule, _ in RULES] == [
-        "price_sanity", "session", "duplicate", "stale_bar", "order_notional", "position_fraction", "buying_power",
+        "trading_mode", "price_sanity", "session", "duplicate", "stale_bar", "order_notional", "position_fraction", "buying_power",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "more", "passes"),
+    [
+        (TradingMode.ACTIVE, {}, True),
+        (TradingMode.ACTIVE, REDUCING, True),
+        (TradingMode.REDUCING, {}, False),
+        (TradingMode.REDUCING, REDUCING, True),
+        (TradingMode.REDUCING, {"held": D(50), "quantity": D(-50)}, True),
+        (TradingMode.REDUCING, {"held": D(50), "quantity": D(-51)}, False),
+        (TradingMode.REDUCING, {"held": D(50), "working": D(-50), "quantity": D(-1)}, False),
+        (TradingMode.HALTED, {}, False),
+        (TradingMode.HALTED, REDUCING, False),
+    ],
+)
+def test_trading_mode(mode: TradingMode, more: dict[str, object], passes: bool) -> None:
+    refusal = judge(_proposal(mode=mode, mode_reason="odd fills", **more))
+    assert (refusal is None) is passes
+    if refusal:
+        assert (refusal.rule, refusal.limit, refusal.observed) == ("trading_mode", "active", mode.value)
+        assert "odd fills" in refusal.reason
 
 
 @pytest.mark.parametrize(("price", "passes"), [("0.0001", True), ("0", False), ("-1", False)])

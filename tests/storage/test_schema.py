@@ -67,7 +67,7 @@ def test_a_failing_migration_leaves_the_version_before(tmp_path, monkeypatch):
     broken = (*load_migrations(), ("0099_broken.sql", "CREATE TABLE half (a INT); SELECT nonsense"))
     with monkeypatch.context() as patched:
         patched.setattr("storage.schema.load_migrations", lambda: broken)
-        with pytest.raises(ConfigError, match=r"schema version 3 \(0099_broken.sql\): Binder Error"):
+        with pytest.raises(ConfigError, match=rf"schema version {VERSIONS + 1} \(0099_broken.sql\): Binder Error"):
             Writer.open(path, memory_limit_mb=64, threads=1)
     with Writer.open(path, memory_limit_mb=64, threads=1) as writer, writer.instance.reading() as cursor:
         assert cursor.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'").fetchall() == [(0,)]

@@ -36,6 +36,8 @@ SUBJECTS = {
     "Fee": "tape.fees.demo.BTC%2FUSD",
     "Position": "tape.positions.demo.BTC%2FUSD",
     "Account": "tape.account",
+    "Command": "tape.commands",
+    "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }
 

@@ -1,0 +1,1 @@
+"""Parts of the executor role: asking the venue, sending to it, canceling."""

@@ -1,0 +1,158 @@
+"""executor's orders on their way out: stored as submitted, then posted once each, and only while trading lets them.
+
+Failing closed: nothing leaves unless risk confirmed the trading mode within 2 s, and the latch file is looked at right
+before each POST. What may leave is decided by engine.execution.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from engine.errors import UnreachableError
+from engine.execution import ExecutionCore
+from engine.messages import AnyBody, OrderExpired, OrderIntent
+from engine.ports import SubmitOutcome, Unknown, Venue
+from streams.latch import Latch
+from streams.rest import RestLane
+from streams.role import Context
+from streams.tasks import Tasks
+
+_AHEAD_MAX = 32
+"""Orders stored as submitted and not answered yet; after a kill each of them is looked up."""
+_CONFIRMED_S_MAX = 2.0
+
+
+class Latched(msgspec.Struct, frozen=True):
+    """The latch was found right before the POST, which was not made."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one POST."""
+
+    intent: OrderIntent
+    outcome: SubmitOutcome | Latched
+
+
+class Sender:
+    """Sends approved intents, in order per symbol.
+
+    Args:
+        context: The role's.
+        venue: Who is sent to.
+        lane: Its REST.
+        tasks: Where POSTs run.
+        latch: The latch file.
+        answer: Takes each outcome.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        venue: Venue,
+        lane: RestLane,
+        *,
+        tasks: Tasks,
+        latch: Latch,
+        answer: Callable[[Outcome | None], None],
+    ) -> None:
+        self._context = context
+        self._venue = venue
+        self._lane = lane
+        self._tasks = tasks
+        self._latch = latch
+        self._answer = answer
+        self._to_send: deque[OrderIntent] = deque()
+        self._resend: set[str] = set()
+        self._confirmed_at = -_CONFIRMED_S_MAX
+        self.posting = 0
+        self.submitted = 0
+        self.not_sent = 0
+
+    def add(self, intent: OrderIntent) -> None:
+        """Queue an intent that was never sent."""
+        self._to_send.append(intent)
+
+    def again(self, intent: OrderIntent) -> None:
+        """Queue an order that was stored as submitted and that the venue does not have."""
+        self._resend.add(intent.id)
+        self._to_send.appendleft(intent)
+
+    def again_later(self, intent: OrderIntent, wait_s: float) -> None:
+        """Queue an order that the venue refused for the rate."""
+        self.posting += 1
+        self._tasks.spawn(self._wait(intent, wait_s))
+
+    def confirmed(self) -> None:
+        """Note that risk said the trading mode just now."""
+        was_confirmed = self.is_confirmed
+        self._confirmed_at = time.monotonic()
+        if self._to_send and not was_confirmed:
+            self._answer(None)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the trading mode is known well enough to send."""
+        return time.monotonic() - self._confirmed_at < _CONFIRMED_S_MAX
+
+    @property
+    def open(self) -> int:
+        """How many are on their way."""
+        return len(self._to_send) + self.posting
+
+    async def send(self, core: ExecutionCore, publish: Callable[[list[AnyBody]], Awaitable[None]]) -> None:
+        """Store the next ones as submitted, or as never sent; post the former."""
+        if not self._to_send or not self.is_confirmed or self.posting > _AHEAD_MAX // 2:
+            return
+        now = await self._context.clock.now_ns()
+        latched = self._latch.is_set()
+        ready: list[OrderIntent] = []
+        events: list[AnyBody] = []
+        while self._to_send and self.posting + len(ready) < _AHEAD_MAX:
+            intent = self._to_send.popleft()
+            order = core.state.orders.get(intent.id)
+            if order is None or not order.is_open:
+                continue
+            event = core.submit(intent, now, latched=latched)
+            if isinstance(event, OrderExpired):
+                self.not_sent += 1
+            else:
+                ready.append(intent)
+                if intent.id in self._resend:
+                    self._resend.discard(intent.id)
+                    continue
+            core.apply(event)
+            events.append(event)
+        await publish(events)
+        for intent in ready:
+            self.submitted += 1
+            self.posting += 1
+            self._tasks.spawn(self._post(intent))
+
+    async def _post(self, intent: OrderIntent) -> None:
+        points = self._context.points
+
+        def post() -> SubmitOutcome | Latched:
+            points.hit("executor.before_post")
+            if self._latch.is_set():
+                return Latched()
+            outcome = self._venue.submit(intent)
+            points.hit("executor.after_post")
+            return outcome
+
+        try:
+            outcome = await self._lane.call(intent.symbol, post)
+        except UnreachableError as err:
+            outcome = Unknown(str(err))
+        self._answer(Outcome(intent, outcome))
+
+    async def _wait(self, intent: OrderIntent, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        self._resend.add(intent.id)
+        self.posting -= 1
+        self._to_send.append(intent)
+        self._answer(None)

@@ -1,0 +1,42 @@
+"""The latch file: there or not there, and any doubt counts as there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streams.latch import NAME, Latch
+
+
+def test_it_is_set_read_and_cleared(tmp_path: Path) -> None:
+    latch = Latch(tmp_path)
+    assert not latch.is_set()
+    assert latch.read() is None
+    note = latch.set("odd fills", "anna", 17)
+    assert latch.is_set()
+    assert latch.read() == note == Latch(tmp_path).read()
+    assert (note.reason, note.by, note.ts_event) == ("odd fills", "anna", 17)
+    assert latch.clear()
+    assert not latch.clear()
+    assert not latch.is_set()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == []
+
+
+def test_the_first_to_halt_is_the_one_that_is_named(tmp_path: Path) -> None:
+    first = Latch(tmp_path).set("odd fills", "anna", 17)
+    assert Latch(tmp_path).set("me too", "ben", 18) == first
+
+
+def test_a_file_made_by_hand_or_unreadable_counts(tmp_path: Path) -> None:
+    latch = Latch(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).touch()
+    assert latch.is_set()
+    note = latch.read()
+    assert note is not None
+    assert "by hand" in note.reason
+    (tmp_path / "run" / NAME).unlink()
+    (tmp_path / "run" / NAME).mkdir()
+    assert latch.is_set()
+    note = latch.read()
+    assert note is not None
+    assert "cannot be read" in note.reason

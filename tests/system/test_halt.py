@@ -1,0 +1,165 @@
+"""Halting a running system in the middle of a stream of orders, with NATS and without, and resuming it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from streams.latch import Latch
+from tapeline import folders
+from tests.system.harness import ROOT
+from tests.system.test_demo import environment, tapeline
+
+pytestmark = pytest.mark.system
+
+SPEED = 600
+AFTER_S_MAX = 0.25
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A timed demo with fills already: its data directory."""
+    folder = tmp_path / "data"
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tapeline", "demo", "--speed", str(SPEED), "--data-dir", str(folder)],
+            cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "fills") > 5, 60)
+        yield folder
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (tmp_path / "out").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def count(folder: Path, table: str) -> int:
+    done = tapeline("sql", f"SELECT count(*) AS n FROM {table}", "--data-dir", str(folder), "--format", "json")
+    return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
+
+
+def nats_server_of(folder: Path) -> int:
+    """Process id of the nats-server child of this data directory."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        words = entry.read_bytes().split(b"\0")
+        if b"nats-server" in words[0] and any(str(folder).encode() in word for word in words):
+            return int(entry.parent.name)
+    raise AssertionError(f"no nats-server serves {folder}")
+
+
+def ask(url: str) -> object:
+    keys = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=keys), timeout=10) as answer:  # noqa: S310
+        return json.loads(answer.read())
+
+
+class Venue:
+    """The exchange's own view: its clock against ours, and when it accepted the newest order."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = folders.running_settings(folder)
+        self.rest, self.control = settings.alpaca.rest_url, settings.venue_clock_url
+        self.first = self.now()
+
+    def now(self) -> tuple[int, int]:
+        before = time.time_ns()
+        venue_ns = ask(f"{self.control}/clock")["venue_ns"]
+        return (before + time.time_ns()) // 2, venue_ns
+
+    def orders(self, status: str) -> list[dict]:
+        return ask(f"{self.rest}/v2/orders?status={status}&limit=500&direction=desc")
+
+    def accepted_after_s(self, wall_ns: int) -> float:
+        """Seconds of our time between `wall_ns` and the moment the newest order was accepted."""
+        (wall_a, venue_a), (wall_b, venue_b) = self.first, self.now()
+        newest = self.orders("all")[0]["created_at"]
+        accepted = datetime.fromisoformat(newest).timestamp() * 1e9
+        at = wall_a + (accepted - venue_a) * (wall_b - wall_a) / (venue_b - venue_a)
+        return (at - wall_ns) / 1e9
+
+
+def test_halt_and_resume(running):
+    venue = Venue(running)
+    done = tapeline("halt", "--reason", "odd fills", "--data-dir", str(running))
+    assert done.returncode == 0, done.stderr
+    assert "no order is open" in done.stdout
+    note = Latch(running).read()
+    assert note is not None
+    after = venue.accepted_after_s(note.ts_event)
+    print(f"last order accepted {after * 1000:.0f} ms after the latch was written")
+    assert after <= AFTER_S_MAX
+    accepted = len(venue.orders("all"))
+    assert venue.orders("open") == []
+    status = tapeline("status", "--data-dir", str(running))
+    assert status.returncode == 1
+    assert "odd fills" in status.stdout
+    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode'") > 3, 20)
+    assert len(venue.orders("all")) == accepted
+
+    done = tapeline("resume", "--reason", "all is well", "--data-dir", str(running))
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: len(venue.orders("all")) > accepted + 3, 20)
+    done = tapeline("sql", "SELECT mode, reason FROM trading_states", "--data-dir", str(running), "--format", "json")
+    assert json.loads(done.stdout) == [
+        {"mode": "halted", "reason": "odd fills"},
+        {"mode": "active", "reason": "all is well"},
+    ]
+
+
+@pytest.mark.kill
+def test_halt_while_nats_server_is_stopped(running):
+    venue = Venue(running)
+    pid = nats_server_of(running)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = tapeline("halt", "--data-dir", str(running))
+        assert done.returncode == 1
+        assert "the latch holds" in done.stderr
+        time.sleep(1)
+        note = Latch(running).read()
+        assert note is not None
+        assert venue.accepted_after_s(note.ts_event) <= AFTER_S_MAX
+        wait_until(lambda: venue.orders("open") == [], 20)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    accepted = len(venue.orders("all"))
+    wait_until(lambda: count(running, "trading_states WHERE mode = 'halted'") == 1, 30)  # told by the executor
+    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode'") > 0, 20)
+    assert len(venue.orders("all")) == accepted
+
+
+def test_only_reducing(running):
+    done = tapeline("halt", "--reduce-only", "--data-dir", str(running))
+    assert done.returncode == 0, done.stderr
+    assert "trading is reducing" in done.stdout
+    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode'") > 3, 20)
+    query = "SELECT count(*) AS n FROM intents i, trading_states t WHERE i.ts_init > t.ts_init AND i.reserved > 0"
+    done = tapeline("sql", query, "--data-dir", str(running), "--format", "json")
+    assert json.loads(done.stdout) == [{"n": 0}]
+
+
+def test_halt_where_no_daemon_runs_and_resume_needs_one(tmp_path):
+    done = tapeline("halt", "--data-dir", str(tmp_path))
+    assert done.returncode == 0
+    assert Latch(tmp_path).is_set()
+    done = tapeline("resume", "--data-dir", str(tmp_path))
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    assert "start it" in done.stderr
+    assert Latch(tmp_path).is_set()
