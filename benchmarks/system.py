@@ -53,7 +53,14 @@ async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[st
         supervisor: Supervisor | None = None
         try:
             exchange.wait_ready(120)
-            limits: dict[str, object] = {"executor.requests_per_min_max": 10_000_000}
+            # Every rule judges; counts and losses that a whole market in one account passes at once are set high.
+            limits: dict[str, object] = {
+                "executor.requests_per_min_max": 10_000_000,
+                "limits.open_orders_max": 10**6,
+                "limits.orders_per_min_max": 10**6,
+                "limits.bot_orders_per_min_max": 10**6,
+                "limits.bot_orders_per_day_max": 10**9,
+            }
             settings = build_settings(bots, path, exchange.urls, "benchmark", limits | more)
             keys = {"ALPACA_API_KEY": "bench", "ALPACA_SECRET_KEY": "bench"}
             supervisor = Supervisor(settings, ROLES, environment=dict(os.environ) | keys, quiet=True)

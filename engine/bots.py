@@ -30,26 +30,72 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: Literal["regular", "any"] = "regular"
 
 
+Usd = Decimal | None
+Share = Annotated[float, msgspec.Meta(gt=0, le=1000)] | None
+Count = Annotated[int, msgspec.Meta(ge=1)] | None
+
+
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits of the first risk checks; each is a setting of the same name under [risk].
+    """Limits of the risk rules, each a setting under [limits]; None (in TOML: left out) switches a rule off.
 
     Attributes:
         order_notional_usd_max: Largest order, quantity x reference price.
-        position_fraction_max: Largest |position| in one symbol as a share of the bot's capital, working orders counted.
+        order_quantity_max: Largest order, shares or coins.
+        position_fraction_max: Largest |position| of a bot in one symbol as a share of its capital, working counted.
+        symbol_exposure_usd_max: Largest worst-case exposure in one symbol over all bots.
+        bot_exposure_fraction_max: Largest worst-case exposure of a bot over all symbols as a share of its capital.
+        gross_exposure_usd_max: Largest worst-case exposure of the account.
+        net_exposure_usd_max: Largest |long - short| of the account, working counted.
+        positions_max: Most symbols the account may hold or have orders in.
+        open_orders_max: Most orders of the account that may work at once.
+        orders_per_min_max: Most approved orders of the account in a minute of venue time.
+        bot_orders_per_min_max: The same for one bot.
+        bot_orders_per_day_max: Most approved orders of a bot in a trading day.
+        repeats_max: So many approved orders of one bot, symbol and side within repeats_window_s latch the bot.
+        repeats_window_s: See repeats_max, venue time.
+        daily_loss_usd_max: Loss of the account since the trading day began, open P&L included; latches the account.
+        bot_daily_loss_fraction_max: The same for a bot as a share of its capital; latches the bot.
+        drawdown_usd_max: Fall of the account's P&L from its peak; latches the account.
+        bot_drawdown_fraction_max: The same for a bot as a share of its capital; latches the bot.
+        price_move_fraction_max: Largest move of the reference price against the last one known.
+        opposite_sides: Whether a bot may be long where another is short.
+        restricted_symbols: Symbols that must not be bought or sold short; what is held may be sold.
+        allowed_symbols: If any, only these may be traded.
         bar_age_ms_max: Oldest bar a decision may rest on, in venue time.
         price_buffer_fraction: Added to the reference price when cash is reserved for a market buy.
         intent_valid_ms: How long after the decision an intent may be sent.
     """
 
     order_notional_usd_max: Decimal = Decimal(50_000)
+    order_quantity_max: Usd = None
     position_fraction_max: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
+    symbol_exposure_usd_max: Usd = None
+    bot_exposure_fraction_max: Share = 2.0
+    gross_exposure_usd_max: Usd = None
+    net_exposure_usd_max: Usd = None
+    positions_max: Count = None
+    open_orders_max: Count = 500
+    orders_per_min_max: Count = 1_000
+    bot_orders_per_min_max: Count = 200
+    bot_orders_per_day_max: Count = 5_000
+    repeats_max: Count = 20
+    repeats_window_s: Annotated[int, msgspec.Meta(ge=1)] = 600
+    daily_loss_usd_max: Usd = None
+    bot_daily_loss_fraction_max: Share = 0.1
+    drawdown_usd_max: Usd = None
+    bot_drawdown_fraction_max: Share = 0.2
+    price_move_fraction_max: Share = 0.3
+    opposite_sides: bool = False
+    restricted_symbols: tuple[str, ...] = ()
+    allowed_symbols: tuple[str, ...] = ()
     bar_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 120_000
     price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
 
     def __post_init__(self) -> None:
         """Refuse a limit that compares with nothing."""
-        limit = self.order_notional_usd_max
-        if not (limit.is_finite() and limit > 0):
-            msg = f"order_notional_usd_max must be a finite number > 0 USD, was {limit}"
-            raise ValueError(msg)
+        for field in msgspec.structs.fields(self):
+            limit = getattr(self, field.name)
+            if isinstance(limit, Decimal) and not (limit.is_finite() and limit > 0):
+                msg = f"{field.name} must be a finite number > 0, was {limit}"
+                raise ValueError(msg)

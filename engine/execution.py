@@ -106,7 +106,7 @@ class ExecutionCore:
                 state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
             case Sessions():
                 state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
-            case TradingState():
+            case TradingState() if not body.bot:
                 state.mode = body.mode
             case OrderIntent() if body.id not in state.orders:
                 state.orders[body.id] = ExecOrder(body)

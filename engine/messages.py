@@ -80,7 +80,7 @@ class Gap(Body, frozen=True):
 
 
 class AccountOpened(Body, frozen=True):
-    """First message of a trading stream: whose it is, and the cash and holdings the ledger starts from."""
+    """First message of a trading stream: whose it is, and cash, holdings and prices that the ledger starts from."""
 
     venue: str
     account_number: str
@@ -88,6 +88,7 @@ class AccountOpened(Body, frozen=True):
     cash: Decimal
     ts_event: int
     positions: dict[str, Decimal] = {}
+    prices: dict[str, Decimal] = {}
 
 
 class Sessions(Body, frozen=True):
@@ -314,12 +315,18 @@ class Command(Body, frozen=True):
 
 
 class TradingState(Body, frozen=True):
-    """The account's trading mode from here on. `cause` is the id of the command."""
+    """The trading mode of the account, or of one bot, from here on.
+
+    Attributes:
+        cause: Id of the command, or of the denial that latched it.
+        bot: Name of the bot; empty for the account.
+    """
 
     mode: TradingMode
     reason: str
     cause: str
     ts_event: int
+    bot: str = ""
 
 
 class Alert(Body, frozen=True):

@@ -27,7 +27,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _exactly(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def exactly(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Compute with enough digits for every sum here to be exact."""
 
     @wraps(function)
@@ -46,19 +46,19 @@ class Holding(msgspec.Struct):
     realized_pnl: Decimal = ZERO
 
     @property
-    @_exactly
+    @exactly
     def avg_px_open(self) -> Decimal:
         """Average price of the open quantity, rounded to 1e-9; 0 when flat."""
         if self.signed_qty == 0:
             return ZERO
-        return _normal((self.cost / self.signed_qty).quantize(_STEP, rounding=ROUND_HALF_EVEN))
+        return normal((self.cost / self.signed_qty).quantize(_STEP, rounding=ROUND_HALF_EVEN))
 
-    @_exactly
+    @exactly
     def unrealized_pnl(self, price: Decimal) -> Decimal:
         """Value at `price` minus cost."""
         return self.signed_qty * price - self.cost
 
-    @_exactly
+    @exactly
     def trade(self, signed_qty: Decimal, price: Decimal) -> None:
         """Add `signed_qty` at `price`; what closes is realized against average cost, what is over opens anew."""
         held = self.signed_qty
@@ -71,7 +71,7 @@ class Holding(msgspec.Struct):
             taken = self.cost
         else:
             taken = (self.cost * -closing / held).quantize(_STEP, rounding=ROUND_HALF_EVEN)
-        self.realized_pnl = _normal(self.realized_pnl + (-closing * price) - taken)
+        self.realized_pnl = normal(self.realized_pnl + (-closing * price) - taken)
         self.cost -= taken
         self.signed_qty = held + closing
         opening = signed_qty - closing
@@ -109,26 +109,26 @@ class Portfolio(msgspec.Struct):
         held = self.holdings.get(f"{bot}|{symbol}")
         return held.signed_qty if held else ZERO
 
-    @_exactly
+    @exactly
     def net(self) -> dict[str, Decimal]:
         """Sum of every bot's quantity by symbol, flat ones left out: what the venue must report."""
         total: dict[str, Decimal] = {}
         for key, held in self.holdings.items():
             symbol = key.split("|", 1)[1]
             total[symbol] = total.get(symbol, ZERO) + held.signed_qty
-        return {symbol: _normal(qty) for symbol, qty in sorted(total.items()) if qty != 0}
+        return {symbol: normal(qty) for symbol, qty in sorted(total.items()) if qty != 0}
 
     @property
-    @_exactly
+    @exactly
     def realized_pnl(self) -> Decimal:
         """Realized P&L over all bots."""
-        return _normal(sum((held.realized_pnl for held in self.holdings.values()), ZERO))
+        return normal(sum((held.realized_pnl for held in self.holdings.values()), ZERO))
 
     def working_qty(self, bot: str, symbol: str) -> Decimal:
         """Signed quantity still working at the venue or on its way there."""
         return self.working.get(f"{bot}|{symbol}", ZERO)
 
-    @_exactly
+    @exactly
     def reserve(self, intent: OrderIntent) -> None:
         """Hold what an approved intent may take. A second time for one id changes nothing."""
         if intent.id in self.reservations:
@@ -139,7 +139,7 @@ class Portfolio(msgspec.Struct):
         )
         self._move(key, intent.side.sign * intent.quantity, intent.reserved)
 
-    @_exactly
+    @exactly
     def release(self, client_order_id: str) -> None:
         """End a reservation at a terminal event."""
         gone = self.reservations.pop(client_order_id, None)
@@ -162,33 +162,33 @@ class Portfolio(msgspec.Struct):
             self.working.pop(key, None)
         else:
             self.working[key] = now
-        self.reserved = _normal(self.reserved + cash)
+        self.reserved = normal(self.reserved + cash)
 
-    @_exactly
+    @exactly
     def apply_fill(self, fill: Fill) -> Holding:
         """Book one execution; the caller has made sure that it comes once."""
         held = self.holding(fill.bot, fill.symbol)
         held.trade(fill.side.sign * fill.last_qty, fill.last_px)
-        self.cash = _normal(self.cash - fill.side.sign * fill.last_qty * fill.last_px - fill.commission)
+        self.cash = normal(self.cash - fill.side.sign * fill.last_qty * fill.last_px - fill.commission)
         if fill.commission:
-            held.realized_pnl = _normal(held.realized_pnl - fill.commission)
+            held.realized_pnl = normal(held.realized_pnl - fill.commission)
         self._shrink(fill.client_order_id, fill.last_qty)
         return held
 
-    @_exactly
+    @exactly
     def apply_fee(self, fee: Fee) -> Holding:
         """Book a fee: its cash, and a quantity taken out of the holding (realized as a loss of its cost)."""
         held = self.holding(fee.bot, fee.symbol)
         if fee.quantity:
             held.trade(fee.quantity, ZERO)
-        held.realized_pnl = _normal(held.realized_pnl + fee.cash)
-        self.cash = _normal(self.cash + fee.cash)
+        held.realized_pnl = normal(held.realized_pnl + fee.cash)
+        self.cash = normal(self.cash + fee.cash)
         return held
 
 
-def _normal(value: Decimal) -> Decimal:
+def normal(value: Decimal) -> Decimal:
     """Drop trailing zeros without going to exponents, so that equal amounts are written equally."""
     if value == 0:
         return ZERO  # a zero may carry a sign
-    normal = value.normalize()
-    return normal.quantize(Decimal(1)) if normal == normal.to_integral_value() else normal
+    short = value.normalize()
+    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short

@@ -70,13 +70,14 @@ class VenueActivity(msgspec.Struct, frozen=True):
 
 
 class VenueAccount(msgspec.Struct, frozen=True):
-    """The account as the venue reports it; `positions` maps canonical symbol (BTC/USD) to signed quantity."""
+    """The account as the venue reports it; by canonical symbol (BTC/USD) signed quantities and prices in USD."""
 
     account_number: str
     cash: Decimal
     equity: Decimal
     buying_power: Decimal
     positions: dict[str, Decimal]
+    prices: dict[str, Decimal] = {}
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from engine.messages import Sessions
-from engine.values import AssetClass
+from engine.values import NS_PER_DAY, AssetClass
 
 
 class SessionTable:
@@ -30,6 +30,12 @@ class SessionTable:
             return True
         index = bisect_right(self._opens, ts_ns) - 1
         return index >= 0 and ts_ns < self._spans[self._opens[index]]
+
+    def day_start(self, ts_ns: int) -> int:
+        """Give when the trading day of `ts_ns` began: the last opening, or midnight UTC, whichever is later."""
+        index = bisect_right(self._opens, ts_ns) - 1
+        midnight = ts_ns - ts_ns % NS_PER_DAY
+        return max(midnight, self._opens[index]) if index >= 0 else midnight
 
     @property
     def last_close(self) -> int:

@@ -13,6 +13,7 @@ from enum import StrEnum
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_S
+NS_PER_DAY = 24 * 60 * NS_PER_MINUTE
 ZERO = Decimal(0)
 EQUITY_TICK = Decimal("0.01")
 """Price step of US equities at or above 1 USD (SEC Rule 612)."""

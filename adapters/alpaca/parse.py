@@ -376,6 +376,7 @@ def parse_account(account: Any, positions: Any) -> VenueAccount:
         msg = f"positions must be a list, was {_short(positions)}"
         raise Unreadable(msg)
     held: dict[str, Decimal] = {}
+    prices: dict[str, Decimal] = {}
     for raw in positions:  # pyright: ignore[reportUnknownVariableType]
         position = _mapping(raw, "a position")
         symbol = canonical_symbol(_text(position, "symbol"), _optional_text(position, "asset_class"))
@@ -384,6 +385,9 @@ def parse_account(account: Any, positions: Any) -> VenueAccount:
         short = _optional_text(position, "side") == "short"
         if quantity:
             held[symbol] = -abs(quantity) if short else quantity
+            price = decimal_or_none(position.get("current_price")) or decimal_or_none(position.get("avg_entry_price"))
+            if price is not None and price > 0:
+                prices[symbol] = price
     cash = _decimal(fields, "cash")
     equity = decimal_or_none(fields.get("equity"))
     return VenueAccount(
@@ -392,6 +396,7 @@ def parse_account(account: Any, positions: Any) -> VenueAccount:
         equity=cash if equity is None else equity,
         buying_power=_decimal(fields, "buying_power"),
         positions=held,
+        prices=prices,
     )
 
 

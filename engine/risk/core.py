@@ -42,10 +42,12 @@ from engine.messages import (
     Verdict,
 )
 from engine.portfolio import Holding, Portfolio
-from engine.risk.rules import Proposal, Refusal, judge, reservation
+from engine.risk.exposure import Exposure
+from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT, Activity, Proposal, Refusal, judge, reservation
+from engine.risk.track import ACCOUNT, Track
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
-from engine.values import NS_PER_MS, ZERO, AssetClass, OrderType, Side, TimeInForce, TradingMode, plain
+from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, OrderType, Side, TimeInForce, TradingMode, plain
 
 _REMEMBERED_MAX = 100_000
 _T = TypeVar("_T")
@@ -60,7 +62,9 @@ class RiskState(msgspec.Struct):
         waiting: What has no verdict yet, in stream order: signal and ordinal (1 and up: the rest of a target that
             needs more than one order).
         answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
-        mode: Latched: only a person's command changes it.
+        mode: Latched: rules make it stricter, only a person's command makes it ACTIVE again.
+        bot_modes: Bots that a rule latched to REDUCING, with the reason.
+        marks: Last known prices, USD.
         commands: Ids of commands obeyed.
     """
 
@@ -74,6 +78,9 @@ class RiskState(msgspec.Struct):
     answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
     mode: TradingMode = TradingMode.ACTIVE
     mode_reason: str = ""
+    bot_modes: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    marks: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    track: Track = msgspec.field(default_factory=Track)
     commands: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
 
@@ -92,6 +99,8 @@ class RiskCore:
         self._limits = limits
         self.state = state or RiskState()
         self._sessions = SessionTable()
+        self._priced = ("", 0)
+        self._exposure = Exposure(self.state.portfolio, self.state.marks)
         if self.state.sessions:
             self._add_sessions(tuple(self.state.sessions.items()))
 
@@ -109,7 +118,7 @@ class RiskCore:
             case Signal():
                 self._await_verdict(body)
             case OrderIntent() | RiskDenied() | TargetReached():
-                self._apply_verdict(body)
+                return list(self._apply_verdict(body))
             case Fill():
                 return self._book_fill(body)
             case Fee():
@@ -118,6 +127,7 @@ class RiskCore:
                 return self._obey(body)
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired():
                 self.state.portfolio.release(body.client_order_id)
+                self._exposure.touch(body.bot, body.symbol)
             case _:
                 pass
         return []
@@ -133,8 +143,13 @@ class RiskCore:
         self.state.account, self.state.run = opened.account_number, opened.run
         self.state.portfolio.cash = opened.cash
         for symbol, quantity in opened.positions.items():
-            # Held before Tapeline came: counted, owned by no bot, at no cost we know.
-            self.state.portfolio.holding("unattributed", symbol).signed_qty = quantity
+            # Held before Tapeline came: counted, owned by no bot, at the price of that moment.
+            held, price = self.state.portfolio.holding("unattributed", symbol), opened.prices.get(symbol)
+            held.signed_qty = quantity
+            if price is not None:
+                held.cost = quantity * price
+                self._exposure.mark(symbol, price)
+            self._exposure.touch("unattributed", symbol)
 
     def _add_sessions(self, spans: tuple[tuple[int, int], ...]) -> None:
         self._sessions.add(Sessions(asset_class=AssetClass.US_EQUITY, spans=spans, ts_event=0))
@@ -144,7 +159,11 @@ class RiskCore:
         if fill.cum_qty <= booked:
             return []
         _remember(self.state.filled, fill.venue_order_id, fill.cum_qty)
+        self.state.track.turn(self._sessions.day_start(fill.ts_event), self._exposure)
         held = self.state.portfolio.apply_fill(fill)
+        self._exposure.touch(fill.bot, fill.symbol)
+        self._exposure.mark(fill.symbol, fill.last_px)
+        self.state.track.observe(fill.bot, self._exposure)
         cause = fill_key(fill.venue_order_id, plain(fill.cum_qty))
         return self._ledger(fill.bot, fill.symbol, held, cause, fill.ts_event)
 
@@ -153,6 +172,7 @@ class RiskCore:
             return []
         _remember(self.state.fees, fee.id, fee.ts_event)
         held = self.state.portfolio.apply_fee(fee)
+        self._exposure.touch(fee.bot, fee.symbol)
         return self._ledger(fee.bot, fee.symbol, held, fee.id, fee.ts_event)
 
     def _obey(self, command: Command) -> list[AnyBody]:
@@ -160,6 +180,9 @@ class RiskCore:
             return []
         _remember(self.state.commands, command.id, command.ts_event)
         self.state.mode, self.state.mode_reason = command.mode, command.reason
+        if command.mode is TradingMode.ACTIVE:
+            self.state.bot_modes.clear()
+            self.state.track.forgive(self._exposure)
         return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
 
     def _ledger(self, bot: str, symbol: str, held: Holding, cause: str, ts_event: int) -> list[AnyBody]:
@@ -171,10 +194,10 @@ class RiskCore:
 
     # --- what follows from it --------------------------------------------------------------------------------------
 
-    def decide_waiting(self, now_ns: int) -> list[Verdict]:
+    def decide_waiting(self, now_ns: int) -> list[Verdict | TradingState]:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
         newest = {f"{signal.bot}|{signal.symbol}": signal.id for signal, _ in self.state.waiting.values()}
-        verdicts: list[Verdict] = []
+        answers: list[Verdict | TradingState] = []
         queue = list(self.state.waiting.values())
         while queue:
             signal, ordinal = queue.pop(0)
@@ -186,9 +209,8 @@ class RiskCore:
                 verdict = self._decide(signal, ordinal, now_ns)
             if verdict is None:
                 continue
-            self._apply_verdict(verdict)
-            verdicts.append(verdict)
-        return verdicts
+            answers += [verdict, *self._apply_verdict(verdict)]
+        return answers
 
     def _denied(
         self, signal: Signal, ordinal: int, now_ns: int, refusal: Refusal, quantity: Decimal | None = None
@@ -220,23 +242,9 @@ class RiskCore:
         if quantity == 0:
             reason = f"held {plain(held)} and working {plain(working)} are the target"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
-        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
+        if self._must_wait(bot.name, signal.symbol, quantity, ordinal):
             return None
-        proposal = Proposal(
-            bot=bot,
-            signal=signal,
-            quantity=quantity,
-            price=price,
-            held=held,
-            working=working,
-            cash_free=book.cash - book.reserved,
-            repeated=self._repeated(signal) if ordinal == 0 else "",
-            now_ns=now_ns,
-            sessions=self._sessions,
-            limits=self._limits,
-            mode=self.state.mode,
-            mode_reason=self.state.mode_reason,
-        )
+        proposal = self._proposal(bot, signal, quantity, price, now_ns, is_first=ordinal == 0)
         refusal = judge(proposal)
         if refusal is not None:
             return self._denied(signal, ordinal, now_ns, refusal, quantity)
@@ -255,21 +263,97 @@ class RiskCore:
             valid_until=now_ns + self._limits.intent_valid_ms * NS_PER_MS,
         )
 
+    def _must_wait(self, bot: str, symbol: str, quantity: Decimal, ordinal: int) -> bool:
+        """Whether a working order must end first: one on the other side, of any bot, or one that leads to zero."""
+        book = self.state.portfolio
+        held, working = book.signed_qty(bot, symbol), book.working_qty(bot, symbol)
+        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
+            return True
+        return any(other * quantity < 0 for other in self._exposure.others(bot, symbol)[1])
+
+    def _proposal(
+        self, bot: Bot, signal: Signal, quantity: Decimal, price: Decimal, now_ns: int, *, is_first: bool
+    ) -> Proposal:
+        """Put together what the rules look at; the signal's price counts as known from here on."""
+        book, exposure, track, symbol = self.state.portfolio, self._exposure, self.state.track, signal.symbol
+        last_price = exposure.last(symbol)
+        self._take_price(signal, now_ns)
+        mode, reason = self.state.mode, self.state.mode_reason
+        if mode is TradingMode.ACTIVE and bot.name in self.state.bot_modes:
+            mode, reason = TradingMode.REDUCING, self.state.bot_modes[bot.name]
+        of_bot, side = exposure.of(bot.name), Side.BUY if quantity > 0 else Side.SELL
+        held, working = exposure.others(bot.name, symbol)
+        return Proposal(
+            bot=bot,
+            signal=signal,
+            quantity=quantity,
+            price=price,
+            held=book.signed_qty(bot.name, symbol),
+            working=book.working_qty(bot.name, symbol),
+            cash_free=book.cash - book.reserved,
+            repeated=self._repeated(signal) if is_first else "",
+            now_ns=now_ns,
+            sessions=self._sessions,
+            limits=self._limits,
+            mode=mode,
+            mode_reason=reason,
+            last_price=last_price,
+            others=tuple(h + w for h, w in zip(held, working, strict=True)),
+            symbol_gross=exposure.symbol_gross(symbol),
+            account=exposure.account,
+            of_bot=of_bot,
+            activity=Activity(
+                account_minute=track.in_minute(ACCOUNT, now_ns),
+                bot_minute=track.in_minute(bot.name, now_ns),
+                bot_day=track.today.get(bot.name, 0),
+                same_side=track.same_side(bot.name, symbol, side, now_ns - self._limits.repeats_window_s * NS_PER_S),
+                open_orders=len(book.reservations),
+                account_loss=track.loss(ACCOUNT, exposure.account.pnl),
+                bot_loss=track.loss(bot.name, of_bot.pnl),
+                account_drawdown=track.drawdown(ACCOUNT, exposure.account.pnl),
+                bot_drawdown=track.drawdown(bot.name, of_bot.pnl),
+            ),
+        )
+
+    def _take_price(self, signal: Signal, now_ns: int) -> None:
+        if self._priced == (signal.id, now_ns):
+            return
+        self._priced = (signal.id, now_ns)
+        self.state.track.turn(self._sessions.day_start(now_ns), self._exposure)
+        self._exposure.mark(signal.symbol, reference_price(signal))
+        self.state.track.observe(signal.bot, self._exposure)
+
     def _repeated(self, signal: Signal) -> str:
         last = self.state.answered.get(f"{signal.bot}|{signal.symbol}")
         if last is None or last.id == signal.id or _content(last) != _content(signal):
             return ""
         return last.id
 
-    def _apply_verdict(self, verdict: Verdict) -> None:
+    def _apply_verdict(self, verdict: Verdict) -> list[TradingState]:
+        """Let a verdict change the state; give the trading state that a latching denial brings."""
         found = self.state.waiting.pop(verdict.id, None)
         if found is not None:
             signal, ordinal = found
+            self._take_price(signal, verdict.decided_ns)
             self.state.answered[f"{signal.bot}|{signal.symbol}"] = signal
             if isinstance(verdict, OrderIntent):
                 self._await_rest(verdict, signal, ordinal)
-        if isinstance(verdict, OrderIntent):
+        if isinstance(verdict, OrderIntent) and verdict.id not in self.state.portfolio.reservations:
             self.state.portfolio.reserve(verdict)
+            self._exposure.touch(verdict.bot, verdict.symbol)
+            self.state.track.approved(verdict, self._limits.repeats_window_s * NS_PER_S)
+        return self._latch(verdict) if isinstance(verdict, RiskDenied) else []
+
+    def _latch(self, denied: RiskDenied) -> list[TradingState]:
+        """Go to REDUCING where a rule says that a person must look."""
+        reason = f"{denied.rule}: {denied.reason} ({denied.observed}, limit {denied.limit})"
+        if denied.rule in LATCHES_BOT and denied.bot not in self.state.bot_modes:
+            self.state.bot_modes[denied.bot] = reason
+            return [TradingState(TradingMode.REDUCING, reason, denied.id, denied.decided_ns, denied.bot)]
+        if denied.rule in LATCHES_ACCOUNT and self.state.mode is TradingMode.ACTIVE:
+            self.state.mode, self.state.mode_reason = TradingMode.REDUCING, reason
+            return [TradingState(TradingMode.REDUCING, reason, denied.id, denied.decided_ns)]
+        return []
 
     def _await_rest(self, intent: OrderIntent, signal: Signal, ordinal: int) -> None:
         """Keep the signal waiting for a second order where the first stops at zero."""

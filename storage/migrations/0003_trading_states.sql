@@ -8,5 +8,10 @@ CREATE TABLE commands (
 CREATE TABLE trading_states (
     mode VARCHAR NOT NULL, reason VARCHAR NOT NULL, cause VARCHAR NOT NULL,
     ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    bot VARCHAR NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
 );
+
+-- Prices of what was held when the ledger was opened.
+ALTER TABLE accounts_opened ADD COLUMN prices VARCHAR;
+UPDATE accounts_opened SET prices = '{}';

@@ -234,7 +234,9 @@ class Executor:
         except NotFoundError:
             now = await context.clock.now_ns()
             run = context.settings.run_id
-            opened = AccountOpened("ALPACA", account.account_number, run, account.cash, now, account.positions)
+            opened = AccountOpened(
+                "ALPACA", account.account_number, run, account.cash, now, account.positions, account.prices
+            )
             await self._publisher.one(context.outgoing(opened, make_id(account.account_number, run, "opened")))
         known = await context.identify()
         if known.account_number != account.account_number:

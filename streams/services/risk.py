@@ -143,6 +143,9 @@ class Risk:
         if core.state.waiting:
             now = await context.clock.now_ns()
             for verdict in core.decide_waiting(now):
+                if isinstance(verdict, TradingState):
+                    outgoing.append(context.outgoing(verdict, self._id(verdict)))
+                    continue
                 ts_recv, trace = self._received.pop(verdict.signal_id, (0, verdict.signal_id))
                 outgoing.append(context.outgoing(verdict, verdict.id, ts_recv=ts_recv, trace=trace))
                 self._count(type(verdict).__name__)

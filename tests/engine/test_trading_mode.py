@@ -19,8 +19,10 @@ from engine.messages import (
     TradingState,
 )
 from engine.risk import RiskCore, RiskState
+from engine.risk.exposure import Exposure
 from engine.values import Direction, Side, TradingMode
 from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
+from tests.engine.desk import day, decide, fresh
 
 FLAT, SHORT = Direction.FLAT, Direction.SHORT
 
@@ -127,3 +129,80 @@ def test_what_was_not_sent_ends_once() -> None:
     core.apply(end)
     assert core.not_sent(of.id, T0 + 2) == Conclusion()
     assert core.not_sent("unknown", T0 + 2) == Conclusion()
+
+
+# --- rules that latch -----------------------------------------------------------------------------------------------------
+
+
+def _lossy(limits: RiskLimits) -> tuple[RiskCore, OrderIntent]:
+    """A bot with 100,000 USD that bought 100 shares at 100 which stand at 80 now."""
+    core = RiskCore([bot(symbols=("AAPL", "BTC/USD"))], limits)
+    for body in (opened("100000"), always_open()):
+        core.apply(body)
+    bought = _intent(_ask(core, signal(number=1, price=100.0)))
+    _fill_all(core, bought)
+    _ask(core, signal(number=2, price=80.0, strength=0.8), minute(2))  # the target is reached: only the price counts
+    return core, bought
+
+
+@pytest.mark.parametrize(
+    ("limits", "rule", "scope"),
+    [
+        ({"bot_daily_loss_fraction_max": 0.01}, "bot_daily_loss_fraction_max", "alpha"),
+        ({"bot_drawdown_fraction_max": 0.01}, "bot_drawdown_fraction_max", "alpha"),
+        ({"daily_loss_usd_max": D(1000)}, "daily_loss_usd_max", ""),
+        ({"drawdown_usd_max": D(1000)}, "drawdown_usd_max", ""),
+    ],
+)
+def test_a_loss_latches_until_a_person_resumes(limits: dict[str, object], rule: str, scope: str) -> None:
+    core, bought = _lossy(RiskLimits(**limits))  # type: ignore[arg-type]
+    denied, state = _ask(core, signal(number=3, symbol="BTC/USD", price=30_000.0), minute(3))
+    assert isinstance(denied, RiskDenied)
+    assert denied.rule == rule
+    assert isinstance(state, TradingState)
+    assert (state.mode, state.bot, state.cause) == (TradingMode.REDUCING, scope, denied.id)
+    assert rule in state.reason
+
+    again = RiskCore([bot(symbols=("AAPL", "BTC/USD"))], RiskLimits(), _copied(core))  # limits off: the latch holds
+    [denied] = _ask(again, signal(number=4, symbol="BTC/USD", price=30_001.0), minute(4))
+    assert isinstance(denied, RiskDenied)
+    assert denied.rule == "trading_mode"
+    sold = _intent(_ask(again, signal(number=5, direction=FLAT, price=80.0), minute(5)))
+    assert (sold.side, sold.quantity) == (Side.SELL, bought.quantity)
+
+    core.apply(_command(TradingMode.ACTIVE))
+    assert isinstance(_ask(core, signal(number=6, symbol="BTC/USD", price=30_002.0), minute(6))[0], OrderIntent)
+
+
+def _copied(core: RiskCore) -> RiskState:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(core.state), type=RiskState)
+
+
+def test_a_new_trading_day_measures_from_its_beginning_and_the_drawdown_goes_on() -> None:
+    core, _ = _lossy(RiskLimits(bot_daily_loss_fraction_max=0.01))
+    next_day = signal(number=24 * 60 + 1, symbol="BTC/USD", price=30_000.0)
+    assert isinstance(_ask(core, next_day)[0], OrderIntent)
+    core, _ = _lossy(RiskLimits(bot_drawdown_fraction_max=0.01))
+    assert isinstance(_ask(core, next_day)[0], RiskDenied)
+
+
+def test_a_bot_that_repeats_itself_is_latched() -> None:
+    core = _risk()
+    core._limits = RiskLimits(repeats_max=3, repeats_window_s=600, bot_exposure_fraction_max=None)  # type: ignore[reportPrivateUsage]
+    found: list[str] = []
+    for number in range(1, 5):  # bought again and again while something else sells it
+        answers = _ask(core, signal(number=number, strength=number / 10))
+        found += [type(answer).__name__ for answer in answers]
+        if isinstance(answers[0], OrderIntent):
+            _fill_all(core, answers[0])
+    assert found == ["OrderIntent", "OrderIntent", "OrderIntent", "RiskDenied", "TradingState"]
+
+
+def test_sums_kept_up_are_those_made_anew() -> None:
+    for seed in range(20):
+        core = fresh()
+        for step in day(seed):
+            decide(core, step.inputs, step.now_ns)
+            kept, anew = core._exposure, Exposure(core.state.portfolio, core.state.marks)  # type: ignore[reportPrivateUsage]
+            assert kept.account == anew.account
+            assert kept.pnl() == anew.pnl()

@@ -1,0 +1,94 @@
+"""What bots and the account have done lately: approved orders, and P&L against the day's beginning and the peak.
+
+Part of risk's state, written to checkpoints as it is; moved by verdicts and fills only. A scope is a bot's name, or ""
+for the account. Memory is bounded: times older than the longest window are dropped at the next order of their kind.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from engine.messages import OrderIntent
+from engine.risk.exposure import Exposure
+from engine.values import NS_PER_MINUTE, ZERO, Side
+
+ACCOUNT = ""
+
+
+class Track(msgspec.Struct):
+    """Counts and marks.
+
+    Attributes:
+        day: When the trading day began, ns UTC.
+        minute: Per scope, when the orders of the last minute were approved.
+        today: Per scope, orders approved in this trading day.
+        sides: Per `bot|symbol|side`, when its orders within the window were approved.
+        day_pnl: Per scope, P&L when the day began; 0 where absent.
+        peak: Per scope, the highest P&L seen; 0 where absent.
+    """
+
+    day: int = 0
+    minute: dict[str, list[int]] = msgspec.field(default_factory=dict[str, list[int]])
+    today: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    sides: dict[str, list[int]] = msgspec.field(default_factory=dict[str, list[int]])
+    day_pnl: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    peak: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+
+    def turn(self, day: int, exposure: Exposure) -> None:
+        """Begin a new trading day, before its first price is taken in: what happened overnight belongs to it."""
+        if day <= self.day:
+            return
+        self.day = day
+        self.today.clear()
+        self.day_pnl = exposure.pnl()
+
+    def observe(self, bot: str, exposure: Exposure) -> None:
+        """Move the peaks after a price or a fill."""
+        for scope, pnl in ((ACCOUNT, exposure.account.pnl), (bot, exposure.of(bot).pnl)):
+            if pnl > self.peak.get(scope, ZERO):
+                self.peak[scope] = pnl
+
+    def approved(self, intent: OrderIntent, window_ns: int) -> None:
+        """Count an order."""
+        at = intent.decided_ns
+        for scope in (ACCOUNT, intent.bot):
+            _note(self.minute, scope, at, NS_PER_MINUTE)
+            self.today[scope] = self.today.get(scope, 0) + 1
+        _note(self.sides, f"{intent.bot}|{intent.symbol}|{intent.side.value}", at, window_ns)
+
+    def in_minute(self, scope: str, now_ns: int) -> int:
+        """Orders of the minute before now."""
+        return len(_after(self.minute.get(scope), now_ns - NS_PER_MINUTE))
+
+    def same_side(self, bot: str, symbol: str, side: Side, after_ns: int) -> int:
+        """Orders of one bot, symbol and side since then."""
+        return len(_after(self.sides.get(f"{bot}|{symbol}|{side.value}"), after_ns))
+
+    def loss(self, scope: str, pnl: Decimal) -> Decimal:
+        """Loss since the day began, USD."""
+        return self.day_pnl.get(scope, ZERO) - pnl
+
+    def drawdown(self, scope: str, pnl: Decimal) -> Decimal:
+        """Fall from the peak, USD."""
+        return self.peak.get(scope, ZERO) - pnl
+
+    def forgive(self, exposure: Exposure) -> None:
+        """Measure from here on: a person resumed, knowing what had happened."""
+        self.day_pnl = exposure.pnl()
+        self.peak = exposure.pnl()
+        self.sides.clear()
+
+
+def _note(table: dict[str, list[int]], key: str, at: int, window_ns: int) -> None:
+    times = table[key] = _after(table.get(key), at - window_ns)
+    times.append(at)
+
+
+def _after(times: list[int] | None, ns: int) -> list[int]:
+    if not times:
+        return []
+    if times[0] > ns:
+        return times
+    return [at for at in times if at > ns]
