@@ -33,7 +33,7 @@ def running(tmp_path):
             cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "fills") > 5, 60)
+        wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "fills") > 5, 120)
         yield folder
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, (tmp_path / "out").read_text()
