@@ -244,6 +244,20 @@ def explain(
 
 
 @app.command
+def rebuild(*, data_dir: Path | None = None) -> int:
+    """Make the database anew from the streams of a data directory in which no daemon runs; the old file is kept.
+
+    Parameters
+    ----------
+    data_dir
+        Data directory; default: the one used last here.
+    """
+    from tapeline.rebuild import run_rebuild
+
+    return run_rebuild(data_dir)
+
+
+@app.command
 def status(
     *,
     role: str | None = None,
