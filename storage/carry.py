@@ -10,6 +10,7 @@ has the files open.
 
 from __future__ import annotations
 
+import shutil
 from array import array
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -140,20 +141,20 @@ def _add_keys(connection: duckdb.DuckDBPyConnection, table: Table, first: int | 
 @contextmanager
 def _attached(**files: Path | None) -> Generator[duckdb.DuckDBPyConnection]:
     """Open files side by side, all but `whole` for reading only."""
+    there = {name: path for name, path in files.items() if path is not None}
+    spill = there["new"].with_name(there["new"].name + ".tmp")  # the next rebuild removes it after a kill
     with duckdb.connect(":memory:", config={"memory_limit": "512MiB", "threads": "2"}) as connection:
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            for name, path in files.items():
-                if path is not None:
-                    mode = "" if name == "whole" else " (READ_ONLY)"
-                    connection.execute(f"ATTACH {quoted(path)} AS {name}{mode}")
-                    if name == "whole":
-                        connection.execute(f"SET temp_directory = {quoted(path.with_name(path.name + '.tmp'))}")
+            connection.execute(f"SET temp_directory = {quoted(spill)}")
+            for name, path in there.items():
+                connection.execute(f"ATTACH {quoted(path)} AS {name}{'' if name == 'whole' else ' (READ_ONLY)'}")
             yield connection
         except duckdb.Error as error:
-            names = ", ".join(str(path) for path in files.values() if path is not None)
-            msg = f"databases {names} could not be put together: {one_line(error)}"
+            names = ", ".join(map(str, there.values()))
+            msg = f"cannot put together {names}: {one_line(error)}; to do without the old file, move it away"
             raise BrokenPromiseError(msg) from error
+    shutil.rmtree(spill, ignore_errors=True)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, set[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +122,7 @@ def report(
     kept: Path | None,
     unreadable: str,
     *,
-    streams: Iterable[Refilled],
+    streams: Sequence[Refilled],
     changes: Sequence[TableChange],
     found: Sequence[TableChange],
 ) -> list[str]:
@@ -146,8 +146,7 @@ def report(
         rows.append((now.name, str(now.rows), before, str(change.carried), now.first or "-", now.last or "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += ["  ".join(f"{c:{'>' if 0 < n < 4 else '<'}{widths[n]}}" for n, c in enumerate(r)).rstrip() for r in rows]
-    carried = sum(change.carried for change in changes)
-    lines.append(f"aged out of the streams: {carried} rows, carried over" if carried else "nothing aged out")
+    lines.append(_aged_out(sum(change.carried for change in changes), unreadable, streams))
     for change in changes:
         if change.left:
             lines.append(
@@ -158,6 +157,16 @@ def report(
     return lines
 
 
+def _aged_out(carried: int, unreadable: str, streams: Sequence[Refilled]) -> str:
+    if carried:
+        return f"carried over from the file before: {carried} rows that the streams no longer hold"
+    if not unreadable:
+        return "the streams hold all that the file before held from before their first messages"
+    if any(stream.first_seq > 1 for stream in streams):
+        return "what aged out of the streams is not in the new file: there was no readable file before"
+    return "nothing aged out of the streams"
+
+
 def _stream_line(stream: Refilled) -> str:
     if not stream.is_there:
         return f"stream {stream.stream}: not in the store"
@@ -166,7 +175,8 @@ def _stream_line(stream: Refilled) -> str:
         for count, what in ((stream.duplicates, "duplicates"), (stream.conflicts, "conflicts"))
         if count
     )
+    aged = f"; the {stream.first_seq - 1} before them aged out" if stream.first_seq > 1 else ""
     return (
         f"stream {stream.stream}: {stream.messages} messages, sequences {stream.first_seq} to {stream.last_seq}, "
-        f"{stream.rows} rows{trouble}"
+        f"{stream.rows} rows{trouble}{aged}"
     )
