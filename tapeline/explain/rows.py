@@ -6,6 +6,7 @@ later schema stores with a verdict is found too.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -63,16 +64,16 @@ async def gather(target: Target, columns: Columns, ask: Ask) -> Facts:
     order = await _order_of(target, rows)
     signal = await _signal_of(target, order, rows)
     if signal:
-        facts.signals = await rows("signals", f"id = {quoted(signal)}")
-        for table in _VERDICTS:
-            setattr(facts, table, await rows(table, f"signal_id = {quoted(signal)}"))
+        signals, *verdicts = await asyncio.gather(
+            rows("signals", f"id = {quoted(signal)}"),
+            *(rows(table, f"signal_id = {quoted(signal)}") for table in _VERDICTS),
+        )
+        facts.signals, (facts.intents, facts.denials, facts.no_trades) = signals, verdicts
     elif order:
         facts.intents = await rows("intents", f"id = {quoted(order)}")
-    if facts.signals:
-        facts.bars = await rows("bars", _bar_where(str(facts.signals[0]["bar"])))
+    bar = _bar_where(str(facts.signals[0]["bar"])) if facts.signals else ""
     orders = sorted({str(row["id"]) for row in facts.intents} | ({order} if order else set()))
-    if orders:
-        await _add_orders(facts, orders, rows)
+    facts.bars, _ = await asyncio.gather(rows("bars", bar), _add_orders(facts, orders, rows))
     return facts
 
 
@@ -107,16 +108,21 @@ def _bar_where(key: str) -> str:
 
 
 async def _add_orders(facts: Facts, orders: Sequence[str], rows: Callable[..., Awaitable[Sequence[Row]]]) -> None:
+    if not orders:
+        return
     ids = ", ".join(map(quoted, orders))
-    facts.order_events = await rows("order_events", f"client_order_id IN ({ids})")
-    facts.fills = await rows("fills", f"client_order_id IN ({ids})")
+    causes = f"cause IN (SELECT {FILL_KEY} FROM fills WHERE client_order_id IN ({ids}))"  # noqa: S608
+    facts.order_events, facts.fills, facts.positions, facts.account = await asyncio.gather(
+        rows("order_events", f"client_order_id IN ({ids})"),
+        rows("fills", f"client_order_id IN ({ids})"),
+        rows("positions", causes),
+        rows("account", causes),
+    )
     if not facts.fills:
         return
-    causes = f"cause IN (SELECT {FILL_KEY} FROM fills WHERE client_order_id IN ({ids}))"  # noqa: S608
-    facts.positions = await rows("positions", causes)
-    facts.account = await rows("account", causes)
     first = facts.fills[0]
     since = min(row["ts_event_ns"] for row in facts.fills)
     same = f"bot = {quoted(first['bot'])} AND symbol = {quoted(first['symbol'])} AND ts_event_ns >= {since}"
-    facts.others = await rows("fills", f"{same} AND client_order_id NOT IN ({ids})", "ts_event_ns")
-    facts.fees = await rows("fees", same)
+    facts.others, facts.fees = await asyncio.gather(
+        rows("fills", f"{same} AND client_order_id NOT IN ({ids})", "ts_event_ns"), rows("fees", same)
+    )
