@@ -64,10 +64,10 @@ def take(instance: Instance, name: str = "snapshot.duckdb") -> Snapshot:
     _remove(part)
     try:
         _copy(instance, part, f"snapshot_{mark.replace('-', '_')}")
-        _sync(part)
+        sync(part)
         size = part.stat().st_size
         part.replace(folder / name)
-        _sync(folder)
+        sync(folder)
     except (duckdb.Error, OSError) as error:
         _remove(part)
         msg = f"snapshot {folder / name} could not be written: {one_line(error)}"
@@ -103,7 +103,8 @@ def _remove(part: Path) -> None:
     part.with_name(part.name + ".wal").unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

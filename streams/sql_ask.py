@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -23,8 +25,9 @@ class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows_max: int = 0
 
 
-async def ask_at(url: str, prefix: str, sql: str, rows_max: int, timeout_s: float) -> tuple[Any, bool]:
-    """Connect, ask, leave; as `ask`. For a command that is judged by how long it takes to start.
+@asynccontextmanager
+async def connected(url: str) -> AsyncGenerator[Client]:
+    """Connect, and leave at the end. For a command that is judged by how long it takes to start.
 
     Raises:
         UnreachableError: Nobody answers at `url`.
@@ -44,9 +47,15 @@ async def ask_at(url: str, prefix: str, sql: str, rows_max: int, timeout_s: floa
         msg = f"NATS does not answer at {url} ({str(err) or type(err).__name__}): is the daemon running?"
         raise UnreachableError(msg) from None
     try:
-        return await ask(nc, prefix, sql, rows_max, timeout_s)
+        yield nc
     finally:
         await nc.close()
+
+
+async def ask_at(url: str, prefix: str, sql: str, rows_max: int, timeout_s: float) -> tuple[Any, bool]:
+    """Connect, ask, leave; as `ask`. Raises UnreachableError too."""
+    async with connected(url) as nc:
+        return await ask(nc, prefix, sql, rows_max, timeout_s)
 
 
 async def _silent(_: Exception) -> None:

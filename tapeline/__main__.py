@@ -219,6 +219,45 @@ def sql(
 
 
 @app.command
+def explain(
+    id_: Annotated[str, Parameter(name="ID")],
+    /,
+    *,
+    data_dir: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Show the chain that an id stands in: bar, signal, verdict of risk, order, fills, position; with times and prices.
+
+    Parameters
+    ----------
+    id_
+        Id of a fill (venue_order_id|cumulative quantity, execution_id or activity_id), an order (client_order_id or
+        venue_order_id), an intent, a signal, a denial; or 8 or more characters that only one of them begins with.
+    data_dir
+        Data directory; default: the one used last here.
+    json
+        Print one JSON object; its shape stands in tapeline/explain/chain.py.
+    """
+    from tapeline.explain.command import run_explain
+
+    return run_explain(id_, data_dir, json)
+
+
+@app.command
+def rebuild(*, data_dir: Path | None = None) -> int:
+    """Make the database anew from the streams of a data directory in which no daemon runs; the old file is kept.
+
+    Parameters
+    ----------
+    data_dir
+        Data directory; default: the one used last here.
+    """
+    from tapeline.rebuild import run_rebuild
+
+    return run_rebuild(data_dir)
+
+
+@app.command
 def status(
     *,
     role: str | None = None,

@@ -21,16 +21,11 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
     if form == "parquet" and out is None and sys.stdout.isatty():
         msg = "parquet is not for a terminal: give --out FILE, or redirect the output"
         raise ConfigError(msg)
-    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
-    if url:
-        frame, truncated = asyncio.run(_ask(url, os.environ.get("TAPELINE_NATS__PREFIX", "tape"), query, rows))
+    daemon, folder = daemon_of(data_dir)
+    if daemon is None:
+        frame, truncated = _read_file(folder / "tapeline.duckdb", query, rows)
     else:
-        folder = folders.resolve(data_dir)
-        if folders.is_running(folder):
-            settings = folders.running_settings(folder)
-            frame, truncated = asyncio.run(_ask(settings.nats.url, settings.nats.prefix, query, rows))
-        else:
-            frame, truncated = _read_file(folder / "tapeline.duckdb", query, rows)
+        frame, truncated = asyncio.run(_ask(*daemon, query, rows))
     _write(frame, form, out)
     if truncated:
         sys.stderr.write(
@@ -40,9 +35,25 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
     return 0
 
 
-async def _ask(url: str, prefix: str, query: str, rows: int) -> tuple[Any, bool]:
-    # nats-py imports aiohttp for its websocket transport, a sixth of this command's time; nothing here needs it.
+def daemon_of(data_dir: Path | None) -> tuple[tuple[str, str] | None, Path]:
+    """Find whom to ask: the NATS url and prefix of the daemon that runs, or None and the folder with the file."""
+    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
+    if url:
+        return (url, os.environ.get("TAPELINE_NATS__PREFIX", "tape")), Path()
+    folder = folders.resolve(data_dir)
+    if not folders.is_running(folder):
+        return None, folder
+    settings = folders.running_settings(folder)
+    return (settings.nats.url, settings.nats.prefix), folder
+
+
+def lean_nats() -> None:
+    """Spare the import of aiohttp, which nats-py wants for its websockets: a sixth of a short command's time."""
     sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
+
+
+async def _ask(url: str, prefix: str, query: str, rows: int) -> tuple[Any, bool]:
+    lean_nats()
     from streams.sql_ask import ask_at
 
     try:

@@ -61,7 +61,7 @@ def main() -> None:
 
 def hook(writer: Writer, at) -> None:
     """Call `at(point)` inside the writer's transaction and inside a snapshot."""
-    store, move, trim, sync = writer._store, writer._move, writer._trim, snapshot._sync
+    store, move, trim, sync = writer._store, writer._move, writer._trim, snapshot.sync
 
     def stored(*args) -> None:
         at("begun")
@@ -82,7 +82,7 @@ def hook(writer: Writer, at) -> None:
         sync(path)
 
     writer._store, writer._move, writer._trim = stored, moved, trimmed
-    snapshot._sync = synced
+    snapshot.sync = synced
 
 
 if __name__ == "__main__":

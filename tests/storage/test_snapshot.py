@@ -75,7 +75,7 @@ def test_snapshots_while_writing_are_each_of_one_moment(writer, folder):
 
 def test_a_failed_copy_keeps_the_snapshot_before(writer, folder, monkeypatch):
     before = snapshot.take(writer.instance).path.read_bytes()
-    monkeypatch.setattr(snapshot, "_sync", lambda path: (_ for _ in ()).throw(OSError("No space left on device")))
+    monkeypatch.setattr(snapshot, "sync", lambda path: (_ for _ in ()).throw(OSError("No space left on device")))
     with pytest.raises(BrokenPromiseError, match="could not be written: No space left on device"):
         snapshot.take(writer.instance)
     assert [file.name for file in folder.iterdir()] == ["snapshot.duckdb"]
