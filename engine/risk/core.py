@@ -64,7 +64,7 @@ class RiskState(msgspec.Struct):
         answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
         mode: Latched: rules make it stricter, only a person's command makes it ACTIVE again.
         bot_modes: Bots that a rule latched to REDUCING, with the reason.
-        marks: Last known prices, USD.
+        marks: Last known prices, USD, with their times.
         commands: Ids of commands obeyed.
     """
 
@@ -79,7 +79,7 @@ class RiskState(msgspec.Struct):
     mode: TradingMode = TradingMode.ACTIVE
     mode_reason: str = ""
     bot_modes: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    marks: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    marks: dict[str, tuple[int, Decimal]] = msgspec.field(default_factory=dict[str, tuple[int, Decimal]])
     track: Track = msgspec.field(default_factory=Track)
     commands: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
@@ -148,7 +148,7 @@ class RiskCore:
             held.signed_qty = quantity
             if price is not None:
                 held.cost = quantity * price
-                self._exposure.mark(symbol, price)
+                self._exposure.mark(symbol, price, opened.ts_event)
             self._exposure.touch("unattributed", symbol)
 
     def _add_sessions(self, spans: tuple[tuple[int, int], ...]) -> None:
@@ -162,7 +162,7 @@ class RiskCore:
         self.state.track.turn(self._sessions.day_start(fill.ts_event), self._exposure)
         held = self.state.portfolio.apply_fill(fill)
         self._exposure.touch(fill.bot, fill.symbol)
-        self._exposure.mark(fill.symbol, fill.last_px)
+        self._exposure.mark(fill.symbol, fill.last_px, fill.ts_event, also_equal=False)
         self.state.track.observe(fill.bot, self._exposure)
         cause = fill_key(fill.venue_order_id, plain(fill.cum_qty))
         return self._ledger(fill.bot, fill.symbol, held, cause, fill.ts_event)
@@ -320,7 +320,7 @@ class RiskCore:
             return
         self._priced = (signal.id, now_ns)
         self.state.track.turn(self._sessions.day_start(now_ns), self._exposure)
-        self._exposure.mark(signal.symbol, reference_price(signal))
+        self._exposure.mark(signal.symbol, reference_price(signal), signal.ts_event)
         self.state.track.observe(signal.bot, self._exposure)
 
     def _repeated(self, signal: Signal) -> str:

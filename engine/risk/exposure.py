@@ -41,10 +41,10 @@ class Exposure:
 
     Args:
         portfolio: The ledger; whoever changes it calls `touch`.
-        marks: Last known price by symbol; changed here only.
+        marks: Last known price by symbol, with its time; changed here only.
     """
 
-    def __init__(self, portfolio: Portfolio, marks: dict[str, Decimal]) -> None:
+    def __init__(self, portfolio: Portfolio, marks: dict[str, tuple[int, Decimal]]) -> None:
         self._portfolio = portfolio
         self._marks = marks
         self._parts: dict[str, _Part] = {}
@@ -66,17 +66,24 @@ class Exposure:
         every = {"": self.account.pnl, **{bot: sums.pnl for bot, sums in self._of.items()}}
         return {scope: pnl for scope, pnl in every.items() if pnl}
 
-    def mark(self, symbol: str, price: Decimal) -> None:
-        """Take in a price, USD."""
-        if price <= 0 or self._marks.get(symbol) == price:
+    def mark(self, symbol: str, price: Decimal, ts_event: int, *, also_equal: bool = True) -> None:
+        """Take in a price, USD, unless a later one is known; at equal times only with `also_equal`.
+
+        So the order in which signals and fills are applied does not matter, and a late fill is no new price.
+        """
+        known = self._marks.get(symbol)
+        if price <= 0 or (known is not None and (ts_event < known[0] or (ts_event == known[0] and not also_equal))):
             return
-        self._marks[symbol] = price
+        self._marks[symbol] = (ts_event, price)
+        if known is not None and known[1] == price:
+            return
         for bot in self._bots.get(symbol, ()):
             self.touch(bot, symbol)
 
     def last(self, symbol: str) -> Decimal | None:
         """Give the last known price, USD."""
-        return self._marks.get(symbol)
+        known = self._marks.get(symbol)
+        return None if known is None else known[1]
 
     def others(self, bot: str, symbol: str) -> tuple[list[Decimal], list[Decimal]]:
         """Give what every other bot holds and has working in a symbol, signed."""
@@ -112,7 +119,7 @@ class Exposure:
         expected = quantity + self._portfolio.working_qty(bot, symbol)
         if quantity == 0 and expected == 0:
             return _Part(pnl=realized)
-        price = self._marks.get(symbol)
+        price = self.last(symbol)
         if price is None:
             return _Part(pnl=realized, is_open=True, is_unknown=True)
         cost = ZERO if held is None else held.cost
