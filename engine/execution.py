@@ -189,6 +189,17 @@ class ExecutionCore:
         waiting = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED)
         return [order.intent.id for order in self._open() if order.status not in waiting]
 
+    def executions_since(self) -> int:
+        """Venue time from which executions may be missing: the last one known, or before it the oldest open order."""
+        state = self.state
+        oldest = min((order.intent.decided_ns for order in self._open()), default=state.last_execution_ns)
+        return max(min(state.last_execution_ns, oldest), state.opened_ns)
+
+    def is_missing(self, client_order_id: str) -> bool:
+        """Whether an order that the venue does not find may be one it never got: once it accepted it, it has it."""
+        order = self.state.orders.get(client_order_id)
+        return order is not None and order.is_open and not order.venue_order_id
+
     def _open(self) -> Iterable[ExecOrder]:
         return (self.state.orders[key] for key in self.state.open_ids)
 

@@ -128,6 +128,8 @@ class RiskCore:
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired():
                 self.state.portfolio.release(body.client_order_id)
                 self._exposure.touch(body.bot, body.symbol)
+                if isinstance(body, OrderRejected):
+                    self._drop_rest(body.bot, body.symbol)
             case _:
                 pass
         return []
@@ -360,10 +362,15 @@ class RiskCore:
         bot = self._bots.get(signal.bot)
         if bot is None:
             return
-        book = self.state.portfolio
-        held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
-        if order_quantity(target_quantity(bot, signal, intent.ref_px), held, working)[1]:
+        # From the verdict alone, so that a replay, whose ledger may have moved on, concludes the same.
+        if not intent.reserved and target_quantity(bot, signal, intent.ref_px) * intent.side.sign > 0:
             self.state.waiting[self.verdict_id(signal, ordinal + 1)] = (signal, ordinal + 1)
+
+    def _drop_rest(self, bot: str, symbol: str) -> None:
+        """Give up the rest of a target whose first order the venue refused: it would be refused again and again."""
+        waiting = self.state.waiting
+        for key in [k for k, (s, ordinal) in waiting.items() if ordinal and (s.bot, s.symbol) == (bot, symbol)]:
+            del waiting[key]
 
     def verdict_id(self, signal: Signal, ordinal: int) -> str:
         """Id of the answer to a signal: of the intent (and so the client_order_id), the denial, or the no-trade."""

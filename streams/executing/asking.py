@@ -72,7 +72,7 @@ class Asker:
         if wait_s:
             await asyncio.sleep(wait_s)
         state = self._core().state
-        since_execution = max(state.last_execution_ns, state.opened_ns)
+        since_execution = self._core().executions_since()
         since_activity = max(state.last_activity_ns, state.opened_ns)
         lookups: dict[str, LookupOutcome] = {}
         try:

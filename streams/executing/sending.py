@@ -68,6 +68,7 @@ class Sender:
         self._answer = answer
         self._to_send: deque[OrderIntent] = deque()
         self._resend: set[str] = set()
+        self._in_flight: set[str] = set()
         self._confirmed_at = -_CONFIRMED_S_MAX
         self.posting = 0
         self.submitted = 0
@@ -86,6 +87,15 @@ class Sender:
         """Queue an order that the venue refused for the rate."""
         self.posting += 1
         self._tasks.spawn(self._wait(intent, wait_s))
+
+    def is_in_flight(self, client_order_id: str) -> bool:
+        """Whether a request with this id is under way: until it is answered nothing says that the order is missing."""
+        return client_order_id in self._in_flight
+
+    def answered(self, intent: OrderIntent) -> None:
+        """Note that the answer to a POST was dealt with."""
+        self.posting -= 1
+        self._in_flight.discard(intent.id)
 
     def confirmed(self) -> None:
         """Note that risk said the trading mode just now."""
@@ -115,13 +125,17 @@ class Sender:
         while self._to_send and self.posting + len(ready) < _AHEAD_MAX:
             intent = self._to_send.popleft()
             order = core.state.orders.get(intent.id)
-            if order is None or not order.is_open:
+            if order is None or not order.is_open or intent.id in self._in_flight:
+                continue
+            if intent.id in self._resend and not core.is_missing(intent.id):
+                self._resend.discard(intent.id)
                 continue
             event = core.submit(intent, now, latched=latched)
             if isinstance(event, OrderExpired):
                 self.not_sent += 1
             else:
                 ready.append(intent)
+                self._in_flight.add(intent.id)
                 if intent.id in self._resend:
                     self._resend.discard(intent.id)
                     continue

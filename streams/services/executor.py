@@ -189,7 +189,8 @@ class Executor:
         self._tasks.cancel()
         self._lane.close()
         self._canceler.close()
-        self._checkpoint()
+        if not self._working:  # else the state may hold events that are not stored: the last checkpoint stands
+            self._checkpoint()
 
     def status(self) -> Status:
         """Say how it is; busy while anything is unsent, unanswered or being asked."""
@@ -339,7 +340,7 @@ class Executor:
 
     def _take_outcome(self, item: Outcome, asks: set[str], now: int) -> list[AnyBody]:
         intent, outcome = item.intent, item.outcome
-        self._sender.posting -= 1
+        self._sender.answered(intent)
         match outcome:
             case Accepted() | Rejected():
                 self._rejected += isinstance(outcome, Rejected)
@@ -380,8 +381,7 @@ class Executor:
 
     def _take_missing(self, client_order_id: str, outcome: LookupOutcome, asks: set[str], now: int) -> list[AnyBody]:
         """An order that was submitted and is not found: ask again after a wait, then post the same id again."""
-        order = self._core.state.orders.get(client_order_id)
-        if order is None or not order.is_open:
+        if not self._core.is_missing(client_order_id) or self._sender.is_in_flight(client_order_id):
             return []
         if not isinstance(outcome, NotFound):
             self._asker.ask({client_order_id}, later=True)
@@ -391,9 +391,10 @@ class Executor:
             self._asker.ask({client_order_id}, later=True)
             return []
         del self._asked[client_order_id]
-        if now > order.intent.valid_until:
+        intent = self._core.state.orders[client_order_id].intent
+        if now > intent.valid_until:
             return self._conclude(self._core.not_sent(client_order_id, now), client_order_id, asks)
-        self._sender.again(order.intent)
+        self._sender.again(intent)
         return []
 
     def _remember(self, execution: VenueExecution, via: str) -> None:

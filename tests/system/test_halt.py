@@ -23,9 +23,10 @@ SPEED = 600
 AFTER_S_MAX = 0.25
 
 
-@pytest.fixture
-def running(tmp_path):
-    """A timed demo with fills already: its data directory."""
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A timed demo with fills already: its data directory. Each test leaves it trading, the last one halted."""
+    tmp_path = tmp_path_factory.mktemp("halt")
     folder = tmp_path / "data"
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
@@ -122,6 +123,20 @@ def test_halt_and_resume(running):
     ]
 
 
+def test_only_reducing(running):
+    done = tapeline("halt", "--reduce-only", "--data-dir", str(running))
+    assert done.returncode == 0, done.stderr
+    assert "trading is reducing" in done.stdout
+    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode' AND observed = 'reducing'") > 3, 20)
+    query = (
+        "SELECT count(*) AS n FROM intents i, trading_states t "
+        "WHERE t.mode = 'reducing' AND i.ts_init > t.ts_init AND i.reserved > 0"
+    )
+    done = tapeline("sql", query, "--data-dir", str(running), "--format", "json")
+    assert json.loads(done.stdout) == [{"n": 0}]
+    assert tapeline("resume", "--data-dir", str(running)).returncode == 0
+
+
 @pytest.mark.kill
 def test_halt_while_nats_server_is_stopped(running):
     venue = Venue(running)
@@ -139,19 +154,10 @@ def test_halt_while_nats_server_is_stopped(running):
     finally:
         os.kill(pid, signal.SIGCONT)
     accepted = len(venue.orders("all"))
-    wait_until(lambda: count(running, "trading_states WHERE mode = 'halted'") == 1, 30)  # told by the executor
-    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode'") > 0, 20)
+    # Told by the executor: the second halt of this run.
+    wait_until(lambda: count(running, "trading_states WHERE mode = 'halted'") == 2, 30)
+    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode' AND reason LIKE '%by hand%'") > 0, 20)
     assert len(venue.orders("all")) == accepted
-
-
-def test_only_reducing(running):
-    done = tapeline("halt", "--reduce-only", "--data-dir", str(running))
-    assert done.returncode == 0, done.stderr
-    assert "trading is reducing" in done.stdout
-    wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode'") > 3, 20)
-    query = "SELECT count(*) AS n FROM intents i, trading_states t WHERE i.ts_init > t.ts_init AND i.reserved > 0"
-    done = tapeline("sql", query, "--data-dir", str(running), "--format", "json")
-    assert json.loads(done.stdout) == [{"n": 0}]
 
 
 def test_halt_where_no_daemon_runs_and_resume_needs_one(tmp_path):
