@@ -212,7 +212,7 @@ SLIPPAGE = FillModel(slippage_bps_max=D(100))
     ("order", "draw", "expected"),
     [
         ("buy market day 10", "0", "10 @ 100"),
-        ("buy market day 10", "0.5", "10 @ 100.50"),
+        ("buy market day 10", "0.5", "10 @ 100.5"),
         ("buy market day 10", "0.333", "10 @ 100.34"),  # 100.333 rounded up to the cent, against the buyer
         ("sell market day 10", "0.333", "10 @ 99.66"),
         ("sell market day 10", "0.99", "10 @ 99.01"),
