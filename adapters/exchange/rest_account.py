@@ -18,6 +18,7 @@ from adapters.exchange.driver import Driver
 from adapters.exchange.ids import make_uuid
 from adapters.exchange.ledger import Activity
 from adapters.exchange.orders import Refusal
+from adapters.exchange.rest_portfolio import portfolio_query
 from adapters.exchange.venue import Venue
 from engine.values import asset_class_of, plain
 
@@ -160,9 +161,10 @@ class AccountRoutes:
         start = _place_after(found, query.get("page_token"))
         return rest.json_response([wire.activity_json(activity) for activity in found[start : start + page_size]])
 
-    async def portfolio_history(self, _request: web.Request) -> web.StreamResponse:
-        """GET /v2/account/portfolio/history: not there yet."""
-        return rest.refused(Refusal(404, 40410000, "portfolio history is not supported by this exchange yet"))
+    async def portfolio_history(self, request: web.Request) -> web.StreamResponse:
+        """GET /v2/account/portfolio/history: at most two of start, end and period; within days at most 30 days."""
+        query = portfolio_query(request.query, self._driver.now_ns)
+        return rest.json_response(self._venue.equity.history(query, self._venue.calendar))
 
     async def assets(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/assets."""
