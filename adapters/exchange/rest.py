@@ -1,7 +1,7 @@
 """What every REST handler shares: bodies, refusals, query parameters, and the middlewares around the calls.
 
-The middlewares are the place where a request can be delayed, refused or answered wrongly on purpose; today they count,
-check keys and limit the rate. Error bodies follow Alpaca: `{"code": 40310000, "message": "..."}`.
+The gate counts requests, checks keys and limits the rate; faults on purpose happen inside it (`rest_faults`). Error
+bodies follow Alpaca: `{"code": 40310000, "message": "..."}`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Gate:
 
         @web.middleware
         async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path.startswith("/control") or _is_websocket(request):
+            if is_outside(request):
                 return await handler(request)
             self.in_flight += 1
             try:
@@ -98,7 +98,10 @@ class Gate:
         }
 
 
-def _is_websocket(request: web.Request) -> bool:
+def is_outside(request: web.Request) -> bool:
+    """True for what is no REST call of Alpaca's: the control URL and the websockets."""
+    if request.path.startswith("/control"):
+        return True
     return request.path in _WEBSOCKETS or request.headers.get("Upgrade", "").lower() == "websocket"
 
 

@@ -20,9 +20,10 @@ from adapters.exchange.ledger import Activity
 from adapters.exchange.orders import Refusal
 from adapters.exchange.rest_portfolio import portfolio_query
 from adapters.exchange.venue import Venue
-from engine.values import asset_class_of, plain
+from engine.values import NS_PER_S, asset_class_of, plain
 
 _PAGE_MAX = 100
+_SKEW = frozenset({"clock_skew"})
 
 
 class ConfigurationPatch(msgspec.Struct):
@@ -186,9 +187,12 @@ class AccountRoutes:
             return rest.refused(Refusal(404, 40410000, f"asset not found for {name}"))
         return rest.json_response(wire.asset_json(symbol))
 
-    async def clock(self, _request: web.Request) -> web.StreamResponse:
-        """GET /v2/clock: venue time, New York offset."""
+    async def clock(self, request: web.Request) -> web.StreamResponse:
+        """GET /v2/clock: venue time, New York offset; by fault it goes wrong by some seconds."""
         now_ns, calendar = self._driver.now_ns, self._venue.calendar
+        rule = self._venue.faults.for_request(_SKEW, request.method, request.path)
+        if rule is not None:
+            now_ns += int(rule.skew_s * NS_PER_S)
         return rest.json_response(
             {
                 "timestamp": new_york(now_ns).isoformat(),

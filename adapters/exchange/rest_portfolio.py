@@ -1,7 +1,7 @@
 """Reads the parameters of GET /v2/account/portfolio/history and refuses what Alpaca refuses.
 
-Defaults: a month up to now; `1Min` below 7 days, `15Min` below 30, else (and for months) `1D`; market hours; reset each day. Both the
-old parameters (`extended_hours`, `date_end`) and the new ones (`intraday_reporting`, `start`, `end`) are taken.
+Defaults: a month up to now; `1Min` below 7 days, `15Min` below 30, else (and for months) `1D`; market hours; a reset
+each day. The old parameters (`extended_hours`, `date_end`) are taken as well as `intraday_reporting`, `start`, `end`.
 """
 
 from __future__ import annotations

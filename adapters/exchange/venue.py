@@ -10,12 +10,10 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-import msgspec
-
 from adapters.exchange import ids, wire
 from adapters.exchange.account import BookRules
 from adapters.exchange.barfile import FileBars, read_bars
-from adapters.exchange.bars import BarSource, History, VenueBar
+from adapters.exchange.bars import BarSource, History, VenueBar, late_copy
 from adapters.exchange.book import Book, TradeUpdate, in_order
 from adapters.exchange.calendar import VenueCalendar, day_start_ns, utc_date
 from adapters.exchange.config import ExchangeConfig
@@ -136,9 +134,7 @@ class Venue:
         chance = self.config.late_update_probability
         if chance <= 0 or ids.draw(self.config.seed, "late", bar.symbol, bar.open_ns) >= to_decimal(chance):
             return None
-        volume = round(bar.volume * 1.01 + 1, 6) if "/" not in bar.symbol else round(bar.volume * 1.01, 9)
-        volume = float(round(volume)) if "/" not in bar.symbol else volume
-        return msgspec.structs.replace(bar, volume=volume, trade_count=bar.trade_count + 1)
+        return late_copy(bar)
 
 
 def _market(config: ExchangeConfig) -> tuple[BarSource, VenueCalendar]:
