@@ -80,12 +80,10 @@ class Outbox:
         self._idle.set()
 
     def drop(self, mode: DropMode) -> None:
-        """End the connection now, by a closing handshake or a reset; what waits is lost."""
-        if not self.is_cut:
-            self.is_cut = True
-            self._frames.clear()
-            self._idle.set()
-            self._ending = asyncio.create_task(self._drop(mode))
+        """End the connection by a closing handshake or a reset, after what is queued and before anything else."""
+        self.is_cut = True
+        self._drop_mode = mode
+        self._wake.set()
 
     def drop_when_sent(self, mode: DropMode) -> None:
         """End the connection after what is queued next has been sent."""
@@ -124,6 +122,10 @@ class Outbox:
             while True:
                 if not self._frames:
                     self._idle.set()
+                    if self._drop_mode is not None:
+                        self.is_cut = True
+                        await self._drop(self._drop_mode)
+                        return
                     self._wake.clear()
                     await self._wake.wait()
                     continue
@@ -134,8 +136,6 @@ class Outbox:
                 self._waiting_bytes -= len(frame)
                 if on_send is not None:
                     on_send()
-                if self._drop_mode is not None and not self._frames:
-                    self.drop(self._drop_mode)
         except (ConnectionError, RuntimeError):
             self.is_cut = True
         finally:
