@@ -2,14 +2,15 @@
 
 A pure state machine: no clock, no I/O, no randomness but draws derived from (seed, client_order_id, minute). The venue
 calls it: `submit`, `cancel`, `replace` when a request comes in, `acknowledge` to turn what came in into events,
-`settle` with the bars of a minute. It never emits by itself.
+`settle` with the bars of a minute. It never emits by itself. Beginnings and ends that requests cause are in `leaving`,
+the minutes in `settlement`.
 
 Promises:
 1. Equal seed, bars and orders give equal ids, fills, events and activities, whatever the order in which requests on
    different symbols came in: everything is decided by (symbol, client_order_id), ids come from content. (The one thing
    that must depend on arrival is which of two requests gets the last of the buying power.)
 2. An order fills at the earliest in the first minute whose bars are settled after it was received.
-3. An order that has asked to leave (cancel, replace) no longer fills.
+3. An order that has asked to leave (cancel, replace) no longer fills, unless a fault lets it.
 """
 
 from __future__ import annotations
