@@ -63,7 +63,7 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         count: Further copies (update_duplicate, bar_duplicate) or later updates to wait for (update_delayed).
         skew_s: clock_skew: seconds added to the clock, may be negative.
         mode: socket_drop: a closing handshake, or a reset.
-        code: ws_error: the error told in-band before the connection ends.
+        code: ws_error: the error told instead of authentication; socket_drop: 407 is told before a market-data end.
     """
 
     fault: str

@@ -79,8 +79,13 @@ class Outbox:
         self._frames.clear()
         self._idle.set()
 
-    def drop(self, mode: DropMode) -> None:
-        """End the connection by a closing handshake or a reset, after what is queued and before anything else."""
+    def drop(self, mode: DropMode, *, says_farewell: bool = False) -> None:
+        """End the connection by a closing handshake or a reset, after what is queued and before anything else.
+
+        With a farewell, the client is told first that it was too slow (407), where its protocol has that.
+        """
+        if says_farewell and self._farewell is not None:
+            self.put(self._farewell)
         self.is_cut = True
         self._drop_mode = mode
         self._wake.set()

@@ -90,12 +90,17 @@ class Gate:
         if now - self._window_start >= _WINDOW_S:
             self._window_start, self._used = now, 0
         self._used += 1
-        reset = time.time_ns() // NS_PER_S + int(self._window_start + _WINDOW_S - now) + 1
-        return {
-            "X-RateLimit-Limit": str(self._per_min_max),
-            "X-RateLimit-Remaining": str(max(0, self._per_min_max - self._used)),
-            "X-RateLimit-Reset": str(reset),
-        }
+        left_s = int(self._window_start + _WINDOW_S - now) + 1
+        return rate_headers(self._per_min_max, max(0, self._per_min_max - self._used), left_s)
+
+
+def rate_headers(limit: int, remaining: int, reset_s: int) -> dict[str, str]:
+    """Alpaca's three headers; the window ends in `reset_s` real seconds."""
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(time.time_ns() // NS_PER_S + reset_s),
+    }
 
 
 def is_outside(request: web.Request) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from typing import Any
 
 import msgspec
@@ -19,7 +18,6 @@ from adapters.exchange.faults import REST_FAULTS, FaultRule, Faults
 from adapters.exchange.ids import digest
 from adapters.exchange.orders import Refusal
 from adapters.exchange.outbox import reset
-from engine.values import NS_PER_S
 
 _RATE = 200
 _POLL_S = 0.02
@@ -86,7 +84,8 @@ async def _broken(request: web.Request, rule: FaultRule, answer: web.StreamRespo
     match rule.fault:
         case "http_429":
             response = rest.json_response({"code": 42910000, "message": "rate limit exceeded"}, 429)
-            response.headers.update(_rate_headers(rule.delay_s))
+            wait_s = math.ceil(rule.delay_s)
+            response.headers.update({**rest.rate_headers(_RATE, 0, wait_s), "Retry-After": str(wait_s)})
             return response
         case "http_500":
             return rest.json_response({"code": 50010000, "message": "internal server error occurred"}, 500)
@@ -105,15 +104,6 @@ async def _broken(request: web.Request, rule: FaultRule, answer: web.StreamRespo
         case _:
             reset(request)
             return web.Response()
-
-
-def _rate_headers(delay_s: float) -> dict[str, str]:
-    return {
-        "X-RateLimit-Limit": str(_RATE),
-        "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(time.time_ns() // NS_PER_S + math.ceil(delay_s)),
-        "Retry-After": str(math.ceil(delay_s)),
-    }
 
 
 async def _truncated(request: web.Request, answer: web.StreamResponse | None) -> web.StreamResponse:

@@ -13,6 +13,8 @@ from aiohttp import web
 from adapters.exchange.faults import SOCKET_FAULTS, FaultRule, Faults
 from adapters.exchange.outbox import Outbox
 
+_SLOW_CLIENT = 407
+
 
 class SocketFaults:
     """What happens to the connections of one hub.
@@ -50,7 +52,7 @@ class SocketFaults:
         if rule is not None and rule.when == "after":
             outbox.drop_when_sent(rule.mode)
         elif rule is not None:
-            outbox.drop(rule.mode)
+            outbox.drop(rule.mode, says_farewell=rule.code == _SLOW_CLIENT)
         return not outbox.is_cut
 
     def ended(self, path: str, key: str | None) -> None:

@@ -73,6 +73,16 @@ def test_a_connection_is_dropped_after_a_message(exchange: Exchange) -> None:
             market.receive()
 
 
+def test_a_slow_client_may_be_told_so_before_its_end(exchange: Exchange) -> None:
+    set_faults(exchange, {"fault": "socket_drop", "code": 407, "mode": "clean", "nth": [2], "path": "/v2/iex"})
+    with bars(exchange) as market:
+        exchange.step(2)
+        assert brief(market.receive()) == "bA bM"
+        assert market.receive() == [{"T": "error", "code": 407, "msg": "slow client"}]
+        with pytest.raises(ConnectionClosed):
+            market.receive()
+
+
 def test_a_mute_connection_stays_open_and_holds_its_slot(exchange: Exchange) -> None:
     set_faults(exchange, {"fault": "socket_mute", "nth": [1], "path": "/stream"})
     exchange.step_to(OPEN)
