@@ -9,6 +9,8 @@ Promises:
 2. A candle is four prices without an order of high and low in time; where the order matters, the rule is the
    pessimistic one, written at `_stop_limit_price`.
 3. Touching is trading: a buy limit fills when low <= limit.
+4. A stop that was triggered in an earlier candle, and is not filled, is a market order.
+5. `opg` sees the open of its candle and nothing else, `cls` the close; what they leave unfilled ends there.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import msgspec
 from engine.values import CRYPTO_LOT, EQUITY_TICK, ZERO, OrderType, Side, TimeInForce, round_to
 
 _BPS = Decimal(10_000)
+_PERCENT = Decimal(100)
+_ONE_CANDLE = frozenset({TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS})
 
 
 class Candle(msgspec.Struct, frozen=True):
@@ -35,7 +39,9 @@ class Candle(msgspec.Struct, frozen=True):
 class WorkingOrder(msgspec.Struct, frozen=True):
     """What matching needs of an order. Exactly one of `leaves_qty` and `leaves_notional` is given.
 
-    `is_triggered` is True for a stop-limit order that was triggered in an earlier candle.
+    `is_triggered` is True for a stop, stop-limit or trailing-stop order that was triggered in an earlier candle. A
+    trailing stop has one of `trail_px` (USD) and `trail_percent` (2 is 2 %), and `hwm`, the best price so far: the
+    highest for a sale, the lowest for a purchase.
     """
 
     side: Side
@@ -46,6 +52,9 @@ class WorkingOrder(msgspec.Struct, frozen=True):
     limit_px: Decimal | None = None
     stop_px: Decimal | None = None
     is_triggered: bool = False
+    trail_px: Decimal | None = None
+    trail_percent: Decimal | None = None
+    hwm: Decimal | None = None
 
 
 class FillModel(msgspec.Struct, frozen=True):
@@ -81,8 +90,8 @@ class Match(msgspec.Struct, frozen=True):
         quantity: Filled quantity; 0 is no fill.
         price: Price of the fill.
         is_done: Nothing is left to fill.
-        is_canceled: The time in force (ioc, fok) ends what is left.
-        is_triggered: State of a stop or stop-limit order after the candle.
+        is_canceled: The time in force (ioc, fok, opg, cls) ends what is left.
+        is_triggered: State of a stop, stop-limit or trailing-stop order after the candle.
     """
 
     quantity: Decimal = ZERO
@@ -98,8 +107,9 @@ def match(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) -
     Returns:
         `is_done` when nothing is left after this fill; `is_canceled` when the time in force ends what is left.
     """
+    candle = _seen(order.time_in_force, candle)
     price, is_triggered = _price(order, candle, model, draws)
-    ends_here = order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    ends_here = order.time_in_force in _ONE_CANDLE
     if price is None:
         return Match(is_canceled=ends_here, is_triggered=is_triggered)
     wanted = _wanted(order, price)
@@ -110,14 +120,66 @@ def match(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) -
     return Match(available, price, is_done, ends_here and not is_done, is_triggered)
 
 
+def trail_stop(
+    side: Side, hwm: Decimal, trail_px: Decimal | None, trail_percent: Decimal | None, tick: Decimal
+) -> Decimal:
+    """Give the stop price that trails the best price so far, rounded to the tick away from it, at least one tick.
+
+    Raises:
+        ValueError: Neither trail is given.
+    """
+    distance = trail_px if trail_px is not None else hwm * _given(trail_percent, "trail_percent") / _PERCENT
+    if side is Side.SELL:
+        return max(tick, round_to(hwm - distance, tick, ROUND_FLOOR))
+    return round_to(hwm + distance, tick, ROUND_CEILING)
+
+
+def moved_hwm(side: Side, hwm: Decimal, candle: Candle) -> Decimal:
+    """Give the best price so far after a candle that did not trigger: it never moves back."""
+    return max(hwm, candle.high) if side is Side.SELL else min(hwm, candle.low)
+
+
+def takes_profit_first(side: Side, limit_px: Decimal, candle: Candle) -> bool:
+    """Tell which exit of a pair comes first in a candle: the profit if it opens there, else the stop (pessimistic)."""
+    return candle.open <= limit_px if side is Side.BUY else candle.open >= limit_px
+
+
+def _seen(lifetime: TimeInForce, candle: Candle) -> Candle:
+    """What an order sees of the candle: an auction has one price."""
+    if lifetime not in (TimeInForce.OPG, TimeInForce.CLS):
+        return candle
+    price = candle.open if lifetime is TimeInForce.OPG else candle.close
+    return Candle(price, price, price, price, candle.volume)
+
+
+def _trigger(order: WorkingOrder, candle: Candle, model: FillModel) -> Decimal | None:
+    """The price at which a stop or trailing stop becomes a market order in this candle, None where it does not.
+
+    A trailing stop counts from the best price before the candle. Where that stop is not touched but the close lies
+    beyond the stop of the candle's own best price, the price certainly came back through it: the fill is at the close,
+    the worst price known to be later.
+    """
+    if order.order_type is OrderType.STOP:
+        return _stop_price(order.side, _given(order.stop_px, "stop_px"), candle)
+    hwm = _given(order.hwm, "hwm")
+    stop = trail_stop(order.side, hwm, order.trail_px, order.trail_percent, model.tick)
+    touched = _stop_price(order.side, stop, candle)
+    if touched is not None:
+        return touched
+    best = moved_hwm(order.side, hwm, candle)
+    tightened = trail_stop(order.side, best, order.trail_px, order.trail_percent, model.tick)
+    is_back = candle.close <= tightened if order.side is Side.SELL else candle.close >= tightened
+    return candle.close if is_back else None
+
+
 def _price(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) -> tuple[Decimal | None, bool]:
     match order.order_type:
         case OrderType.MARKET:
             return _slipped(order.side, candle.open, candle, model, draws), False
         case OrderType.LIMIT:
             return _limit_price(order.side, _given(order.limit_px, "limit_px"), candle), False
-        case OrderType.STOP:
-            touched = _stop_price(order.side, _given(order.stop_px, "stop_px"), candle)
+        case OrderType.STOP | OrderType.TRAILING_STOP:
+            touched = candle.open if order.is_triggered else _trigger(order, candle, model)
             if touched is None:
                 return None, False
             return _slipped(order.side, touched, candle, model, draws), True

@@ -137,6 +137,7 @@ def exchange(
     crypto_fee_bps: float = 25.0,
     rate_limit: int | None = None,
     generate: int = 10,
+    faults: Path | None = None,
 ) -> int:
     """Run the local Alpaca-compatible exchange on its own; prints one JSON line with its URLs when ready.
 
@@ -176,7 +177,10 @@ def exchange(
         Requests per minute; without it none.
     generate
         Number of symbols to generate when neither bars nor symbols are given.
+    faults
+        JSON or TOML file of faults on purpose (adapters/exchange/faults.py); without it nothing goes wrong.
     """
+    from adapters.exchange.faults import FaultPlan, load_faults
     from tapeline.exchange import run_exchange
 
     fields: dict[str, object] = {
@@ -184,6 +188,7 @@ def exchange(
         "key": key, "secret": secret, "cash": cash, "hold": hold, "slippage_bps": slippage_bps,
         "partial_fill_probability": partial_fills, "crypto_fee_bps": crypto_fee_bps, "orders_per_min_max": rate_limit,
         "generator_symbols": generate, "start_ns": _ns(_moment("--from", from_)), "end_ns": _ns(_moment("--to", to)),
+        "faults": load_faults(faults) if faults is not None else FaultPlan(),
     }  # fmt: skip
     return run_exchange(fields)
 

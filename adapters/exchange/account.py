@@ -15,8 +15,8 @@ import msgspec
 
 from adapters.exchange import margin
 from adapters.exchange.ledger import Ledger
-from adapters.exchange.orders import LEAVING, Order, OrderTerms, Refusal, decimals, order_key
-from engine.values import ZERO, AssetClass, Side, plain
+from adapters.exchange.orders import LEAVING, Order, OrderTerms, Refusal, order_key
+from engine.values import ZERO, AssetClass, OrderType, Side, plain
 
 _NANO = Decimal("0.000000001")
 _SHORT_EQUITY_MIN = Decimal(2000)
@@ -117,24 +117,29 @@ class Account:
         )  # fmt: skip
 
     def held_for_orders(self, symbol: str) -> tuple[Decimal, list[Order]]:
-        """Quantity that open orders against the position hold, and those orders."""
+        """Quantity that open orders against the position hold, and those orders; the exits of a group hold it once."""
         against = Side.SELL if self.ledger.qty(symbol) > 0 else Side.BUY
         holding = [
             order for order in self.open_by_symbol.get(symbol, {}).values()
-            if order.terms.side is against and not order.opens and order.status not in LEAVING
+            if order.terms.side is against and not order.opens and order.status not in ("held", *LEAVING)
         ]  # fmt: skip
-        return sum((order.leaves_qty for order in holding), ZERO), sorted(holding, key=order_key)
+        held: dict[str, Decimal] = {}
+        for order in holding:
+            head = (order.parent or order).id
+            held[head] = max(held.get(head, ZERO), order.leaves_qty)
+        return sum(held.values(), ZERO), sorted(holding, key=order_key)
 
     # --- refusals that need the account -----------------------------------------------------------------------------
 
-    def refusal(self, terms: OrderTerms, instead_of: Order | None = None) -> Refusal | None:
+    def refusal(self, terms: OrderTerms, instead_of: Order | None = None, *, order_class: str = "") -> Refusal | None:
         """Why the account may not have this order, None when it may; `instead_of` is the order it would replace."""
         if self.switches.suspend_trade:
             return Refusal(403, 40310000, "new orders are rejected by user request")
-        is_fractional = terms.notional is not None or (terms.qty is not None and decimals(terms.qty) > 0)
+        is_fractional = terms.is_fractional
         if is_fractional and not self.switches.fractional_trading and terms.asset_class is AssetClass.US_EQUITY:
             return Refusal(403, 40310000, "fractional trading is not enabled for this account")
-        crossing = self._wash_trade(terms)
+        is_exempt = bool(order_class) or terms.order_type is OrderType.TRAILING_STOP
+        crossing = None if is_exempt else self._wash_trade(terms)
         if crossing is not None:
             kind = crossing.terms.order_type.value
             return Refusal(
@@ -142,7 +147,11 @@ class Account:
                 {"existing_order_id": crossing.id, "reject_reason": f"opposite side {kind} order exists"},
             )  # fmt: skip
         held = self.ledger.qty(terms.symbol)
-        if held * terms.side.sign < 0:
+        is_exit = held * terms.side.sign < 0
+        if instead_of is None and order_class and is_exit != (order_class == "oco"):
+            role = "exit" if order_class == "oco" else "entry"
+            return Refusal(422, 42210000, f"{order_class} orders must be {role} orders")
+        if is_exit:
             return self._reducing_refusal(terms, held, instead_of)
         cost = self.cost(terms)
         if terms.side is Side.BUY and cost < _NOTIONAL_MIN[terms.asset_class] and self.reserve_px(terms) > 0:
@@ -158,7 +167,7 @@ class Account:
     def _wash_trade(self, terms: OrderTerms) -> Order | None:
         """The first open order on the other side that could trade with this one."""
         for order in sorted(self.open_by_symbol.get(terms.symbol, {}).values(), key=order_key):
-            if order.terms.side is terms.side or order.status in LEAVING:
+            if order.terms.side is terms.side or order.status in ("held", *LEAVING):
                 continue
             ours, theirs = terms.limit_px, order.terms.limit_px
             if ours is None or theirs is None:
@@ -172,7 +181,7 @@ class Account:
         """An order against a position may use what no other order holds, and never crosses zero."""
         on_hold, holding = self.held_for_orders(terms.symbol)
         if instead_of is not None and any(order is instead_of for order in holding):
-            on_hold -= instead_of.leaves_qty
+            on_hold -= max(order.leaves_qty for order in holding if order in instead_of.group)
         available = abs(held) - on_hold
         price = self.reserve_px(terms)
         notional_qty = (terms.notional or ZERO) / price if price > 0 else ZERO

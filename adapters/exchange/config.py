@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from adapters.exchange.faults import FaultPlan
 from engine.errors import ConfigError
 
 
@@ -45,6 +46,7 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
         generator_start: First day of the generated market, New York.
         generator_sessions: Number of trading days generated.
         generator_history_minutes: Bars made before the start as history; None is 390 for up to 100 symbols, else 0.
+        faults: What goes wrong on purpose from the start; nothing by default.
     """
 
     host: str = "127.0.0.1"
@@ -73,6 +75,7 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     generator_start: date = date(2026, 1, 5)
     generator_sessions: int = 5
     generator_history_minutes: int | None = None
+    faults: FaultPlan = FaultPlan()
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming setting, value and mend."""

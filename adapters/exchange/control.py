@@ -1,19 +1,23 @@
-"""The control URL of the exchange: venue clock, counters, steps of a lock-step run, start of a held one.
+"""The control URL of the exchange: venue clock, counters, steps of a lock-step run, start of a held one, faults.
 
 Not part of Alpaca's API and needs no key. The demo, the tests and the benchmarks call it; the Alpaca adapter never.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
 from adapters.exchange import rest
 from adapters.exchange.driver import Driver, PhaseError
+from adapters.exchange.faults import FaultPlan, read_plan
 from adapters.exchange.market_ws import MarketHub
 from adapters.exchange.orders import Refusal
 from adapters.exchange.trading_ws import TradingHub
 from adapters.exchange.venue import Venue
+from engine.errors import ConfigError
 
 
 class StepRequest(msgspec.Struct):
@@ -47,6 +51,9 @@ class ControlRoutes:
             web.get("/control/clock", self.clock, allow_head=False),
             web.post("/control/step", self.step),
             web.post("/control/start", self.start),
+            web.get("/control/faults", self.faults, allow_head=False),
+            web.post("/control/faults", self.set_faults),
+            web.delete("/control/faults", self.clear_faults),
         ]
 
     async def status(self, _request: web.Request) -> web.StreamResponse:
@@ -104,3 +111,28 @@ class ControlRoutes:
     async def start(self, _request: web.Request) -> web.StreamResponse:
         """POST /control/start: begin a held timed run."""
         return rest.json_response({"started": self._driver.start(), "venue_ns": self._driver.now_ns})
+
+    async def faults(self, _request: web.Request) -> web.StreamResponse:
+        """GET /control/faults: the rules that hold, with how many occasions each has had and how often it happened."""
+        return rest.json_response(self._faults_json())
+
+    async def set_faults(self, request: web.Request) -> web.StreamResponse:
+        """POST /control/faults {"rules": [...], "seed": 1}: these rules instead of the old ones, counted anew."""
+        try:
+            self._venue.faults.load(read_plan(await request.read()))
+        except ConfigError as error:
+            return rest.refused(Refusal(422, 40010001, str(error)))
+        return rest.json_response(self._faults_json())
+
+    async def clear_faults(self, _request: web.Request) -> web.StreamResponse:
+        """DELETE /control/faults: nothing goes wrong on purpose any more."""
+        self._venue.faults.load(FaultPlan())
+        return rest.json_response(self._faults_json())
+
+    def _faults_json(self) -> dict[str, Any]:
+        faults = self._venue.faults
+        rules = [
+            {**msgspec.to_builtins(rule), "occasions": occasions, "hits": hits}
+            for rule, occasions, hits in zip(faults.plan.rules, faults.occasions, faults.hits, strict=True)
+        ]
+        return {"seed": faults.seed, "rules": rules}

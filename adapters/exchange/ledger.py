@@ -108,6 +108,15 @@ class Ledger:
             self._charge(order, qty, price, ns)
         return execution
 
+    def positions_at(self, ns: int) -> dict[str, Position]:
+        """The positions as they were at a time, ns UTC, made again from the activities."""
+        then = Ledger(ZERO, self._seed, ZERO)
+        for activity in self.activities:
+            if activity.ns <= ns and activity.qty:
+                sign = -1 if activity.side == Side.SELL.value else 1
+                then._move(activity.symbol, activity.qty * sign, activity.price)
+        return then.positions
+
     def _charge(self, order: Order, qty: Decimal, price: Decimal, ns: int) -> None:
         symbol = order.terms.symbol
         self.fees += 1

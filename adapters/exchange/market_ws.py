@@ -17,11 +17,14 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from adapters.exchange.auth import Credentials, header_credentials
-from adapters.exchange.bars import History, VenueBar
+from adapters.exchange.bars import History, VenueBar, late_copy
 from adapters.exchange.calendar import day_start_ns
 from adapters.exchange.config import ExchangeConfig
+from adapters.exchange.faults import Faults
 from adapters.exchange.frames import Codec, array_frames, encode_bar, encode_message
+from adapters.exchange.market_faults import MarketFaults
 from adapters.exchange.outbox import Outbox
+from adapters.exchange.socket_faults import SocketFaults
 from adapters.exchange.ticks import quotes_of, trades_of
 
 STOCK_CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
@@ -45,7 +48,7 @@ _MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _ERRORS = {
     400: "invalid syntax", 401: "not authenticated", 402: "auth failed", 403: "already authenticated",
     404: "auth timeout", 405: "symbol limit exceeded", 406: "connection limit exceeded", 407: "slow client",
-    410: "invalid subscribe action for this feed",
+    409: "insufficient subscription", 410: "invalid subscribe action for this feed", 500: "internal error",
 }  # fmt: skip
 
 
@@ -56,12 +59,15 @@ def _error(code: int) -> dict[str, Any]:
 class MarketConnection:
     """One client: what it may see and what it asked for."""
 
-    def __init__(self, endpoint: str, codec: Codec, outbox: Outbox, socket: web.WebSocketResponse) -> None:
+    def __init__(
+        self, endpoint: str, codec: Codec, outbox: Outbox, socket: web.WebSocketResponse, faults: Faults
+    ) -> None:
         self.socket = socket
         self.endpoint = endpoint
         self.codec: Codec = codec
         self.outbox = outbox
         self.key: str | None = None
+        self.faults = MarketFaults(faults, endpoint, codec)
         self.subscriptions: dict[str, frozenset[str]] = {channel: frozenset() for channel in CHANNELS[endpoint]}
 
     @property
@@ -110,6 +116,21 @@ class Minute:
             found = self._frames[key] = array_frames(codec, messages)
         return found
 
+    @property
+    def ns(self) -> int:
+        """End of the minute, 0 without bars."""
+        return self._bars[0].close_ns if self._bars else 0
+
+    def faulty(self, connection: MarketConnection, wanted: frozenset[str]) -> list[bytes | str]:
+        """Frames of the bars as the connection's faults leave them."""
+        bars = [bar for bar in self._bars if "*" in wanted or bar.symbol in wanted]
+        codec = connection.codec
+        late = connection.wants("updatedBars")
+        updates = [
+            (bar.symbol, encode_bar(codec, "u", late_copy(bar))) for bar in bars if "*" in late or bar.symbol in late
+        ]
+        return connection.faults.bars(self.ns, [(bar.symbol, encode_bar(codec, "b", bar)) for bar in bars], updates)
+
     def encoded(self, codec: Codec, channel: str) -> list[tuple[str, bytes]]:
         """Every message of one channel, sorted by symbol."""
         found = self._encoded.get((codec, channel))
@@ -148,10 +169,13 @@ class MarketHub:
         config: Settings.
         credentials: Which keys are let in.
         history: Closed bars, for daily bars.
+        faults: What goes wrong on purpose.
     """
 
-    def __init__(self, config: ExchangeConfig, credentials: Credentials, history: History) -> None:
+    def __init__(self, config: ExchangeConfig, credentials: Credentials, history: History, faults: Faults) -> None:
         self._config = config
+        self._faults = faults
+        self._sockets = SocketFaults(faults)
         self._credentials = credentials
         self._history = history
         self._connections: list[MarketConnection] = []
@@ -190,10 +214,14 @@ class MarketHub:
             if minute is None:
                 minute = Minute(_of(endpoint, bars, test_bars), _of(endpoint, late, []), self._history)
                 self._prepared[endpoint] = minute
+            if not self._sockets.sends(endpoint, str(minute.ns), connection.outbox):
+                continue
             for channel in ("updatedBars", "quotes", "trades", "bars", "dailyBars"):
                 if wanted := connection.wants(channel):
                     on_send = self._bar_sent if channel == "bars" else None
-                    for frame in minute.frames(connection.codec, channel, wanted):
+                    is_wrong = channel == "bars" and connection.faults.are_asked_for
+                    frames = minute.frames(connection.codec, channel, wanted)
+                    for frame in minute.faulty(connection, wanted) if is_wrong else frames:
                         connection.outbox.put(frame, on_send)
         self._prepared = {}
 
@@ -220,13 +248,19 @@ class MarketHub:
         endpoint = request.path
         if endpoint not in CHANNELS:
             return web.json_response({"message": "not found"}, status=404)
+        refused = self._sockets.upgrade(endpoint)
+        if refused is not None:
+            return refused
         codec: Codec = "msgpack" if "msgpack" in request.headers.get("Content-Type", "") else "json"
-        socket = web.WebSocketResponse(compress=False, timeout=_CLOSE_S, max_msg_size=_MESSAGE_BYTES_MAX)
+        socket = web.WebSocketResponse(
+            compress=False, timeout=_CLOSE_S, max_msg_size=_MESSAGE_BYTES_MAX, autoping=False
+        )
         await socket.prepare(request)
         farewell = array_frames(codec, [encode_message(codec, _error(407))])[0]
         outbox = Outbox(socket, request, self._config.send_buffer_bytes_max, farewell)
-        connection = MarketConnection(endpoint, codec, outbox, socket)
+        connection = MarketConnection(endpoint, codec, outbox, socket, self._faults)
         self._connections.append(connection)
+        self._sockets.opened(endpoint, outbox)
         try:
             connection.send({"T": "success", "msg": "connected"})
             offered = header_credentials(request.headers)
@@ -235,6 +269,7 @@ class MarketHub:
             await self._converse(connection, socket)
         finally:
             self._connections.remove(connection)
+            self._sockets.ended(endpoint, connection.key)
             await outbox.close()
         return socket
 
@@ -252,6 +287,8 @@ class MarketHub:
                 await connection.outbox.flushed()
                 await socket.close()
                 return
+            if await connection.outbox.took(message):
+                continue
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
             try:
@@ -279,8 +316,12 @@ class MarketHub:
             connection.send(_error(403))
         elif not self._credentials.accept(key, secret):
             connection.send(_error(402))
-        elif any(other.endpoint == connection.endpoint and other.key == key for other in self._connections):
+        elif self._sockets.is_held(connection.endpoint, key) or any(
+            other.endpoint == connection.endpoint and other.key == key for other in self._connections
+        ):
             connection.send(_error(406))
+        elif (rule := self._sockets.refusal(connection.endpoint)) is not None:
+            connection.send(_error(rule.code))
         else:
             connection.key = key
             connection.send({"T": "success", "msg": "authenticated"})

@@ -1,28 +1,26 @@
-"""Orders of the exchange: the request as it comes in, the checks that need no account, and the order itself.
+"""Orders of the exchange: the request as it comes in, the terms that were checked, and the order itself.
 
-Rules and wordings follow Alpaca ("Orders at Alpaca", OpenAPI 2026-08, and error bodies seen by other clients). An order
-here is mutable and changed by the book alone; everybody else reads it.
+An order here is mutable and changed by the book and its settlement alone; everybody else reads it. A bracket, OCO or
+OTO is a parent with `legs`; all of them are orders of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from engine.values import ZERO, AssetClass, OrderType, Side, TimeInForce, asset_class_of, plain
+from engine.matching import trail_stop
+from engine.values import EQUITY_TICK, ZERO, AssetClass, OrderType, Side, TimeInForce, asset_class_of
 
 TERMINAL = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
-CANCELABLE = frozenset({"pending_new", "accepted", "new", "partially_filled"})
+CANCELABLE = frozenset({"pending_new", "accepted", "new", "partially_filled", "held"})
 LEAVING = frozenset({"pending_cancel", "pending_replace"})
-REPLACEABLE = frozenset({"new", "partially_filled"})
-_CRYPTO_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT})
-_LATER_TYPES = frozenset({"trailing_stop"})
-_LATER_CLASSES = frozenset({"bracket", "oco", "oto", "mleg"})
-_LATER_TIFS = frozenset({"opg", "cls"})
-CLIENT_ORDER_ID_LENGTH_MAX = 128
+REPLACEABLE = frozenset({"new", "partially_filled", "held"})
+ENTRY, STOP_LOSS, TAKE_PROFIT = 0, 1, 2
+"""Places in a group, in the order in which they are decided: of two exits in one minute, the stop comes first."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -32,6 +30,19 @@ class Refusal(msgspec.Struct, frozen=True):
     code: int
     message: str
     extra: dict[str, Any] = {}
+
+
+class TakeProfit(msgspec.Struct, frozen=True):
+    """The exit at a gain, as requested."""
+
+    limit_price: Decimal | None = None
+
+
+class StopLoss(msgspec.Struct, frozen=True):
+    """The exit at a loss, as requested: a stop, or a stop-limit order where a limit is given."""
+
+    stop_price: Decimal | None = None
+    limit_price: Decimal | None = None
 
 
 class OrderRequest(msgspec.Struct):
@@ -51,8 +62,8 @@ class OrderRequest(msgspec.Struct):
     position_intent: str | None = None
     trail_price: Decimal | None = None
     trail_percent: Decimal | None = None
-    take_profit: dict[str, Any] | None = None
-    stop_loss: dict[str, Any] | None = None
+    take_profit: TakeProfit | None = None
+    stop_loss: StopLoss | None = None
 
 
 class ReplaceRequest(msgspec.Struct):
@@ -78,6 +89,13 @@ class OrderTerms(msgspec.Struct, frozen=True):
     limit_px: Decimal | None = None
     stop_px: Decimal | None = None
     extended_hours: bool = False
+    trail_px: Decimal | None = None
+    trail_percent: Decimal | None = None
+
+    @property
+    def is_fractional(self) -> bool:
+        """True for dollars, and for a quantity that is no whole number."""
+        return self.notional is not None or (self.qty is not None and decimals(self.qty) > 0)
 
     @property
     def asset_class(self) -> AssetClass:
@@ -108,6 +126,7 @@ class Order:
     filled_ns: int = 0
     canceled_ns: int = 0
     expired_ns: int = 0
+    failed_ns: int = 0
     replaced_ns: int = 0
     cancel_requested_ns: int = 0
     replaced_by: str | None = None
@@ -118,6 +137,46 @@ class Order:
     opens: bool = True
     """True when it opens or adds to a position, and so reserves buying power."""
     reserved: Decimal = ZERO
+    hwm: Decimal | None = None
+    """Best price since a trailing stop came in; None while there was no price at all."""
+    order_class: str = ""
+    place: int = ENTRY
+    parent: Order | None = None
+    legs: list[Order] = field(default_factory=list["Order"])
+    active_ns: int = 0
+    """Bars that open earlier do not fill it: a leg waits for the minute after its parent's fill."""
+    resumes: str = ""
+    """Status to go back to when a request to leave is refused."""
+    leaves_ns: int = 0
+    """When a request to leave that the venue is slow about is carried out; 0 = at once."""
+    fills_while_leaving: bool = False
+    waiting: Order | None = None
+    """A replacement that begins only when this order has left."""
+    predecessor: Order | None = None
+
+    @property
+    def stop_px(self) -> Decimal | None:
+        """The stop as it stands now: of a trailing stop, what trails its best price."""
+        terms = self.terms
+        if terms.order_type is not OrderType.TRAILING_STOP or self.hwm is None:
+            return terms.stop_px
+        return trail_stop(terms.side, self.hwm, terms.trail_px, terms.trail_percent, EQUITY_TICK)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True for a replacement whose predecessor may still fill."""
+        return self.predecessor is not None and self.predecessor.waiting is self
+
+    @property
+    def group(self) -> list[Order]:
+        """Every order of its bracket, OCO or OTO, itself included."""
+        head = self.parent or self
+        return [head, *head.legs]
+
+    @property
+    def exits(self) -> list[Order]:
+        """The open orders of its group that close the position."""
+        return [order for order in self.group if order.place != ENTRY and order.is_open]
 
     @property
     def is_open(self) -> bool:
@@ -142,113 +201,12 @@ class Order:
         return round(self.filled_cost / self.filled_qty, 9) if self.filled_qty else None
 
 
-def check_request(request: OrderRequest, symbol: str | None) -> OrderTerms | Refusal:
-    """Check everything that needs no account.
-
-    Args:
-        request: The body.
-        symbol: The asset's canonical symbol; None when the exchange does not know it.
-    """
-    if not request.symbol:
-        return Refusal(422, 40010001, "symbol is required")
-    if request.order_class in _LATER_CLASSES or request.take_profit or request.stop_loss:
-        return _later(f"order_class {request.order_class or 'with legs'}")
-    if request.type in _LATER_TYPES or request.trail_price or request.trail_percent:
-        return _later(f"order type {request.type}")
-    if request.time_in_force in _LATER_TIFS:
-        return _later(f"time_in_force {request.time_in_force}")
-    if request.order_class not in (None, "", "simple"):
-        return Refusal(422, 40010001, f"invalid order_class {request.order_class}")
-    for name, value, known in (
-        ("side", request.side, tuple(Side)),
-        ("type", request.type, tuple(OrderType)),
-        ("time_in_force", request.time_in_force, ("day", "gtc", "ioc", "fok")),
-    ):
-        if value not in known:
-            return Refusal(422, 40010001, f"{name} is required" if not value else f"invalid {name} {value}")
-    if symbol is None:
-        return Refusal(422, 42210000, f'asset "{request.symbol}" not found')
-    if request.client_order_id and len(request.client_order_id) > CLIENT_ORDER_ID_LENGTH_MAX:
-        return Refusal(422, 40010001, f"client_order_id must be no more than {CLIENT_ORDER_ID_LENGTH_MAX} characters")
-    if request.qty is not None and request.notional is not None:
-        return Refusal(400, 40010000, "only one of qty or notional is accepted")
-    terms = OrderTerms(
-        symbol, Side(request.side or ""), OrderType(request.type or ""), TimeInForce(request.time_in_force or ""),
-        request.qty, request.notional, request.limit_price, request.stop_price, bool(request.extended_hours),
-    )  # fmt: skip
-    return check_terms(terms)
-
-
-def check_terms(terms: OrderTerms) -> OrderTerms | Refusal:
-    """Check quantity, prices and time in force against each other and the asset class."""
-    return _quantity_refusal(terms) or _price_refusal(terms) or _lifetime_refusal(terms) or terms
-
-
-def _later(what: str) -> Refusal:
-    return Refusal(422, 42210000, f"{what} is not supported by this exchange yet")
-
-
-def _quantity_refusal(terms: OrderTerms) -> Refusal | None:
-    amount = terms.qty if terms.qty is not None else terms.notional
-    name = "qty" if terms.qty is not None else "notional"
-    if amount is None:
-        return Refusal(422, 40010001, "qty or notional is required")
-    if not amount.is_finite() or amount <= 0:
-        return Refusal(422, 42210000, f"{name} must be positive")
-    if decimals(amount) > 9:
-        return Refusal(422, 42210000, f"{name} must have no more than 9 decimal places")
-    if terms.notional is not None and decimals(terms.notional) > 2:
-        return Refusal(422, 42210000, "notional must have no more than 2 decimal places")
-    return None
-
-
-def _price_refusal(terms: OrderTerms) -> Refusal | None:
-    needs_limit = terms.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-    needs_stop = terms.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
-    kind = terms.order_type.value
-    for name, price, is_needed in (("limit", terms.limit_px, needs_limit), ("stop", terms.stop_px, needs_stop)):
-        if price is None:
-            if is_needed:
-                return Refusal(422, 40010001, f"{kind} orders require a {name} price")
-            continue
-        if not is_needed:
-            return Refusal(422, 40010001, f"{kind} orders require no {name} price")
-        if not price.is_finite() or price <= 0:
-            return Refusal(422, 42210000, f"{name}_price must be positive")
-        places_max = 9 if terms.asset_class is AssetClass.CRYPTO else 2 if price >= 1 else 4
-        if decimals(price) > places_max:
-            message = (
-                f"invalid {name}_price {plain(price)}. sub-penny increment does not fulfill minimum pricing criteria"
-            )
-            return Refusal(422, 42210000, message)
-    return None
-
-
-def _lifetime_refusal(terms: OrderTerms) -> Refusal | None:
-    lifetime, kind = terms.time_in_force, terms.order_type
-    if terms.asset_class is AssetClass.CRYPTO:
-        if lifetime not in (TimeInForce.GTC, TimeInForce.IOC):
-            return Refusal(422, 42210000, "invalid crypto time_in_force")
-        if kind not in _CRYPTO_TYPES:
-            return Refusal(422, 42210000, "invalid order type for crypto order")
-        return None
-    is_fractional = terms.notional is not None or (terms.qty is not None and decimals(terms.qty) > 0)
-    if is_fractional and lifetime is not TimeInForce.DAY:
-        return Refusal(422, 42210000, "fractional orders must be DAY orders")
-    if lifetime in (TimeInForce.IOC, TimeInForce.FOK) and kind not in (OrderType.MARKET, OrderType.LIMIT):
-        return Refusal(422, 42210000, f"time_in_force {lifetime.value} requires a market or limit order")
-    may_extend = kind is OrderType.LIMIT and lifetime in (TimeInForce.DAY, TimeInForce.GTC)
-    if terms.extended_hours and not may_extend:
-        return Refusal(422, 42210000, "extended hours order must be DAY limit orders")
-    return None
-
-
 def decimals(value: Decimal) -> int:
     """Number of decimal places that count: 1.50 has one."""
     exponent = value.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def order_key(order: Order) -> tuple[str, str, int]:
-    """The order in which orders are decided and told: symbol, client_order_id, place in the chain of replacements."""
-    return order.terms.symbol, order.root, order.sequence
+def order_key(order: Order) -> tuple[str, str, int, int]:
+    """The order in which orders are decided and told: symbol, client_order_id, place in group and in replacements."""
+    return order.terms.symbol, order.root, order.place, order.sequence

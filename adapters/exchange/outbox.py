@@ -7,12 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket as sockets
+import struct
 from collections import deque
 from collections.abc import Callable
+from typing import Any, Literal
 
-from aiohttp import web
+from aiohttp import WSMessage, WSMsgType, web
 
 _LAST_WORD_S = 0.2
+_LINGER_NOT = struct.pack("ii", 1, 0)
+DropMode = Literal["clean", "reset"]
+
+
+def reset(request: web.Request) -> None:
+    """Cut a connection so that the peer sees a reset, not an end."""
+    transport = request.transport
+    if transport is not None:
+        raw: Any = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _LINGER_NOT)
+        transport.abort()
 
 
 class Outbox:
@@ -38,6 +53,10 @@ class Outbox:
         self._idle = asyncio.Event()
         self._idle.set()
         self.is_cut = False
+        self.is_mute = False
+        """Half-open on purpose: nothing is sent any more, nothing that comes in counts."""
+        self.answers_pings = True
+        self._drop_mode: DropMode | None = None
         self._task = asyncio.create_task(self._send())
         self._ending: asyncio.Task[None] | None = None
 
@@ -52,6 +71,44 @@ class Outbox:
         if self._waiting_bytes > self._bytes_max:
             self.is_cut = True
             self._ending = asyncio.create_task(self._cut())
+
+    def mute(self) -> None:
+        """Send nothing any more, and leave the connection open."""
+        self.is_cut = self.is_mute = True
+        self.answers_pings = False
+        self._frames.clear()
+        self._idle.set()
+
+    def drop(self, mode: DropMode, *, says_farewell: bool = False) -> None:
+        """End the connection by a closing handshake or a reset, after what is queued and before anything else.
+
+        With a farewell, the client is told first that it was too slow (407), where its protocol has that.
+        """
+        if says_farewell and self._farewell is not None:
+            self.put(self._farewell)
+        self.is_cut = True
+        self._drop_mode = mode
+        self._wake.set()
+
+    def drop_when_sent(self, mode: DropMode) -> None:
+        """End the connection after what is queued next has been sent."""
+        self._drop_mode = mode
+
+    async def took(self, message: WSMessage) -> bool:
+        """Answer a ping, swallow a pong, and everything while mute; True when nothing is left for the protocol."""
+        if message.type is WSMsgType.PING:
+            if self.answers_pings:
+                with contextlib.suppress(ConnectionError):
+                    await self._socket.pong(message.data)
+            return True
+        return message.type is WSMsgType.PONG or (self.is_mute and message.type in (WSMsgType.TEXT, WSMsgType.BINARY))
+
+    async def _drop(self, mode: DropMode) -> None:
+        if mode == "reset":
+            reset(self._request)
+            return
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self._socket.close(code=1001, message=b"going away")
 
     async def flushed(self) -> None:
         """Wait until everything queued has been handed to the kernel or the client is gone."""
@@ -70,6 +127,10 @@ class Outbox:
             while True:
                 if not self._frames:
                     self._idle.set()
+                    if self._drop_mode is not None:
+                        self.is_cut = True
+                        await self._drop(self._drop_mode)
+                        return
                     self._wake.clear()
                     await self._wake.wait()
                     continue

@@ -1,7 +1,7 @@
 """What every REST handler shares: bodies, refusals, query parameters, and the middlewares around the calls.
 
-The middlewares are the place where a request can be delayed, refused or answered wrongly on purpose; today they count,
-check keys and limit the rate. Error bodies follow Alpaca: `{"code": 40310000, "message": "..."}`.
+The gate counts requests, checks keys and limits the rate; faults on purpose happen inside it (`rest_faults`). Error
+bodies follow Alpaca: `{"code": 40310000, "message": "..."}`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Gate:
 
         @web.middleware
         async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path.startswith("/control") or _is_websocket(request):
+            if is_outside(request):
                 return await handler(request)
             self.in_flight += 1
             try:
@@ -90,15 +90,23 @@ class Gate:
         if now - self._window_start >= _WINDOW_S:
             self._window_start, self._used = now, 0
         self._used += 1
-        reset = time.time_ns() // NS_PER_S + int(self._window_start + _WINDOW_S - now) + 1
-        return {
-            "X-RateLimit-Limit": str(self._per_min_max),
-            "X-RateLimit-Remaining": str(max(0, self._per_min_max - self._used)),
-            "X-RateLimit-Reset": str(reset),
-        }
+        left_s = int(self._window_start + _WINDOW_S - now) + 1
+        return rate_headers(self._per_min_max, max(0, self._per_min_max - self._used), left_s)
 
 
-def _is_websocket(request: web.Request) -> bool:
+def rate_headers(limit: int, remaining: int, reset_s: int) -> dict[str, str]:
+    """Alpaca's three headers; the window ends in `reset_s` real seconds."""
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(time.time_ns() // NS_PER_S + reset_s),
+    }
+
+
+def is_outside(request: web.Request) -> bool:
+    """True for what is no REST call of Alpaca's: the control URL and the websockets."""
+    if request.path.startswith("/control"):
+        return True
     return request.path in _WEBSOCKETS or request.headers.get("Upgrade", "").lower() == "websocket"
 
 

@@ -18,10 +18,12 @@ from adapters.exchange.driver import Driver
 from adapters.exchange.ids import make_uuid
 from adapters.exchange.ledger import Activity
 from adapters.exchange.orders import Refusal
+from adapters.exchange.rest_portfolio import portfolio_query
 from adapters.exchange.venue import Venue
-from engine.values import asset_class_of, plain
+from engine.values import NS_PER_S, asset_class_of, plain
 
 _PAGE_MAX = 100
+_SKEW = frozenset({"clock_skew"})
 
 
 class ConfigurationPatch(msgspec.Struct):
@@ -160,9 +162,10 @@ class AccountRoutes:
         start = _place_after(found, query.get("page_token"))
         return rest.json_response([wire.activity_json(activity) for activity in found[start : start + page_size]])
 
-    async def portfolio_history(self, _request: web.Request) -> web.StreamResponse:
-        """GET /v2/account/portfolio/history: not there yet."""
-        return rest.refused(Refusal(404, 40410000, "portfolio history is not supported by this exchange yet"))
+    async def portfolio_history(self, request: web.Request) -> web.StreamResponse:
+        """GET /v2/account/portfolio/history: at most two of start, end and period; within days at most 30 days."""
+        query = portfolio_query(request.query, self._driver.now_ns)
+        return rest.json_response(self._venue.equity.history(query, self._venue.calendar))
 
     async def assets(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/assets."""
@@ -184,9 +187,12 @@ class AccountRoutes:
             return rest.refused(Refusal(404, 40410000, f"asset not found for {name}"))
         return rest.json_response(wire.asset_json(symbol))
 
-    async def clock(self, _request: web.Request) -> web.StreamResponse:
-        """GET /v2/clock: venue time, New York offset."""
+    async def clock(self, request: web.Request) -> web.StreamResponse:
+        """GET /v2/clock: venue time, New York offset; by fault it goes wrong by some seconds."""
         now_ns, calendar = self._driver.now_ns, self._venue.calendar
+        rule = self._venue.faults.for_request(_SKEW, request.method, request.path)
+        if rule is not None:
+            now_ns += int(rule.skew_s * NS_PER_S)
         return rest.json_response(
             {
                 "timestamp": new_york(now_ns).isoformat(),

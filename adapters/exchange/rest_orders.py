@@ -16,10 +16,11 @@ from adapters.exchange.driver import Driver
 from adapters.exchange.ledger import Position
 from adapters.exchange.orders import CANCELABLE, TERMINAL, Order, OrderRequest, Refusal, ReplaceRequest
 from adapters.exchange.venue import Venue
-from engine.values import CRYPTO_LOT, ZERO, asset_class_of, plain, round_to, to_decimal
+from engine.values import CRYPTO_LOT, NS_PER_MINUTE, ZERO, asset_class_of, plain, round_to, to_decimal
 
 _ORDERS_MAX = 500
 _ORDERS_DEFAULT = 50
+_STALE = frozenset({"stale_positions"})
 
 
 class OrderRoutes:
@@ -66,7 +67,7 @@ class OrderRoutes:
     def _told(self, outcome: Order | Refusal) -> web.Response:
         if isinstance(outcome, Refusal):
             return rest.refused(outcome)
-        response = rest.json_response(wire.order_json(outcome))
+        response = rest.json_response(wire.order_json(outcome, is_nested=True))
         self._driver.tell()
         return response
 
@@ -93,21 +94,18 @@ class OrderRoutes:
 
     async def get_order(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/orders/{id}."""
-        return self._found(self._book.orders.get(request.match_info["order_id"]), request.match_info["order_id"])
+        name = request.match_info["order_id"]
+        return _found(request, self._book.orders.get(name), name)
 
     async def by_client_order_id(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/orders:by_client_order_id."""
         name = request.query.get("client_order_id", "")
-        return self._found(self._book.by_client_id.get(name), name)
-
-    def _found(self, order: Order | None, name: str) -> web.Response:
-        if order is None:
-            return rest.refused(Refusal(404, 40410000, f"order not found for {name}"))
-        return rest.json_response(wire.order_json(order))
+        return _found(request, self._book.by_client_id.get(name), name)
 
     async def list_orders(self, request: web.Request) -> web.StreamResponse:
-        """GET /v2/orders: newest first unless asked otherwise; after and until are exclusive."""
+        """GET /v2/orders: newest first unless asked otherwise; after and until are exclusive; nested hides the legs."""
         query = request.query
+        is_nested = rest.is_true(query, "nested")
         status = rest.choice(query, "status", "open", ("open", "closed", "all"))
         direction = rest.choice(query, "direction", "desc", ("asc", "desc"))
         limit = rest.integer(query, "limit", _ORDERS_DEFAULT, 1, _ORDERS_MAX)
@@ -122,10 +120,11 @@ class OrderRoutes:
             and (not symbols or order.terms.symbol in symbols)
             and (not side or order.terms.side.value == side)
             and (not asset_class or order.terms.asset_class.value == asset_class)
+            and not (is_nested and order.parent is not None)
         ]  # fmt: skip
         found.sort(key=_newest_key, reverse=direction == "desc")
         found = self._paged(found, query.get("after_order_id"), query.get("before_order_id"), direction)
-        return rest.json_response([wire.order_json(order) for order in found[:limit]])
+        return rest.json_response([wire.order_json(order, is_nested=is_nested) for order in found[:limit]])
 
     def _paged(self, orders: list[Order], after_id: str | None, before_id: str | None, direction: str) -> list[Order]:
         """Keep what was submitted after or before an order that is named, without that order."""
@@ -143,14 +142,22 @@ class OrderRoutes:
 
     # --- positions --------------------------------------------------------------------------------------------------
 
-    async def list_positions(self, _request: web.Request) -> web.StreamResponse:
+    async def list_positions(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/positions."""
-        positions = self._book.ledger.positions
+        positions = self._shown_positions(request)
         return rest.json_response([self._position_json(positions[symbol]) for symbol in sorted(positions)])
+
+    def _shown_positions(self, request: web.Request) -> dict[str, Position]:
+        """The positions, or by fault those of some minutes ago (Alpaca's lag behind its orders)."""
+        rule = self._venue.faults.for_request(_STALE, request.method, request.path)
+        if rule is None:
+            return self._book.ledger.positions
+        return self._book.ledger.positions_at(self._driver.now_ns - rule.minutes * NS_PER_MINUTE)
 
     async def get_position(self, request: web.Request) -> web.StreamResponse:
         """GET /v2/positions/{symbol or asset id}."""
-        position = self._position(request.match_info["symbol"])
+        symbol = self._venue.symbol_of(request.match_info["symbol"])
+        position = self._shown_positions(request).get(symbol) if symbol else None
         return rest.json_response(self._position_json(position)) if position else rest.refused(_no_position())
 
     def _position(self, spelling: str) -> Position | None:
@@ -221,6 +228,12 @@ class OrderRoutes:
             return None
         earlier = known.span(0, day_start_ns(known.open_ns[-1]) - 1)
         return to_decimal(known.close[earlier.stop - 1]) if earlier.stop > 0 else None
+
+
+def _found(request: web.Request, order: Order | None, name: str) -> web.Response:
+    if order is None:
+        return rest.refused(Refusal(404, 40410000, f"order not found for {name}"))
+    return rest.json_response(wire.order_json(order, is_nested=rest.is_true(request.query, "nested")))
 
 
 def _share(request: web.Request, position: Position) -> Decimal:

@@ -21,6 +21,7 @@ from adapters.exchange.market_ws import CHANNELS, MarketHub
 from adapters.exchange.rest import Gate
 from adapters.exchange.rest_account import AccountRoutes
 from adapters.exchange.rest_data import DataRoutes
+from adapters.exchange.rest_faults import RestFaults
 from adapters.exchange.rest_orders import OrderRoutes
 from adapters.exchange.trading_ws import TradingHub
 from adapters.exchange.venue import Venue
@@ -45,11 +46,13 @@ async def serve(config: ExchangeConfig, *, ready: Callable[[dict[str, str]], Non
     """
     venue = Venue(config)
     credentials = Credentials(config.key, config.secret)
-    market = MarketHub(config, credentials, venue.history)
-    trading = TradingHub(credentials, config.send_buffer_bytes_max)
+    market = MarketHub(config, credentials, venue.history, venue.faults)
+    trading = TradingHub(credentials, config.send_buffer_bytes_max, venue.faults)
     driver = Driver(venue, market, trading)
     gate = Gate(credentials, config.orders_per_min_max)
-    app = web.Application(middlewares=[gate.middleware()], client_max_size=_BODY_BYTES_MAX)
+    app = web.Application(
+        middlewares=[gate.middleware(), RestFaults(venue.faults).middleware()], client_max_size=_BODY_BYTES_MAX
+    )
     app.add_routes(ControlRoutes(venue, driver, market, trading, gate).routes())
     app.add_routes([web.get("/stream", trading.handle, allow_head=False)])
     app.add_routes([web.get(path, market.handle, allow_head=False) for path in CHANNELS if path != "/v1beta1/news"])

@@ -13,13 +13,17 @@ from aiohttp import WSMsgType, web
 
 from adapters.exchange import ids
 from adapters.exchange.auth import Credentials, header_credentials
-from adapters.exchange.book import TradeUpdate
+from adapters.exchange.faults import Faults
 from adapters.exchange.outbox import Outbox
+from adapters.exchange.settlement import TradeUpdate
+from adapters.exchange.socket_faults import SocketFaults
+from adapters.exchange.update_faults import UpdateFaults
 from adapters.exchange.wire import rfc3339
 from engine.values import plain
 
 _STREAMS = ("trade_updates",)
 _CLOSE_S = 1.0
+_PATH = "/stream"
 
 
 class _Listener:
@@ -41,9 +45,12 @@ class TradingHub:
     Args:
         credentials: Which keys are let in.
         bytes_max: Bytes that may wait for one client.
+        faults: What goes wrong on purpose.
     """
 
-    def __init__(self, credentials: Credentials, bytes_max: int) -> None:
+    def __init__(self, credentials: Credentials, bytes_max: int, faults: Faults) -> None:
+        self._sockets = SocketFaults(faults)
+        self._updates = UpdateFaults(faults)
         self._credentials = credentials
         self._bytes_max = bytes_max
         self._listeners: list[_Listener] = []
@@ -58,10 +65,15 @@ class TradingHub:
         """Queue events for every listener, in the order given."""
         for update in updates:
             self.events_emitted += 1
-            frame = msgspec.json.encode({"stream": "trade_updates", "data": self._data(update, now_ns)})
-            for listener in self._listeners:
-                if "trade_updates" in listener.streams:
-                    listener.outbox.put(frame)
+            for frame in self._updates.frames(update, self._data(update, now_ns)):
+                self._send(frame, update.execution_id)
+        for frame in self._updates.rest():
+            self._send(frame, "rest")
+
+    def _send(self, frame: bytes, key: str) -> None:
+        for listener in self._listeners:
+            if "trade_updates" in listener.streams and self._sockets.sends(_PATH, key, listener.outbox):
+                listener.outbox.put(frame)
 
     def _data(self, update: TradeUpdate, now_ns: int) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -89,15 +101,24 @@ class TradingHub:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one websocket; a second connection of an account is refused at the upgrade with 429."""
+        refused = self._sockets.upgrade(_PATH)
+        if refused is not None:
+            return refused
         offered = header_credentials(request.headers)
-        if any(other.key is not None and (offered is None or offered[0] == other.key) for other in self._listeners):
+        is_held = self._sockets.is_held(_PATH, offered[0] if offered else None)
+        if is_held or any(
+            other.key is not None and (offered is None or offered[0] == other.key) for other in self._listeners
+        ):
             return web.json_response({"message": "too many requests."}, status=429)
-        socket = web.WebSocketResponse(compress=False, timeout=_CLOSE_S)
+        socket = web.WebSocketResponse(compress=False, timeout=_CLOSE_S, autoping=False)
         await socket.prepare(request)
         listener = _Listener(Outbox(socket, request, self._bytes_max, None), socket)
         self._listeners.append(listener)
+        self._sockets.opened(_PATH, listener.outbox)
         try:
             async for message in socket:
+                if await listener.outbox.took(message):
+                    continue
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     break
                 try:
@@ -109,6 +130,7 @@ class TradingHub:
                     await socket.close()
         finally:
             self._listeners.remove(listener)
+            self._sockets.ended(_PATH, listener.key)
             await listener.outbox.close()
         return socket
 
@@ -141,6 +163,9 @@ class TradingHub:
             return True
         if any(other is not listener and other.key == key for other in self._listeners):
             listener.send({"action": "error", "data": {"error_message": "connection limit exceeded"}})
+            return False
+        if self._sockets.refusal(_PATH) is not None:
+            listener.send({"action": "error", "data": {"error_message": "internal server error"}})
             return False
         listener.key = key
         _authorization(listener, "authorized", "authenticate")

@@ -10,16 +10,16 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-import msgspec
-
 from adapters.exchange import ids, wire
 from adapters.exchange.account import BookRules
 from adapters.exchange.barfile import FileBars, read_bars
-from adapters.exchange.bars import BarSource, History, VenueBar
+from adapters.exchange.bars import BarSource, History, VenueBar, late_copy
 from adapters.exchange.book import Book, TradeUpdate, in_order
 from adapters.exchange.calendar import VenueCalendar, day_start_ns, utc_date
 from adapters.exchange.config import ExchangeConfig
+from adapters.exchange.faults import Faults
 from adapters.exchange.generator import GeneratedBars, generator_symbols
+from adapters.exchange.portfolio import EquityHistory
 from engine.errors import ConfigError
 from engine.values import NS_PER_MINUTE, to_decimal
 
@@ -57,7 +57,9 @@ class Venue:
             to_decimal(config.slippage_bps), to_decimal(config.partial_fill_probability),
             None if config.volume_share_max is None else to_decimal(config.volume_share_max),
         )  # fmt: skip
-        self.book = Book(rules, self.calendar, self.last_price, self.symbol_of)
+        self.faults = Faults(config.seed, config.faults)
+        self.book = Book(rules, self.calendar, self.last_price, self.symbol_of, self.faults)
+        self.equity = EquityHistory(rules.cash)
         self.bars_emitted = 0
         self.late_updates: list[VenueBar] = []
         self._minute: list[VenueBar] | None = None
@@ -124,6 +126,7 @@ class Venue:
         self.bars_emitted += len(bars)
         self.late_updates = [late for bar in bars if (late := self._late(bar)) is not None]
         self.book.account.mark()
+        self.equity.sample(self.now_ns, self.book.account.valuation().equity)
         return updates, bars
 
     def _late(self, bar: VenueBar) -> VenueBar | None:
@@ -131,9 +134,7 @@ class Venue:
         chance = self.config.late_update_probability
         if chance <= 0 or ids.draw(self.config.seed, "late", bar.symbol, bar.open_ns) >= to_decimal(chance):
             return None
-        volume = round(bar.volume * 1.01 + 1, 6) if "/" not in bar.symbol else round(bar.volume * 1.01, 9)
-        volume = float(round(volume)) if "/" not in bar.symbol else volume
-        return msgspec.structs.replace(bar, volume=volume, trade_count=bar.trade_count + 1)
+        return late_copy(bar)
 
 
 def _market(config: ExchangeConfig) -> tuple[BarSource, VenueCalendar]:

@@ -39,8 +39,8 @@ def asset_id(symbol: str) -> str:
     return make_uuid("asset", symbol)
 
 
-def order_json(order: Order) -> dict[str, Any]:
-    """The order object of REST and trade_updates."""
+def order_json(order: Order, *, is_nested: bool = False) -> dict[str, Any]:
+    """The order object of REST and trade_updates; nested, a parent holds its legs."""
     terms = order.terms
     return {
         "id": order.id,
@@ -53,7 +53,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "expires_at": moment(order.expires_ns),
         "cancel_requested_at": moment(order.cancel_requested_ns),
         "canceled_at": moment(order.canceled_ns),
-        "failed_at": None,
+        "failed_at": moment(order.failed_ns),
         "replaced_at": moment(order.replaced_ns),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,
@@ -64,20 +64,20 @@ def order_json(order: Order) -> dict[str, Any]:
         "qty": optional(terms.qty),
         "filled_qty": plain(order.filled_qty),
         "filled_avg_price": optional(order.avg_px),
-        "order_class": "",
+        "order_class": order.order_class,
         "order_type": terms.order_type.value,
         "type": terms.order_type.value,
         "side": terms.side.value,
         "position_intent": order.position_intent,
         "time_in_force": terms.time_in_force.value,
         "limit_price": optional(terms.limit_px),
-        "stop_price": optional(terms.stop_px),
+        "stop_price": optional(order.stop_px),
         "status": order.status,
         "extended_hours": terms.extended_hours,
-        "legs": None,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "legs": [order_json(leg) for leg in order.legs] if is_nested and order.legs else None,
+        "trail_percent": optional(terms.trail_percent),
+        "trail_price": optional(terms.trail_px),
+        "hwm": optional(order.hwm),
         "source": None,
         "subtag": None,
     }

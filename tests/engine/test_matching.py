@@ -13,8 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.matching import Candle, Draws, FillModel, Match, WorkingOrder, match
-from engine.values import CRYPTO_LOT, CRYPTO_TICK, OrderType, Side, TimeInForce
+from engine.matching import (
+    Candle,
+    Draws,
+    FillModel,
+    Match,
+    WorkingOrder,
+    match,
+    moved_hwm,
+    takes_profit_first,
+    trail_stop,
+)
+from engine.values import CRYPTO_LOT, CRYPTO_TICK, OrderType, Side, TimeInForce, plain
 
 D = Decimal
 NO_DRAWS = Draws()
@@ -89,6 +99,27 @@ buy  limit L99          day 10 | 105 106 104 105 | -
 sell limit L101         day 10 | 105 106 104 105 | 10 @ 105
 buy  stop S101          day 10 | 105 106 104 105 | 10 @ 105
 sell stop S99           day 10 |  95  96  94  95 | 10 @ 95
+
+# auctions: the open, or the close, and nothing else; what is left ends
+buy  market             opg 10 | 100 102  99 101 | 10 @ 100
+sell market             cls 10 | 100 102  99 101 | 10 @ 101
+buy  limit L100         opg 10 | 100 102  99 101 | 10 @ 100
+buy  limit L99          opg 10 | 100 102  99 101 | - x
+sell limit L101         cls 10 | 100 102  99 101 | 10 @ 101
+sell limit L102         cls 10 | 100 102  99 101 | - x
+
+# trailing stop, H = best price before, T = trail in USD, P = in percent: old stop touched, gapped, not reached
+sell trailing_stop H102 T2     day 10 | 101 101.5 99 101 | 10 @ 100
+sell trailing_stop H102 T2     day 10 |  99 100   98  99 | 10 @ 99
+sell trailing_stop H102 T4     day 10 | 101 101.5 99 101 | -
+sell trailing_stop H100 P2     day 10 |  99 100   98  99 | 10 @ 98
+buy  trailing_stop H98  T2     day 10 |  99 100   98.5 99 | 10 @ 100
+buy  trailing_stop H98  P1.5   day 10 |  99 99.47 98.5 99 | 10 @ 99.47
+
+# ... the candle makes a new best price and closes beyond its stop: certainly triggered, at the close
+sell trailing_stop H100 T3     day 10 | 101 110  100 106 | 10 @ 106
+sell trailing_stop H100 T3     day 10 | 101 110  100 108 | -
+buy  trailing_stop H100 T3     day 10 |  99 100   90  94 | 10 @ 94
 """
 
 
@@ -101,7 +132,7 @@ def _order(text: str, *, is_triggered: bool = False) -> WorkingOrder:
     named = {price[0]: D(price[1:]) for price in prices}
     return WorkingOrder(
         Side(side), OrderType(kind), TimeInForce(lifetime), D(quantity), None, named.get("L"), named.get("S"),
-        is_triggered,
+        is_triggered, named.get("T"), named.get("P"), named.get("H"),
     )  # fmt: skip
 
 
@@ -110,7 +141,7 @@ def _candle(text: str, volume: str = "1000") -> Candle:
 
 
 def _shown(result: Match) -> str:
-    fill = f"{result.quantity} @ {result.price}" if result.quantity else "-"
+    fill = f"{result.quantity} @ {plain(result.price)}" if result.quantity else "-"
     return fill + (" x" if result.is_canceled else "") + (" !" if result.is_triggered and not result.quantity else "")
 
 
@@ -127,6 +158,53 @@ def test_a_triggered_stop_limit_is_a_limit_order_in_later_candles() -> None:
     assert _shown(match(order, _candle("102 103 101 102"), PLAIN, NO_DRAWS)) == "- !"
 
 
+cents = st.integers(1, 100_000).map(lambda value: D(value) / 100)
+units = st.integers(0, 999).map(lambda value: D(value) / 1000)
+
+
+@st.composite
+def candles(draw: st.DrawFn) -> Candle:
+    low, *middle, high = sorted(draw(st.lists(cents, min_size=4, max_size=4)))
+    opened, closed = draw(st.permutations(middle))
+    return Candle(opened, high, low, closed, D(draw(st.integers(0, 10_000))))
+
+
+@pytest.mark.parametrize("order", ["sell stop S90 day 10", "sell trailing_stop H100 T9 day 10"])
+def test_a_triggered_stop_is_a_market_order_in_later_candles(order: str) -> None:
+    triggered = _order(order, is_triggered=True)
+    assert _shown(match(triggered, _candle("100.8 100.9 100.4 100.6"), PLAIN, NO_DRAWS)) == "10 @ 100.8"
+
+
+@pytest.mark.parametrize(
+    ("side", "hwm", "trail_px", "percent", "expected"),
+    [
+        (Side.SELL, "100", "2.5", None, "97.50"), (Side.BUY, "100", "2.5", None, "102.50"),
+        (Side.SELL, "33.33", None, "1", "32.99"), (Side.BUY, "33.33", None, "1", "33.67"),
+        (Side.SELL, "1", "5", None, "0.01"),
+    ],
+)  # fmt: skip
+def test_a_trailing_stop_is_rounded_away_from_the_price(
+    side: Side, hwm: str, trail_px: str | None, percent: str | None, expected: str
+) -> None:
+    stop = trail_stop(side, D(hwm), D(trail_px) if trail_px else None, D(percent) if percent else None, D("0.01"))
+    assert stop == D(expected)
+
+
+@given(candle=candles(), side=st.sampled_from(Side), hwm=cents)
+def test_the_best_price_never_moves_back(candle: Candle, side: Side, hwm: Decimal) -> None:
+    moved = moved_hwm(side, hwm, candle)
+    assert (moved - hwm) * side.sign <= 0
+    assert moved_hwm(side, moved, candle) == moved
+
+
+def test_of_two_exits_in_one_candle_the_stop_comes_first_unless_the_profit_is_there_at_the_open() -> None:
+    candle = _candle("100 110 90 100")
+    assert not takes_profit_first(Side.SELL, D(105), candle)
+    assert takes_profit_first(Side.SELL, D(100), candle)
+    assert not takes_profit_first(Side.BUY, D(95), candle)
+    assert takes_profit_first(Side.BUY, D(100), candle)
+
+
 SLIPPAGE = FillModel(slippage_bps_max=D(100))
 
 
@@ -134,7 +212,7 @@ SLIPPAGE = FillModel(slippage_bps_max=D(100))
     ("order", "draw", "expected"),
     [
         ("buy market day 10", "0", "10 @ 100"),
-        ("buy market day 10", "0.5", "10 @ 100.50"),
+        ("buy market day 10", "0.5", "10 @ 100.5"),
         ("buy market day 10", "0.333", "10 @ 100.34"),  # 100.333 rounded up to the cent, against the buyer
         ("sell market day 10", "0.333", "10 @ 99.66"),
         ("sell market day 10", "0.99", "10 @ 99.01"),
@@ -194,20 +272,9 @@ def test_an_order_without_its_price_is_a_broken_promise() -> None:
         match(_order("buy limit day 10"), _candle("3 3 3 3"), PLAIN, NO_DRAWS)
 
 
-cents = st.integers(1, 100_000).map(lambda value: D(value) / 100)
-units = st.integers(0, 999).map(lambda value: D(value) / 1000)
-
-
-@st.composite
-def candles(draw: st.DrawFn) -> Candle:
-    low, *middle, high = sorted(draw(st.lists(cents, min_size=4, max_size=4)))
-    opened, closed = draw(st.permutations(middle))
-    return Candle(opened, high, low, closed, D(draw(st.integers(0, 10_000))))
-
-
 @given(
     candle=candles(), side=st.sampled_from(Side), kind=st.sampled_from(OrderType),
-    lifetime=st.sampled_from([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK]),
+    lifetime=st.sampled_from(TimeInForce),
     quantity=st.integers(1, 1000), limit=cents, stop=cents, is_triggered=st.booleans(),
     share=st.none() | units.filter(bool), chance=units, draws=st.builds(Draws, units, units, units),
 )  # fmt: skip
@@ -215,7 +282,7 @@ def test_no_fill_is_outside_the_candle_beyond_the_limit_or_more_than_wanted(
     *, candle: Candle, side: Side, kind: OrderType, lifetime: TimeInForce, quantity: int, limit: Decimal, stop: Decimal,
     is_triggered: bool, share: Decimal | None, chance: Decimal, draws: Draws,
 ) -> None:  # fmt: skip
-    order = WorkingOrder(side, kind, lifetime, D(quantity), None, limit, stop, is_triggered)
+    order = WorkingOrder(side, kind, lifetime, D(quantity), None, limit, stop, is_triggered, limit, None, stop)
     result = match(order, candle, FillModel(D(50), chance, share), draws)
     assert 0 <= result.quantity <= quantity
     assert result.is_done == (result.quantity == quantity)
@@ -225,5 +292,5 @@ def test_no_fill_is_outside_the_candle_beyond_the_limit_or_more_than_wanted(
             assert (result.price - limit) * side.sign <= 0
     if lifetime is TimeInForce.FOK:
         assert result.quantity in (0, quantity)
-    ends = lifetime in (TimeInForce.IOC, TimeInForce.FOK)
+    ends = lifetime not in (TimeInForce.DAY, TimeInForce.GTC)
     assert result.is_canceled == (ends and result.quantity < quantity)

@@ -254,14 +254,6 @@ def test_fill_activities_and_their_pages(opened: Exchange) -> None:
     assert opened.call("GET", "/v2/account/activities?page_token=none").status_code == 422
 
 
-def test_portfolio_history_is_not_there_yet(opened: Exchange) -> None:
-    answer = opened.call("GET", "/v2/account/portfolio/history")
-    assert (answer.status_code, answer.json()["code"]) == (404, 40410000)
-
-
-# --- assets, clock, calendar ----------------------------------------------------------------------------------------
-
-
 def test_assets_by_alpaca_py(exchange: Exchange) -> None:
     client = exchange.client()
     assert [asset.symbol for asset in client.get_all_assets()] == ["AAPL", "BTC/USD", "MSFT"]

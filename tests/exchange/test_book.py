@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -15,7 +15,17 @@ from adapters.exchange.account import BookRules
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import Book, TradeUpdate
 from adapters.exchange.calendar import VenueCalendar
-from adapters.exchange.orders import TERMINAL, Order, OrderRequest, Refusal, ReplaceRequest
+from adapters.exchange.faults import ORDER_FAULTS, FaultPlan, FaultRule, Faults
+from adapters.exchange.orders import (
+    ENTRY,
+    TERMINAL,
+    Order,
+    OrderRequest,
+    Refusal,
+    ReplaceRequest,
+    StopLoss,
+    TakeProfit,
+)
 
 D = Decimal
 MINUTE = 60 * 10**9
@@ -33,14 +43,17 @@ class Trading(RuleBasedStateMachine):
         self.now = int((OPEN - timedelta(minutes=2)).timestamp()) * 10**9
         self.prices: dict[str, Decimal] = {}
         rules = BookRules(seed, CASH, 2, D(25), D(10), D("0.4"), None)
-        self.book = Book(rules, CALENDAR, self.prices.get, SYMBOLS.get)
+        self.book = self.make_book(rules)
         self.told: dict[str, list[TradeUpdate]] = {}
+
+    def make_book(self, rules: BookRules) -> Book:
+        return Book(rules, CALENDAR, self.prices.get, SYMBOLS.get)
 
     @rule(
         symbol=st.sampled_from(sorted(SYMBOLS)),
         side=st.sampled_from(["buy", "sell"]),
-        kind=st.sampled_from(["market", "limit", "stop", "stop_limit"]),
-        lifetime=st.sampled_from(["day", "gtc", "ioc", "fok"]),
+        kind=st.sampled_from(["market", "limit", "stop", "stop_limit", "trailing_stop"]),
+        lifetime=st.sampled_from(["day", "gtc", "ioc", "fok", "opg", "cls"]),
         hundredths=st.integers(1, 4000),
         limit=st.integers(50, 150),
         stop=st.integers(50, 150),
@@ -53,13 +66,37 @@ class Trading(RuleBasedStateMachine):
         qty = D(hundredths) / 100 if hundredths % 2 else D(hundredths // 100 + 1)
         request = OrderRequest(
             symbol, None if is_notional else qty, qty if is_notional else None, side, kind, lifetime,
-            D(limit) if "limit" in kind else None, D(stop) if "stop" in kind else None,
+            D(limit) if "limit" in kind else None, D(stop) if kind in ("stop", "stop_limit") else None,
+            trail_percent=D(limit) / 50 if kind == "trailing_stop" else None,
         )  # fmt: skip
         held = self.book.ledger.qty(symbol)
         outcome = self.book.submit(request, self.now)
         assert isinstance(outcome, Order | Refusal)
         if isinstance(outcome, Order) and outcome.terms.qty is not None and held * outcome.terms.side.sign < 0:
             assert outcome.terms.qty <= abs(held), "never through zero"
+
+    @rule(
+        symbol=st.sampled_from(["AAPL", "MSFT"]), side=st.sampled_from(["buy", "sell"]),
+        kind=st.sampled_from(["bracket", "oco", "oto"]), is_limit=st.booleans(), qty=st.integers(1, 30),
+        limit=st.integers(60, 140), gain=st.integers(1, 40), loss=st.integers(1, 40),
+    )  # fmt: skip
+    def submit_group(
+        self, *, symbol: str, side: str, kind: str, is_limit: bool, qty: int, limit: int, gain: int, loss: int
+    ) -> None:
+        base = D(limit) if is_limit else self.prices.get(symbol, D(limit))
+        up = (side == "buy") != (kind == "oco")
+        take, stop = (base + gain, base - loss) if up else (base - gain, base + loss)
+        request = OrderRequest(
+            symbol, D(qty), None, side, "limit" if is_limit or kind == "oco" else "market", "day",
+            D(limit) if is_limit and kind != "oco" else None, order_class=kind,
+            take_profit=TakeProfit(max(take, D(1))) if kind != "oto" or qty % 2 else None,
+            stop_loss=StopLoss(max(stop, D(1))) if kind != "oto" or not qty % 2 else None,
+        )  # fmt: skip
+        before = len(self.book.orders)
+        outcome = self.book.submit(request, self.now)
+        legs = len(outcome.legs) if isinstance(outcome, Order) else -1
+        assert legs in (-1, 1, 2)
+        assert len(self.book.orders) == before + 1 + legs
 
     @rule(place=st.integers(0, 50))
     def cancel(self, place: int) -> None:
@@ -70,7 +107,9 @@ class Trading(RuleBasedStateMachine):
     def replace(self, place: int, limit: int, qty: int) -> None:
         if self.book.orders:
             name = list(self.book.orders)[place % len(self.book.orders)]
-            self.book.replace(name, ReplaceRequest(qty=D(qty), limit_price=D(limit)), self.now)
+            is_leg = self.book.orders[name].place != ENTRY
+            request = ReplaceRequest(qty=None if is_leg else D(qty), limit_price=D(limit))
+            self.book.replace(name, request, self.now)
 
     @rule(prices=st.lists(st.integers(50, 150), min_size=12, max_size=12), minutes=st.sampled_from([1, 1, 1, 30, 400]))
     def minute(self, prices: list[int], minutes: int) -> None:
@@ -114,10 +153,23 @@ class Trading(RuleBasedStateMachine):
         assert sum(self.book.account._reserved.values()) == sum(order.reserved for order in self.book.orders.values())
 
     @invariant()
+    def of_a_group_no_exit_works_before_the_entry_or_beside_a_filled_twin(self) -> None:
+        for order in self.book.orders.values():
+            if not order.legs:
+                continue
+            working = [each for each in order.exits if each.status in ("new", "partially_filled")]
+            if order.order_class != "oco":
+                assert not working or order.status == "filled"
+            exits = [each for each in order.group if each.place != ENTRY]
+            done = sum((each.filled_qty for each in exits), D(0))
+            filled = order.filled_qty if order.order_class != "oco" else order.terms.qty
+            assert done <= (filled or 0)
+
+    @invariant()
     def each_order_ends_once_and_its_fills_add_up(self) -> None:
         for name, updates in self.told.items():
             events = [update.event for update in updates]
-            ends = [event for event in events if event in ("fill", "canceled", "expired", "replaced")]
+            ends = [event for event in events if event in ("fill", "canceled", "expired", "replaced", "rejected")]
             assert len(ends) <= 1
             assert not ends or events[-1] == ends[0]
             filled = sum((update.execution.qty for update in updates if update.execution), D(0))
@@ -127,11 +179,63 @@ class Trading(RuleBasedStateMachine):
                 assert filled == order.terms.qty
 
 
-Trading.TestCase.settings = settings(stateful_step_count=40)
+class TradingWithFaults(Trading):
+    """The same on a venue that rejects late, cancels late, and lets orders fill on their way out."""
+
+    def make_book(self, rules: BookRules) -> Book:
+        faults = tuple(FaultRule(fault=name, probability=0.3) for name in sorted(ORDER_FAULTS))
+        return Book(rules, CALENDAR, self.prices.get, SYMBOLS.get, Faults(rules.seed, FaultPlan(faults)))
+
+
+Trading.TestCase.settings = settings(stateful_step_count=50)
 TestTrading = Trading.TestCase
+TradingWithFaults.TestCase.settings = settings(stateful_step_count=30, max_examples=50)
+TestTradingWithFaults = TradingWithFaults.TestCase
 
 
 def test_requests_are_decoded_from_numbers_and_texts() -> None:
     body: dict[str, Any] = {"symbol": "A", "qty": 1.5, "limit_price": "2.50"}
     decoded = msgspec.json.decode(msgspec.json.encode(body), type=OrderRequest)
     assert (decoded.qty, decoded.limit_price) == (D("1.5"), D("2.50"))
+
+
+@given(
+    kind=st.sampled_from(["bracket", "oto", "oco"]), side=st.sampled_from(["buy", "sell"]), seed=st.integers(0, 999),
+    partial=st.sampled_from([D(0), D("0.6")]), gain=st.integers(1, 8), loss=st.integers(1, 8),
+    minutes=st.lists(st.lists(st.integers(90, 110), min_size=4, max_size=4), min_size=4, max_size=12),
+)  # fmt: skip
+def test_the_exits_of_a_group_never_do_more_than_close_the_position(
+    *, kind: str, side: str, seed: int, partial: Decimal, gain: int, loss: int, minutes: list[list[int]]
+) -> None:
+    now = int(OPEN.timestamp()) * 10**9
+    book = Book(BookRules(seed, CASH, 2, D(0), D(0), partial, None), CALENDAR, {"AAPL": D(100)}.get, SYMBOLS.get)
+    sign = 1 if side == "buy" else -1
+    if kind == "oco":
+        book.submit(OrderRequest("AAPL", D(10), None, side, "market", "day", client_order_id="entry"), now)
+        while book.ledger.qty("AAPL") != 10 * sign:
+            now += MINUTE
+            book.acknowledge()
+            book.settle([VenueBar("AAPL", now - MINUTE, 100, 100, 100, 100, 1000, 1, 100)], now)
+    exit_side = "sell" if side == "buy" else "buy"
+    request = OrderRequest(
+        "AAPL", D(10), None, exit_side if kind == "oco" else side, "limit" if kind == "oco" else "market", "day",
+        order_class=kind, take_profit=TakeProfit(D(100) + gain * sign),
+        stop_loss=None if kind == "oto" else StopLoss(D(100) - loss * sign), client_order_id="group",
+    )  # fmt: skip
+    head = book.submit(request, now)
+    assert isinstance(head, Order)
+    for prices in minutes:
+        now += MINUTE
+        low, opened, closed, high = sorted(prices)
+        book.acknowledge()
+        book.settle([VenueBar("AAPL", now - MINUTE, opened, high, low, closed, 1000, 1, opened)], now)
+        held = book.ledger.qty("AAPL") * sign
+        assert 0 <= held <= 10
+        exits = [order for order in head.exits if order.status in ("new", "partially_filled")]
+        if kind != "oco" and head.status != "filled":
+            assert not exits
+        elif held:
+            assert {order.leaves_qty for order in exits} == {held}, "what works is what is held"
+        else:
+            assert not head.exits
+            assert book.counts()["open"] == 0

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from adapters.exchange.barfile import read_bars
 from adapters.exchange.config import ExchangeConfig
+from adapters.exchange.faults import ORDER_FAULTS, FaultPlan, FaultRule
 from adapters.exchange.orders import OrderRequest
 from adapters.exchange.venue import Venue
 from engine.values import to_decimal
@@ -23,9 +24,12 @@ from tests.exchange.harness import Exchange, data_folder, running
 
 SYMBOLS = ("AAPL", "BTC/USD", "MSFT", "NVDA", "TSLA")
 
+EXITS = {"take_profit": {"limit_price": 100_000}, "stop_loss": {"stop_price": 1}}
+FAULTS = FaultPlan(tuple(FaultRule(fault=name, probability=0.2) for name in sorted(ORDER_FAULTS)))
+
 
 def orders_of(minute: int) -> list[dict[str, Any]]:
-    """The same wishes in every run: some of each type, on five symbols."""
+    """The same wishes in every run: some of each type, on five symbols; MSFT trails, TSLA comes in brackets."""
     rng = random.Random(minute)
     wishes: list[dict[str, Any]] = []
     for symbol in SYMBOLS:
@@ -36,6 +40,12 @@ def orders_of(minute: int) -> list[dict[str, Any]]:
         }  # fmt: skip
         if rng.random() < 0.4:
             body |= {"type": "limit", "limit_price": str(rng.randint(100, 700))}
+        if symbol == "MSFT":
+            body |= {"type": "trailing_stop", "trail_percent": "0.2"}
+            body.pop("limit_price", None)
+        if symbol == "TSLA":
+            body |= {"type": "market", "order_class": "bracket", **EXITS}
+            body.pop("limit_price", None)
         wishes.append(body)
     return wishes
 
@@ -46,6 +56,7 @@ def play(arrival_seed: int, seed: int = 5, minutes: int = 25) -> dict[str, Any]:
     config = ExchangeConfig(
         speed="max", seed=seed, symbols=SYMBOLS, generator_history_minutes=0, slippage_bps=20,
         partial_fill_probability=0.5, late_update_probability=0.3, cash=10_000_000,
+        faults=FAULTS,
     )  # fmt: skip
     seen: dict[str, Any] = {"events": [], "posts": [], "stream": []}
     with running(config) as exchange, exchange.market() as market:
@@ -80,6 +91,8 @@ def everything(exchange: Exchange) -> dict[str, Any]:
     status = exchange.status()
     return {
         "account": exchange.get("/v2/account"),
+        "equity": exchange.get("/v2/account/portfolio/history", period="1W", timeframe="1Min"),
+        "faults": exchange.control("faults"),
         "orders": exchange.get("/v2/orders", status="all", limit=500),
         "positions": exchange.get("/v2/positions"),
         "activities": exchange.get("/v2/account/activities", direction="asc"),
@@ -92,7 +105,10 @@ def test_two_runs_with_orders_arriving_in_another_order_are_equal() -> None:
     first, second = play(arrival_seed=1), play(arrival_seed=2)
     assert len(first["events"]) > 200
     assert any(event["data"]["event"] == "partial_fill" for event in first["events"])
-    assert any(event["data"]["event"] == "canceled" for event in first["events"])
+    kinds = {event["data"]["event"] for event in first["events"]}
+    assert kinds >= {"canceled", "rejected", "pending_cancel", "order_cancel_rejected"}
+    assert {order["order_class"] for order in first["orders"]} == {"", "bracket"}
+    assert any(order["type"] == "trailing_stop" and order["status"] == "filled" for order in first["orders"])
     assert any(frame[0]["T"] == "u" for frame in first["stream"])
     assert first == second
 

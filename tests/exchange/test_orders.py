@@ -16,7 +16,6 @@ from alpaca.trading.requests import (
     ReplaceOrderRequest,
     StopLimitOrderRequest,
     StopOrderRequest,
-    TrailingStopOrderRequest,
 )
 
 from tests.exchange.conftest import Start
@@ -327,14 +326,7 @@ def test_slippage_stays_inside_the_bar(start: Start) -> None:
             (403, 40310000, "insufficient balance for BTC (requested: 1, available: 0)"),
         ),
         ({"symbol": "AAPL", "qty": 0.5, "side": "sell"}, (403, 40310000, "fractional orders cannot be sold short")),
-        (
-            {"symbol": "AAPL", "qty": 1, "time_in_force": "opg"},
-            (422, 42210000, "time_in_force opg is not supported by this exchange yet"),
-        ),
-        (
-            {"symbol": "AAPL", "qty": 1, "order_class": "bracket", "take_profit": {"limit_price": 1}},
-            (422, 42210000, "order_class bracket is not supported by this exchange yet"),
-        ),
+        ({"symbol": "AAPL", "qty": 1, "order_class": "mleg"}, (422, 42210000, "mleg orders are for options only")),
         ({"symbol": "AAPL", "qty": 1, "order_class": "odd"}, (422, 40010001, "invalid order_class odd")),
         (
             {"symbol": "AAPL", "qty": 1, "client_order_id": "x" * 129},
@@ -357,16 +349,6 @@ def opened_once(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with running(ExchangeConfig(bars=path, speed="max")) as exchange:
         exchange.step_to(OPEN + timedelta(minutes=2))
         yield exchange
-
-
-def test_trailing_stop_is_refused_through_alpaca_py(opened_once: Exchange) -> None:
-    request = TrailingStopOrderRequest(
-        symbol="AAPL", qty=1, side=OrderSide.SELL, time_in_force="gtc", trail_percent=1.5
-    )
-    with pytest.raises(APIError) as caught:
-        opened_once.client().submit_order(request)
-    assert caught.value.status_code == 422
-    assert caught.value.message == "order type trailing_stop is not supported by this exchange yet"
 
 
 def test_bodies_that_are_no_json_or_of_the_wrong_kind(opened_once: Exchange) -> None:
