@@ -40,13 +40,13 @@ class Market:
     """
 
     def __init__(self, draw: random.Random, first: int) -> None:
-        self.count = draw.randint(16, 26)
+        self.count = draw.choice((6, 8, 8, 10, 10, 12, 14, 24))
         self.first = first
-        names = list(SYMBOLS)[: draw.choice((2, 3, 3, 4))]
+        names = list(SYMBOLS)[: draw.choice((2, 2, 2, 3, 4))]
         self.symbols = tuple(names)
         self.bots = _bots(draw, self.symbols)
         closes = draw.random() < 0.15
-        self.close_minute = first + (draw.randint(10, self.count) if closes else 10_000)
+        self.close_minute = first + (draw.randint(4, self.count) if closes else 10_000)
         self.minutes: dict[int, list[VenueBar]] = {}
         prices = {name: SYMBOLS[name] for name in names}
         for minute in range(first, first + self.count):

@@ -31,7 +31,7 @@ from tests.simulation.venue import BarHistory, Exchange, VenueRest
 
 ROLES = ("executor", "feed", "signals", "risk")
 _FIRST_BAR = 3
-_REST_MINUTES = 9
+_REST_MINUTES = 7
 _HEALED_AT_MINUTE = 2
 
 
