@@ -69,6 +69,12 @@ class Market:
         later = [(close_ns + n * day_ns, close_ns + n * day_ns + day_ns // 4) for n in range(1, 12)]
         return [(T0_NS - day_ns, close_ns), *later]
 
+    def flat(self, minute: int, prices: dict[str, Decimal]) -> list[VenueBar]:
+        """Bars in which nothing moves, for what is still to be filled."""
+        open_ns = T0_NS + (minute - 1) * NS_PER_MINUTE
+        last = {name: float(prices.get(name, SYMBOLS[name])) for name in self.symbols}
+        return [VenueBar(name, open_ns, px, px, px, px, 50_000.0, 10, px) for name, px in sorted(last.items())]
+
 
 def _bots(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
     alpha = Bot(

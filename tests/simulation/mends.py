@@ -25,6 +25,13 @@ MENDS = (
         "if isinstance(body, OrderRejected) and ordinal and (signal.bot, signal.symbol) == (body.bot, body.symbol)]",
         "the rest of a target is ordered again and again while the venue refuses the first order",
     ),
+    Patch(
+        "resend_only_while_valid",
+        "streams.services.executor:Executor._send",
+        "if intent.id in self._resend:",
+        "if intent.id in self._resend and now <= intent.valid_until:",
+        "an order that waited for the rate or for trade_updates is sent after its valid_until",
+    ),
 )
 
 

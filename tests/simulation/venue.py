@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import TradeUpdate
 from adapters.exchange.orders import OrderRequest, Refusal
@@ -28,9 +30,9 @@ from engine.ports import (
     VenueActivity,
     VenueExecution,
 )
-from engine.values import NS_PER_S, AssetClass, Side, asset_class_of
+from engine.values import NS_PER_S, ZERO, AssetClass, Side, asset_class_of
 from tests.simulation.faults import Faults
-from tests.simulation.loop import OWNER, Incarnation, SimLoop
+from tests.simulation.loop import OWNER, SimLoop
 from tests.simulation.market import Market, VenueBook, bar_value, ns_at, order_value, update_value
 
 _TIMEOUT_S = 10.0
@@ -63,6 +65,10 @@ class Exchange:
         self._is_acknowledging = False
         events = self.book.acknowledge()
         bars = self.market.minutes.get(number, [])
+        if not self.faults.is_on:  # the market goes on elsewhere: everything fills, nobody hears of a bar
+            self.book.rules = msgspec.structs.replace(self.book.rules, partial_fill_probability=ZERO)
+            self._tell(events + self.book.settle(self.market.flat(number, self.book.prices), ns_at(number * 60)))
+            return
         events += self.book.settle(bars, ns_at(number * 60))
         self._tell(events)
         self.book.know(bars)
@@ -84,10 +90,9 @@ class Exchange:
             self.loop.call_later(self.faults.draw.uniform(0.0, 1.5), self._acknowledge)
 
     def cancel(self) -> None:
-        """Somebody cancels orders at the venue by hand: one, or all of them when nothing goes wrong any more."""
-        open_orders = [order for order in self.book.orders.values() if order.is_open]
-        chosen = open_orders[:: 1 if not self.faults.is_on else 3]
-        for order in chosen:
+        """Somebody cancels orders at the venue by hand: some, or all of them when nothing goes wrong any more."""
+        still_open = [order for order in self.book.orders.values() if order.is_open]
+        for order in still_open[:: 3 if self.faults.is_on else 1]:
             self.book.cancel(order.id, self.now_ns)
             self.acknowledge_soon()
 
@@ -291,5 +296,3 @@ class BarHistory:
         ]  # fmt: skip
         return sorted(found, key=lambda bar: (bar.ts_event, bar.symbol))
 
-
-__all__ = ["BarHistory", "Exchange", "Incarnation", "Line", "VenueRest"]

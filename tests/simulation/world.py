@@ -33,6 +33,7 @@ ROLES = ("executor", "feed", "signals", "risk")
 _FIRST_BAR = 3
 _REST_MINUTES = 7
 _HEALED_AT_MINUTE = 2
+_CANCELED_AT_MINUTE = 5
 
 
 class Failure(AssertionError):
@@ -103,7 +104,8 @@ class World:
         topology = topology_of(self.settings)
         self.server = Server(self.loop, faults, self.settings.nats.duplicate_window_s, (topology.market, topology.trading))
         self.exchange = Exchange(self.loop, faults, self.market)
-        self.exchange.on_post = self._on_post
+        self._stored: set[tuple[type, str]] = set()
+        self._looked = 0
         self.checkpoints = {role: Checkpoints(role) for role in ROLES}
         self.roles: dict[str, Incarnation] = {}
         self.failures: list[str] = []
@@ -216,7 +218,8 @@ class World:
         self._heal()
         for number in range(last + _HEALED_AT_MINUTE + 1, last + _REST_MINUTES + 1):
             self._minute(number)
-            self.exchange.cancel()
+            if number == last + _CANCELED_AT_MINUTE:
+                self.exchange.cancel()
         self.loop.run_until(self.loop.now + 50)
 
     def _minute(self, number: int) -> None:
@@ -261,8 +264,16 @@ class World:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def _on_post(self, intent: OrderIntent) -> None:
-        """An order request leaves: what must be stored by now, and what must not."""
+    def stored_orders(self) -> set[tuple[type, str]]:
+        """Kind and client_order_id of every intent and order event stored so far."""
+        trading = self.server.trading
+        for stored in trading.messages[self._looked :]:
+            body = decode(stored.data).body
+            name = body.id if isinstance(body, OrderIntent) else getattr(body, "client_order_id", "")
+            if name:
+                self._stored.add((type(body), name))
+        self._looked = trading.last_seq
+        return self._stored
 
     def bodies(self, stream: Stream) -> list[AnyBody]:
         """Everything stored, decoded."""
