@@ -109,7 +109,7 @@ def _verdicts(trading: list[AnyBody]) -> None:
         if isinstance(body, _VERDICTS):
             answers[body.signal_id].append(body)
     unanswered = signals - set(answers)
-    demand(not unanswered, f"{len(unanswered)} signals without a verdict")
+    demand(not unanswered, f"signals without a verdict: {sorted(unanswered)}")
     demand(signals == set(answers), "a verdict for a signal that is not stored")
     for signal_id, given in answers.items():
         early = [body for body in given[:-1] if not isinstance(body, OrderIntent)]
@@ -177,7 +177,7 @@ def _executions(world: World, trading: list[AnyBody]) -> None:
     demand(not set(done) - set(stored), f"{len(set(done) - set(stored))} executions were not stored")
     demand(stored == done, "a fill is stored that is not the venue's")
     fees = {body.id: (body.cash, body.quantity) for body in trading if isinstance(body, Fee)}
-    charged = {it.id: (it.net_amount, it.qty) for it in book.ledger.activities if it.kind != "FILL"}
+    charged = {it.id: (it.net_amount, it.qty) for it in book.ledger.activities if it.kind != "FILL" and (it.net_amount or it.qty)}
     demand(fees == charged, f"fees stored: {len(fees)}, charged: {len(charged)}")
 
 

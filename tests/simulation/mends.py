@@ -28,9 +28,17 @@ MENDS = (
     Patch(
         "resend_only_while_valid",
         "streams.services.executor:Executor._send",
-        "if intent.id in self._resend:",
-        "if intent.id in self._resend and now <= intent.valid_until:",
+        "not order.is_open:\n                continue\n            if intent.id in self._resend:",
+        "not order.is_open or (intent.id in self._resend and order.venue_order_id):\n                continue\n"
+        "            if intent.id in self._resend and now <= intent.valid_until:",
         "an order that waited for the rate or for trade_updates is sent after its valid_until",
+    ),
+    Patch(
+        "no_checkpoint_ahead_of_the_stream",
+        "streams.services.executor:Executor.stop",
+        "self._checkpoint()",
+        "self._working or self._checkpoint()",
+        "stopped while events are being stored, the executor writes a state that holds them: they are never stored",
     ),
 )
 
