@@ -29,7 +29,8 @@ MENDS = (
         "resend_only_while_valid",
         "streams.services.executor:Executor._send",
         "not order.is_open:\n                continue\n            if intent.id in self._resend:",
-        "not order.is_open or (intent.id in self._resend and order.venue_order_id):\n                continue\n"
+        "not order.is_open or (intent.id in self._resend and order.venue_order_id) "
+        "or intent.id in self.__dict__.get('in_flight', ()):\n                continue\n"
         "            if intent.id in self._resend and now <= intent.valid_until:",
         "an order that waited for the rate or for trade_updates is sent after its valid_until",
     ),
@@ -39,6 +40,34 @@ MENDS = (
         "self._checkpoint()",
         "self._working or self._checkpoint()",
         "stopped while events are being stored, the executor writes a state that holds them: they are never stored",
+    ),
+    Patch(
+        "in_flight_noted",
+        "streams.services.executor:Executor._send",
+        'self._counters["submitted"] += 1',
+        'self._counters["submitted"] += 1; self.__dict__.setdefault("in_flight", set()).add(intent.id)',
+        "an order whose request is under way is sent again, and again after it was refused",
+    ),
+    Patch(
+        "in_flight_ends",
+        "streams.services.executor:Executor._take_outcome",
+        "self._posting -= 1",
+        "self._posting -= 1; self.in_flight.discard(intent.id)",
+        "part of in_flight_noted",
+    ),
+    Patch(
+        "in_flight_is_not_missing",
+        "streams.services.executor:Executor._take_missing",
+        "if order is None or not order.is_open:",
+        'if order is None or not order.is_open or client_order_id in self.__dict__.get("in_flight", ()):',
+        "part of in_flight_noted",
+    ),
+    Patch(
+        "rest_follows_from_the_verdict",
+        "engine.risk.core:RiskCore._await_rest",
+        "if order_quantity(target_quantity(bot, signal, intent.ref_px), held, working)[1]:",
+        "if not intent.reserved and target_quantity(bot, signal, intent.ref_px) * intent.side.sign > 0:",
+        "whether a second order follows is computed again at replay, from a ledger that has moved on since",
     ),
 )
 
