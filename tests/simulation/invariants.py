@@ -39,7 +39,6 @@ from engine.messages import (
 from engine.risk import RiskCore
 from engine.signals import SignalEngine
 from engine.values import NS_PER_MS, NS_PER_S, plain
-from tests.simulation.market import bar_value
 from tests.simulation.world import Failure, World
 
 _TERMINAL = (OrderFilled, OrderCanceled, OrderExpired, OrderRejected)
@@ -264,15 +263,16 @@ def _snapshots(engine: SignalEngine) -> list[Any]:
 
 
 def on_post(world: World, intent: OrderIntent) -> None:
-    """An order request leaves: it is stored as submitted, still wanted, and not too old."""
+    """An order request leaves: stored as submitted, still wanted, not too old, not repeated blindly."""
     stored = world.stored_orders()
     name = intent.id
     demand((OrderIntent, name) in stored, f"request for {name} without a stored intent")
     demand((OrderSubmitted, name) in stored, f"request for {name} before OrderSubmitted is stored")
     ended = [kind.__name__ for kind in _TERMINAL if (kind, name) in stored]
     demand(not ended, f"request for {name} after {ended}")
+    unclear = world.exchange.unclear
+    demand(name not in unclear, f"request for {name} is repeated without a lookup")
+    unclear.add(name)
     late_ns = world.now_ns() - intent.valid_until
     demand(late_ns <= _SEND_NS_MAX, f"request for {name} left {late_ns / NS_PER_S:.0f} s after valid_until")
 
-
-__all__ = ["bar_value", "check", "demand", "on_post"]

@@ -58,9 +58,16 @@ MENDS = (
     Patch(
         "in_flight_is_not_missing",
         "streams.services.executor:Executor._take_missing",
-        "if order is None or not order.is_open:",
-        'if order is None or not order.is_open or client_order_id in self.__dict__.get("in_flight", ()):',
+        "not order.is_open:",
+        'not order.is_open or client_order_id in self.__dict__.get("in_flight", ()):',
         "part of in_flight_noted",
+    ),
+    Patch(
+        "not_found_is_old_news",
+        "streams.services.executor:Executor._take_missing",
+        "if order is None or",
+        "if order is None or order.venue_order_id or",
+        "a lookup's `not found` that was overtaken by the acceptance ends the order as never sent",
     ),
     Patch(
         "rest_follows_from_the_verdict",

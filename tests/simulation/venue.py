@@ -54,6 +54,7 @@ class Exchange:
         self.excused: set[tuple[str, int]] = set()
         self.on_post: Callable[[OrderIntent], None] = lambda _: None
         self.posts = 0
+        self.unclear: set[str] = set()  # requests whose fate nobody asked about
         self._is_acknowledging = False
 
     @property
@@ -200,6 +201,7 @@ class VenueRest:
         exchange.posts += 1
         exchange.on_post(intent)
         if faults.hits("post_limited"):
+            exchange.unclear.discard(intent.id)
             return RateLimited(faults.draw.choice((0.5, 5.0, 40.0)))
         if faults.hits("post_lost"):
             return self._timed_out()
@@ -237,9 +239,11 @@ class VenueRest:
             return RateLimited(1.0)
         order = self._exchange.book.by_client_id.get(client_order_id)
         if order is None:
+            self._exchange.unclear.discard(client_order_id)
             return NotFound()
         lag_ns = faults.draw.random() * _LAG_S_MAX * NS_PER_S if faults.is_on else 0
         if self._exchange.now_ns - order.submitted_ns < lag_ns:
+            self._exchange.unclear.discard(client_order_id)
             return NotFound()
         return order_value(order)
 
