@@ -19,6 +19,7 @@ CHANCES = {
     "lookup_limited": 0.03,
     "read_fails": 0.05,  # account, executions, activities
     "history_fails": 0.05,
+    "history_slow": 0.15,
     "update_lost": 0.02,  # an order event that never comes
     "update_doubled": 0.05,
     "update_late": 0.06,  # overtaken by later ones
@@ -46,7 +47,13 @@ class Faults:
         self.is_on = True
         self.strength = strength
         self.kills_left = KILLS_MAX
+        self.batch_max = self.draw.choice((2, 10, 250))
         self.seen: Counter[str] = Counter()
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether anything goes wrong now at all."""
+        return self.is_on and self.strength > 0
 
     def hits(self, name: str) -> bool:
         """Whether this goes wrong now."""

@@ -40,7 +40,7 @@ class Market:
     """
 
     def __init__(self, draw: random.Random, first: int) -> None:
-        self.count = draw.choice((6, 8, 8, 10, 10, 12, 14, 24))
+        self.count = draw.choice((5, 6, 6, 8, 8, 10, 16))
         self.first = first
         names = list(SYMBOLS)[: draw.choice((2, 2, 2, 3, 4))]
         self.symbols = tuple(names)

@@ -13,6 +13,7 @@ import streams.publisher
 import streams.rest
 import streams.services.executor
 import streams.services.feed
+import streams.services.risk
 import streams.services.signals
 from tests.simulation.world import World, quiet
 
@@ -33,4 +34,6 @@ def staged(world: World) -> Iterator[None]:
             stack.enter_context(patch.object(module, "log", log))
         for module in (streams.services.feed, streams.services.signals):
             stack.enter_context(patch.object(module, "last_per_subject", last_per_subject))
+        for module in (streams.services.risk, streams.services.signals, streams.services.executor):
+            stack.enter_context(patch.object(module, "_BATCH_MAX", world.faults.batch_max))
         yield

@@ -150,7 +150,8 @@ class Line:
         try:
             while True:
                 draw = exchange.faults.draw
-                await asyncio.sleep(draw.uniform(0.1, 20.0 if exchange.faults.hits("slow") else 1.0))
+                longest = draw.choice((1.0, 1.0, 20.0, 70.0)) if exchange.faults.is_disturbed else 1.0
+                await asyncio.sleep(draw.uniform(0.1, longest))
                 down.clear()
                 self._connection += 1
                 self._listener = listener
@@ -294,6 +295,8 @@ class BarHistory:
         if self._exchange.faults.hits("history_fails"):
             msg = "no answer after 5 tries"
             raise UnreachableError(msg)
+        if self._exchange.faults.hits("history_slow"):
+            self._exchange.loop.slow_s = self._exchange.faults.draw.uniform(1.0, 40.0)
         found = [
             bar for bar in self._exchange.out
             if bar.symbol in symbols and asset_class_of(bar.symbol) is asset_class and from_ns < bar.ts_event <= to_ns
