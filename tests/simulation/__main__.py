@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.play import mended, play
+from tests.simulation.play import digest, mended, play
 
 
 def main() -> int:
@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5000, help="how many to play")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break the code by this; stops at the first find")
+    parser.add_argument("--without", default="", help="leave this mend in waiting out (mends.py)")
     parser.add_argument("--stop", action="store_true", help="stop at the first failing seed")
+    parser.add_argument("--digest", action="store_true", help="print a number of each seed's whole outcome")
     parser.add_argument("--verbose", action="store_true", help="print which faults each failing seed saw")
     options = parser.parse_args()
     mutants = [MUTANTS[options.mutant]] if options.mutant else []
@@ -27,11 +29,13 @@ def main() -> int:
     gc.disable()
     began, cpu = time.perf_counter(), time.process_time()
     played = 0
-    with mended(*mutants):
+    with mended(*mutants, without=options.without):
         for seed in range(options.first, options.first + options.seeds):
             result = play(seed)
             played += 1
             seen += result.world.faults.seen
+            if options.digest:
+                print(f"seed {seed} is {digest(result)}")
             if result.failure:
                 failed.append(seed)
                 print(f"seed {seed}: {result.failure}")

@@ -39,7 +39,7 @@ from engine.messages import (
 from engine.risk import RiskCore
 from engine.signals import SignalEngine
 from engine.values import NS_PER_MS, NS_PER_S, plain
-from tests.simulation.world import Failure, World
+from tests.simulation.world import FoundError, World
 
 _TERMINAL = (OrderFilled, OrderCanceled, OrderExpired, OrderRejected)
 _VERDICTS = (OrderIntent, RiskDenied, TargetReached)
@@ -50,11 +50,11 @@ _SEND_NS_MAX = 15 * NS_PER_S
 def demand(holds: bool, what: str) -> None:
     """Raise unless it holds."""
     if not holds:
-        raise Failure(what)
+        raise FoundError(what)
 
 
 def check(world: World) -> None:
-    """Check a world that has come to rest. Raises Failure."""
+    """Check a world that has come to rest. Raises FoundError."""
     demand(not world.failures, world.failures[0] if world.failures else "")
     trading = world.bodies(world.server.trading)
     _once(world, trading)
@@ -130,7 +130,9 @@ def _lives(world: World, trading: list[AnyBody]) -> None:
     events: dict[str, list[AnyBody]] = defaultdict(list)
     intents = {body.id: body for body in trading if isinstance(body, OrderIntent)}
     for body in trading:
-        if isinstance(body, OrderSubmitted | OrderAccepted | Fill | OrderFilled | OrderCanceled | OrderExpired | OrderRejected):
+        if isinstance(
+            body, OrderSubmitted | OrderAccepted | Fill | OrderFilled | OrderCanceled | OrderExpired | OrderRejected
+        ):
             demand(body.client_order_id in intents, f"event of an unknown order: {body}")
             events[body.client_order_id].append(body)
     at_venue = world.exchange.book.by_client_id
@@ -164,19 +166,35 @@ def _executions(world: World, trading: list[AnyBody]) -> None:
     """Each execution of the venue is stored once, as it was."""
     book = world.exchange.book
     stored = {
-        (body.venue_order_id, body.cum_qty): (body.client_order_id, body.side.value, body.last_qty, body.last_px, body.ts_event)
+        (body.venue_order_id, body.cum_qty): (
+            body.client_order_id,
+            body.side.value,
+            body.last_qty,
+            body.last_px,
+            body.ts_event,
+        )
         for body in trading
         if isinstance(body, Fill)
     }
     done = {
-        (it.order_id, it.cum_qty): (book.orders[it.order_id].client_order_id, it.side, it.qty, it.price, it.ns // 1000 * 1000)
+        (it.order_id, it.cum_qty): (
+            book.orders[it.order_id].client_order_id,
+            it.side,
+            it.qty,
+            it.price,
+            it.ns // 1000 * 1000,
+        )
         for it in book.ledger.activities
         if it.kind == "FILL"
     }
     demand(not set(done) - set(stored), f"{len(set(done) - set(stored))} executions were not stored")
     demand(stored == done, "a fill is stored that is not the venue's")
     fees = {body.id: (body.cash, body.quantity) for body in trading if isinstance(body, Fee)}
-    charged = {it.id: (it.net_amount, it.qty) for it in book.ledger.activities if it.kind != "FILL" and (it.net_amount or it.qty)}
+    charged = {
+        it.id: (it.net_amount, it.qty)
+        for it in book.ledger.activities
+        if it.kind != "FILL" and (it.net_amount or it.qty)
+    }
     demand(fees == charged, f"fees stored: {len(fees)}, charged: {len(charged)}")
 
 
@@ -188,8 +206,14 @@ def _money(world: World, trading: list[AnyBody]) -> None:
     held = {name: position.qty for name, position in ledger.positions.items()}
     demand(portfolio.net() == held, f"positions are {portfolio.net()}, at the venue {held}")
     demand(not portfolio.reservations, f"reserved for orders that ended: {list(portfolio.reservations)}")
-    demand(not portfolio.working and portfolio.reserved == 0, f"still working: {portfolio.working} {portfolio.reserved}")
-    causes = {fill_key(b.venue_order_id, plain(b.cum_qty)) if isinstance(b, Fill) else b.id for b in trading if isinstance(b, Fill | Fee)}
+    demand(
+        not portfolio.working and portfolio.reserved == 0, f"still working: {portfolio.working} {portfolio.reserved}"
+    )
+    causes = {
+        fill_key(b.venue_order_id, plain(b.cum_qty)) if isinstance(b, Fill) else b.id
+        for b in trading
+        if isinstance(b, Fill | Fee)
+    }
     for kind in (Position, Account):
         said = {body.cause for body in trading if isinstance(body, kind)}
         demand(said == causes, f"{kind.__name__} messages miss {len(causes - said)} fills and fees")
@@ -209,11 +233,12 @@ def _beliefs(world: World, trading: list[AnyBody]) -> None:
         risk.apply(body)
         executor.apply(body)
     alive = world.roles["risk"].service._core.state
-    demand(msgspec.to_builtins(risk.state) == msgspec.to_builtins(alive), "risk's state is not what the stream gives")
+    demand(risk.state == alive, "risk's state is not what the stream gives")
     known = world.roles["executor"].service._core.state
     for name in ("orders", "open_ids", "by_venue_id", "fees", "fills", "last_bot"):
-        given = msgspec.to_builtins(getattr(executor.state, name))
-        demand(given == msgspec.to_builtins(getattr(known, name)), f"executor's {name} are not what the stream gives")
+        demand(
+            getattr(executor.state, name) == getattr(known, name), f"executor's {name} are not what the stream gives"
+        )
 
 
 def _bars(world: World, market: list[AnyBody]) -> None:
@@ -275,4 +300,3 @@ def on_post(world: World, intent: OrderIntent) -> None:
     unclear.add(name)
     late_ns = world.now_ns() - intent.valid_until
     demand(late_ns <= _SEND_NS_MAX, f"request for {name} left {late_ns / NS_PER_S:.0f} s after valid_until")
-

@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 _STEPS_MAX = 30_000
@@ -36,7 +36,7 @@ class Incarnation:
         self.main: asyncio.Task[Any] | None = None
 
 
-class Livelock(AssertionError):
+class LivelockError(AssertionError):
     """The roles do something over and over again."""
 
 
@@ -135,7 +135,7 @@ class SimLoop(asyncio.AbstractEventLoop):
             result = func(*args)
         except Killed:
             return
-        except Exception as err:
+        except Exception as err:  # noqa: BLE001  (an answer like any other)
             self.call_later(self._latency() + self.slow_s, _fail, future, err)
         else:
             self.call_later(self._latency() + self.slow_s, _answer, future, result)
@@ -158,7 +158,7 @@ class SimLoop(asyncio.AbstractEventLoop):
                     self.steps += 1
                     if self.steps > _STEPS_MAX:
                         msg = f"no rest after {self.steps} steps at second {self.now:.1f}"
-                        raise Livelock(msg)
+                        raise LivelockError(msg)
                 if not timers or timers[0][0] > until:
                     break
                 when, _, handle = heapq.heappop(timers)
@@ -169,7 +169,7 @@ class SimLoop(asyncio.AbstractEventLoop):
 
 
 @contextlib.contextmanager
-def _running(loop: SimLoop) -> Iterator[None]:
+def _running(loop: SimLoop) -> Generator[None]:
     outer = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     asyncio._set_running_loop(loop)

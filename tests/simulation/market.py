@@ -85,17 +85,18 @@ def _bots(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
         params={"fast": 1, "slow": draw.choice((2, 3, 4)), "allow_short": True},
         position_fraction=0.1,
     )
+    is_rsi = draw.random() < 0.5
+    crossing: dict[str, Any] = {"fast": 2, "slow": 3, "allow_short": draw.random() < 0.5}
+    reverting: dict[str, Any] = {"period": 3, "oversold": 40.0, "overbought": 60.0}
     beta = Bot(
         name="beta",
-        strategy=draw.choice(("sma_crossover", "rsi")),
-        symbols=tuple(sorted({symbols[0], *symbols[1:]})),
+        strategy="rsi" if is_rsi else "sma_crossover",
+        symbols=symbols,
         capital=Decimal(60_000),
+        params=reverting if is_rsi else crossing,
         position_fraction=draw.choice((0.1, 0.2)),
     )
-    more: dict[str, Any] = {"period": 3, "oversold": 40.0, "overbought": 60.0}
-    if beta.strategy == "sma_crossover":
-        more = {"fast": 2, "slow": 3, "allow_short": draw.random() < 0.5}
-    return alpha, Bot(**{name: getattr(beta, name) for name in beta.__struct_fields__} | {"params": more})
+    return alpha, beta
 
 
 class Calendar:

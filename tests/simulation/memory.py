@@ -63,7 +63,9 @@ class Stream:
     def last_per_subject(self, pattern: str) -> list[bytes]:
         """Data of the last message of each subject that matches, in stream order."""
         prefix = pattern.removesuffix(">")
-        return [self.messages[seq - 1].data for seq in sorted(s for n, s in self.last_of.items() if n.startswith(prefix))]
+        return [
+            self.messages[seq - 1].data for seq in sorted(s for n, s in self.last_of.items() if n.startswith(prefix))
+        ]
 
 
 class Server:
@@ -104,15 +106,17 @@ class Client:
         """A message that is acknowledged; with a batch's commit, all of it."""
         faults, loop = self._server.faults, self._server.loop
         await asyncio.sleep(faults.latency())
-        parts = [*self._batches.pop(headers.get("Nats-Batch-Id", ""), []), (subject, data, headers.get("Nats-Msg-Id", ""))]
+        parts = [
+            *self._batches.pop(headers.get("Nats-Batch-Id", ""), []),
+            (subject, data, headers.get("Nats-Msg-Id", "")),
+        ]
         lost, self._is_cut = self._is_cut or faults.hits("publish_lost"), False
         if lost or not self._owner.is_alive:
             await asyncio.sleep(_ACK_S_MAX)
             raise NatsTimeoutError
         if len(parts) > 1 and any(stream.known(msg_id, loop.now) for _, _, msg_id in parts):
             raise APIError(code=400, err_code=_ID_KNOWN, description="message id is a duplicate")
-        for part in parts:
-            seq, is_known = stream.append(*part, loop.now)
+        seq, is_known = [stream.append(*part, loop.now) for part in parts][-1]
         if faults.hits("ack_lost"):
             await asyncio.sleep(_ACK_S_MAX)
             raise NatsTimeoutError
@@ -155,7 +159,7 @@ class Reader:
 
     def __init__(self, server: Server, owner: Incarnation, stream: str, after: int, subjects: list[str] | None) -> None:
         self._server = server
-        self._owner = owner
+        self.owner = owner
         self._stream = server.streams[stream]
         self.stream = stream
         self.received = self._cursor = after
@@ -177,7 +181,7 @@ class Reader:
 
     def notify(self) -> None:
         """Something new is stored: it comes a moment later, with what is stored until then."""
-        if not self._is_coming and self._owner.is_alive:
+        if not self._is_coming and self.owner.is_alive:
             self._is_coming = True
             self._server.loop.call_later(self._server.faults.latency(), self._arrive)
 

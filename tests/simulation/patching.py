@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -22,6 +22,8 @@ class Patch(msgspec.Struct, frozen=True):
     Attributes:
         where: `package.module:Class.method` or `package.module:function`.
         why: What this breaks or mends, in words.
+        part_of: Name of the patch it makes sense with only.
+        seed: Of a mend: a seed that fails without it.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Patch(msgspec.Struct, frozen=True):
     old: str
     new: str
     why: str
+    part_of: str = ""
+    seed: int = 0
 
 
 def _function(where: str) -> FunctionType:
@@ -36,7 +40,7 @@ def _function(where: str) -> FunctionType:
     found: Any = importlib.import_module(module)
     for part in path.split("."):
         found = inspect.getattr_static(found, part)
-    found = inspect.unwrap(found.fget if isinstance(found, property) else found)
+    found = inspect.unwrap(found)
     assert isinstance(found, FunctionType), where
     return found
 
@@ -65,7 +69,7 @@ def _compiled(function: FunctionType, text: str, name: str) -> CodeType:
 
 
 @contextlib.contextmanager
-def patched(*patches: Patch) -> Iterator[None]:
+def patched(*patches: Patch) -> Generator[None]:
     """For the duration of a block; several may change the same function."""
     before: list[tuple[FunctionType, CodeType, str]] = []
     try:
@@ -73,7 +77,9 @@ def patched(*patches: Patch) -> Iterator[None]:
             function = _function(patch.where)
             text = _text(function)
             if text.count(patch.old) != 1:
-                msg = f"{patch.name}: {patch.old!r} is {text.count(patch.old)} times in {patch.where}, not once: adapt it"
+                msg = (
+                    f"{patch.name}: {patch.old!r} is {text.count(patch.old)} times in {patch.where}, not once: adapt it"
+                )
                 raise LookupError(msg)
             changed = text.replace(patch.old, patch.new)
             code = _compiled(function, changed, patch.name)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+from collections.abc import Generator
 
 import msgspec
 
 from tests.simulation import invariants
-from tests.simulation.loop import Livelock
+from tests.simulation.loop import LivelockError
 from tests.simulation.mends import waiting
 from tests.simulation.patching import Patch, patched
 from tests.simulation.stage import staged
-from tests.simulation.world import Failure, World
+from tests.simulation.world import FoundError, World
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -29,7 +31,7 @@ def play(seed: int) -> Result:
     def on_post(intent: object) -> None:
         try:
             invariants.on_post(world, intent)  # type: ignore[arg-type]
-        except Failure as err:
+        except FoundError as err:
             world.failures.append(str(err))
 
     world.exchange.on_post = on_post
@@ -38,13 +40,23 @@ def play(seed: int) -> Result:
         try:
             world.run()
             invariants.check(world)
-        except (Failure, Livelock) as err:
+        except (FoundError, LivelockError) as err:
             failure = str(err)
     return Result(seed, failure, world)
 
 
+def digest(result: Result) -> str:
+    """Everything that was stored, and every fault, as one number: equal for equal runs."""
+    hashed = hashlib.blake2b(result.failure.encode(), digest_size=16)
+    for stream in result.world.server.streams.values():
+        for stored, subject, msg_id in zip(stream.messages, stream.subjects, stream.ids, strict=True):
+            hashed.update(f"{stored.seq}|{subject}|{msg_id}|".encode() + stored.data)
+    hashed.update(repr(sorted(result.world.faults.seen.items())).encode())
+    return hashed.hexdigest()
+
+
 @contextlib.contextmanager
-def mended(*mutants: Patch):  # noqa: ANN201
-    """The code with the mends it waits for, and with mutants."""
-    with patched(*waiting(), *mutants):
+def mended(*mutants: Patch, without: str = "") -> Generator[None]:
+    """The code with the mends it waits for, but one, and with mutants."""
+    with patched(*waiting(without), *mutants):
         yield

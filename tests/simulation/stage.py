@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import streams.pipeline
 import streams.publisher
@@ -19,21 +18,26 @@ from tests.simulation.world import World, quiet
 
 
 @contextlib.contextmanager
-def staged(world: World) -> Iterator[None]:
+def staged(world: World) -> Generator[None]:
     """For the duration of one world."""
-    clock = SimpleNamespace(monotonic=world.loop.time)
 
     async def last_per_subject(context: Any, stream: str, subject: str) -> list[bytes]:
         return world.server.streams[stream].last_per_subject(subject)
 
-    log = quiet()
-    with contextlib.ExitStack() as stack:
-        for module in (streams.pipeline, streams.rest, streams.services.executor):
-            stack.enter_context(patch.object(module, "time", clock))
-        for module in (streams.publisher, streams.services.executor, streams.services.feed):
-            stack.enter_context(patch.object(module, "log", log))
-        for module in (streams.services.feed, streams.services.signals):
-            stack.enter_context(patch.object(module, "last_per_subject", last_per_subject))
-        for module in (streams.services.risk, streams.services.signals, streams.services.executor):
-            stack.enter_context(patch.object(module, "_BATCH_MAX", world.faults.batch_max))
+    executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
+    scenery: list[tuple[Any, str, Any]] = []
+    for name, stand_in, modules in (
+        ("time", SimpleNamespace(monotonic=world.loop.time), (streams.pipeline, streams.rest, executor)),
+        ("log", quiet(), (streams.publisher, executor, feed)),
+        ("last_per_subject", last_per_subject, (feed, signals)),
+        ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
+    ):
+        scenery += [(module, name, stand_in) for module in modules]
+    before = [(module, name, getattr(module, name)) for module, name, _ in scenery]
+    try:
+        for module, name, stand_in in scenery:
+            setattr(module, name, stand_in)
         yield
+    finally:
+        for module, name, real in before:
+            setattr(module, name, real)

@@ -28,7 +28,6 @@ from engine.messages import (
 from engine.ports import NotFound, Unknown, VenueActivity, VenueExecution, VenueOrder, VenueUpdate
 from engine.risk import RiskCore
 from engine.values import NS_PER_MINUTE, NS_PER_S, Direction, Side
-from streams.services.executor import Executor
 from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
 from tests.simulation.loop import Incarnation
 from tests.simulation.mends import MENDS
@@ -102,7 +101,6 @@ class _Venue:
         self.orders: dict[str, VenueOrder] = {}
         self.done: list[VenueExecution] = []
         self.posted: list[str] = []
-        self.release = asyncio.Event()
 
     def submit(self, of: OrderIntent) -> Any:
         self.posted.append(of.id)
@@ -119,12 +117,11 @@ class _Venue:
 
 
 class _Desk:
-    """The executor service, not started, with a venue and a publisher that only notes."""
+    """The real executor service, not started, with a venue and a publisher that only notes."""
 
     def __init__(self, now_ns: int = T0) -> None:
         self.world = World(0)
-        self.executor: Any = self.world._service(Incarnation("executor", 1))
-        assert isinstance(self.executor, Executor)
+        self.executor: Any = self.world.service(Incarnation("executor", 1))
         self.venue = self.executor._venue = _Venue()
         self.stored: list[Any] = []
         self.hangs = False

@@ -258,9 +258,17 @@ class VenueRest:
         self._may_fail()
         return [
             VenueExecution(
-                it.order_id, it.cum_qty, it.symbol, Side(it.side), it.qty, it.price,
-                it.ns // 1000 * 1000, "", it.id, "",
-            )  # fmt: skip
+                it.order_id,
+                it.cum_qty,
+                it.symbol,
+                Side(it.side),
+                it.qty,
+                it.price,
+                it.ns // 1000 * 1000,
+                "",
+                it.id,
+                "",
+            )
             for it in self._exchange.book.ledger.activities
             if it.kind == "FILL" and it.ns >= after_ns // 1000 * 1000
         ]
@@ -302,4 +310,3 @@ class BarHistory:
             if bar.symbol in symbols and asset_class_of(bar.symbol) is asset_class and from_ns < bar.ts_event <= to_ns
         ]  # fmt: skip
         return sorted(found, key=lambda bar: (bar.ts_event, bar.symbol))
-

@@ -17,7 +17,7 @@ import msgspec
 from config.settings import ExecutorSettings, RiskSettings, Settings, SignalsSettings
 from engine.bots import RiskLimits
 from engine.errors import UnreachableError
-from engine.messages import AnyBody, OrderIntent, decode, decode_market
+from engine.messages import AnyBody, OrderIntent, decode
 from streams.role import Context, Status, topology_of
 from streams.services.executor import Executor
 from streams.services.feed import Feed
@@ -36,7 +36,7 @@ _HEALED_AT_MINUTE = 2
 _CANCELED_AT_MINUTE = 5
 
 
-class Failure(AssertionError):
+class FoundError(AssertionError):
     """A promise did not hold in this seed."""
 
 
@@ -102,10 +102,13 @@ class World:
         self.market = Market(faults.draw, _FIRST_BAR)
         self.settings = _settings(faults, self.market)
         topology = topology_of(self.settings)
-        self.server = Server(self.loop, faults, self.settings.nats.duplicate_window_s, (topology.market, topology.trading))
+        self.server = Server(
+            self.loop, faults, self.settings.nats.duplicate_window_s, (topology.market, topology.trading)
+        )
         self.exchange = Exchange(self.loop, faults, self.market)
         self._stored: set[tuple[type, str]] = set()
         self._looked = 0
+        self._bodies: dict[str, list[AnyBody]] = {name: [] for name in self.server.streams}
         self.checkpoints = {role: Checkpoints(role) for role in ROLES}
         self.roles: dict[str, Incarnation] = {}
         self.failures: list[str] = []
@@ -127,12 +130,12 @@ class World:
 
     async def _live(self, owner: Incarnation) -> None:
         try:
-            owner.service = self._service(owner)
+            owner.service = self.service(owner)
             await owner.service.start()
             await owner.service.run()
         except asyncio.CancelledError:
             raise
-        except BaseException as err:
+        except BaseException as err:  # noqa: BLE001  (a process dies of anything)
             self._died(owner, err)
 
     def _died(self, owner: Incarnation, err: BaseException) -> None:
@@ -144,7 +147,7 @@ class World:
         if not isinstance(err, UnreachableError):  # the supervisor starts it again
             self.failures.append(f"{owner.role} died of {type(err).__name__}: {err}")
 
-    def _service(self, owner: Incarnation) -> Any:
+    def service(self, owner: Incarnation) -> Any:
         client: Any = Client(self.server, owner)
         topology = topology_of(self.settings)
         context = SimContext(
@@ -190,7 +193,7 @@ class World:
         if owner.role in ("executor", "feed"):
             (self.exchange.updates if owner.role == "executor" else self.exchange.bars).cut()
         for stream in self.server.streams.values():
-            stream.readers = [reader for reader in stream.readers if reader._owner is not owner]
+            stream.readers = [reader for reader in stream.readers if reader.owner is not owner]
         for task in owner.tasks:
             task.cancel()
 
@@ -210,7 +213,7 @@ class World:
     # --- the way of the seed -----------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Play it. Raises Failure; `check` is for the caller."""
+        """Play it. Raises FoundError; `check` is for the caller."""
         last = self.market.first + self.market.count - 1
         for role in ROLES:
             self.start(role)
@@ -228,7 +231,7 @@ class World:
         self.loop.run_until(number * 60.0)
         self.exchange.minute(number)
         if self.failures:
-            raise Failure(self.failures[0])
+            raise FoundError(self.failures[0])
 
     def _plan(self, end: float) -> None:
         """What happens at moments of its own: deaths, stops, broken lines, hands at the venue."""
@@ -237,9 +240,9 @@ class World:
             return
         plans: tuple[tuple[int, Callable[[], None]], ...] = (
             (4, lambda: self.kill(self._any())),
-            (3, lambda: self._stop_any()),
-            (3, lambda: self.exchange.updates.cut()),
-            (2, lambda: self.exchange.bars.cut()),
+            (3, self._stop_any),
+            (3, self.exchange.updates.cut),
+            (2, self.exchange.bars.cut),
             (3, self.exchange.cancel),
         )
         for most, happen in plans:
@@ -268,19 +271,18 @@ class World:
 
     def stored_orders(self) -> set[tuple[type, str]]:
         """Kind and client_order_id of every intent and order event stored so far."""
-        trading = self.server.trading
-        for stored in trading.messages[self._looked :]:
-            body = decode(stored.data).body
+        for body in self.bodies(self.server.trading)[self._looked :]:
             name = body.id if isinstance(body, OrderIntent) else getattr(body, "client_order_id", "")
             if name:
                 self._stored.add((type(body), name))
-        self._looked = trading.last_seq
+        self._looked = len(self._bodies[self.server.trading.name])
         return self._stored
 
     def bodies(self, stream: Stream) -> list[AnyBody]:
-        """Everything stored, decoded."""
-        decoder: Any = decode_market if stream is self.server.market else decode
-        return [decoder(stored.data).body for stored in stream.messages]
+        """Everything stored so far, decoded once."""
+        known = self._bodies[stream.name]
+        known += [decode(stored.data).body for stored in stream.messages[len(known) :]]
+        return known
 
 
 def _settings(faults: Faults, market: Market) -> Settings:
