@@ -167,4 +167,27 @@ _ALL = (
     ),
 )
 MUTANTS = {patch.name: patch for patch in _ALL}
-SEEDS: dict[str, int] = {}
+SEEDS = {
+    "random_id_per_attempt": 1,
+    "position_before_publish": 125,
+    "repeated_bar_published": 1,
+    "bars_pass_the_gap": 15,
+    "feed_forgets_what_it_said": 4,
+    "signals_forget_what_they_said": 4,
+    "reservation_not_released": 1,
+    "own_echo_applied_twice": 1,
+    "stale_check_off": 1,
+    "signal_answered_twice": 14,
+    "ledger_messages_not_owed": 8,
+    "fill_keyed_by_execution_id": 8,
+    "partial_fill_ends_the_order": 1,
+    "late_cancel_overrides_fill": 280,
+    "canceled_order_ends_again": 298,
+    "fee_told_twice": 1,
+    "resend_without_lookup": 1,
+    "post_before_submitted_is_stored": 1,
+    "unsent_forgotten": 1,
+    "unresolved_not_asked": 1,
+    "sent_when_too_late": 1,
+    "checkpoint_ahead_of_its_state": 6,
+}
