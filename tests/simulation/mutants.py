@@ -182,7 +182,7 @@ SEEDS = {
     "fill_keyed_by_execution_id": 8,
     "partial_fill_ends_the_order": 1,
     "late_cancel_overrides_fill": 280,
-    "canceled_order_ends_again": 298,
+    "canceled_order_ends_again": 2437,
     "fee_told_twice": 1,
     "resend_without_lookup": 1,
     "post_before_submitted_is_stored": 1,
