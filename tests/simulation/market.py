@@ -1,0 +1,187 @@
+"""The market of one seed: symbols, bots, a few dozen bars each, a calendar; and the venue's book on them.
+
+The book is the local exchange's own (adapters.exchange.book over engine.matching); what it says is turned into the
+values of engine.ports here, without JSON, which has tests of its own and would take half of the time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from adapters.exchange import ids
+from adapters.exchange.account import BookRules
+from adapters.exchange.bars import VenueBar
+from adapters.exchange.book import Book, TradeUpdate
+from adapters.exchange.ledger import Execution
+from adapters.exchange.orders import Order
+from engine.bots import Bot
+from engine.messages import Bar
+from engine.ports import VenueExecution, VenueOrder, VenueUpdate
+from engine.values import NS_PER_MINUTE, NS_PER_S, to_decimal
+
+T0_NS = 28_333_333 * NS_PER_MINUTE
+SYMBOLS = {"AAPL": 190.0, "BTC/USD": 36_500.0, "MSFT": 370.0, "SPY": 440.0}
+
+
+def ns_at(seconds: float) -> int:
+    """Venue time at this virtual second."""
+    return T0_NS + round(seconds * NS_PER_S)
+
+
+class Market:
+    """Bars and bots of one seed.
+
+    Args:
+        draw: Randomness of the seed.
+        first: Number of the first bar's minute after T0.
+    """
+
+    def __init__(self, draw: random.Random, first: int) -> None:
+        self.count = draw.choice((5, 6, 6, 8, 8, 10, 16))
+        self.first = first
+        names = list(SYMBOLS)[: draw.choice((2, 2, 2, 3, 4))]
+        self.symbols = tuple(names)
+        self.bots = _bots(draw, self.symbols)
+        closes = draw.random() < 0.15
+        self.close_minute = first + (draw.randint(4, self.count) if closes else 10_000)
+        self.minutes: dict[int, list[VenueBar]] = {}
+        prices = {name: SYMBOLS[name] for name in names}
+        for minute in range(first, first + self.count):
+            bars: list[VenueBar] = []
+            for name in names:
+                opened = prices[name]
+                closed = round(opened * (1 + draw.gauss(0, 0.004)), 2)
+                low, high = min(opened, closed), max(opened, closed)
+                prices[name] = closed
+                if draw.random() < 0.95:
+                    open_ns = T0_NS + (minute - 1) * NS_PER_MINUTE
+                    bars.append(VenueBar(name, open_ns, opened, high, low, closed, 50_000.0, 10, closed))
+            self.minutes[minute] = sorted(bars, key=lambda bar: bar.symbol)
+
+    @property
+    def sessions(self) -> list[tuple[int, int]]:
+        """Open from before the start; the next day's is far away."""
+        close_ns = T0_NS + self.close_minute * NS_PER_MINUTE
+        day_ns = 1440 * NS_PER_MINUTE
+        later = [(close_ns + n * day_ns, close_ns + n * day_ns + day_ns // 4) for n in range(1, 12)]
+        return [(T0_NS - day_ns, close_ns), *later]
+
+    def flat(self, minute: int, prices: dict[str, Decimal]) -> list[VenueBar]:
+        """Bars in which nothing moves, for what is still to be filled."""
+        open_ns = T0_NS + (minute - 1) * NS_PER_MINUTE
+        last = {name: float(prices.get(name, SYMBOLS[name])) for name in self.symbols}
+        return [VenueBar(name, open_ns, px, px, px, px, 50_000.0, 10, px) for name, px in sorted(last.items())]
+
+
+def _bots(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
+    alpha = Bot(
+        name="alpha",
+        strategy="sma_crossover",
+        symbols=symbols[:2],
+        capital=Decimal(100_000),
+        params={"fast": 1, "slow": draw.choice((2, 3, 4)), "allow_short": True},
+        position_fraction=0.1,
+    )
+    is_rsi = draw.random() < 0.5
+    crossing: dict[str, Any] = {"fast": 2, "slow": 3, "allow_short": draw.random() < 0.5}
+    reverting: dict[str, Any] = {"period": 3, "oversold": 40.0, "overbought": 60.0}
+    beta = Bot(
+        name="beta",
+        strategy="rsi" if is_rsi else "sma_crossover",
+        symbols=symbols,
+        capital=Decimal(60_000),
+        params=reverting if is_rsi else crossing,
+        position_fraction=draw.choice((0.1, 0.2)),
+    )
+    return alpha, beta
+
+
+class Calendar:
+    """What the book asks of a calendar; exchange_calendars takes seconds to load."""
+
+    def __init__(self, sessions: list[tuple[int, int]]) -> None:
+        self._sessions = sessions
+
+    def is_regular(self, ns: int) -> bool:
+        return any(opened <= ns < closed for opened, closed in self._sessions)
+
+    is_extended = is_regular
+
+    def session_for(self, ns: int, *, extended: bool) -> Any:
+        opened, closed = next(span for span in self._sessions if ns < span[1])
+        return _Session(opened, closed)
+
+
+class _Session:
+    def __init__(self, opened: int, closed: int) -> None:
+        self.open_ns = self.extended_open_ns = opened
+        self.close_ns = self.extended_close_ns = closed
+
+
+class VenueBook(Book):
+    """The exchange's book; an event carries the order as a value instead of JSON."""
+
+    def __init__(self, market: Market, draw: random.Random) -> None:
+        rules = BookRules(
+            seed=draw.getrandbits(32),
+            cash=Decimal(100_000),
+            multiplier=2,
+            crypto_fee_bps=Decimal(draw.choice((0, 25))),
+            slippage_bps=Decimal(2),
+            partial_fill_probability=Decimal(draw.choice(("0", "0.3", "0.6"))),
+            volume_share_max=None,
+        )
+        self.prices: dict[str, Decimal] = {}
+        calendar: Any = Calendar(market.sessions)
+        super().__init__(rules, calendar, self.prices.get, lambda name: name if name in SYMBOLS else None)
+
+    def know(self, bars: Iterable[VenueBar]) -> None:
+        """These bars are out."""
+        for bar in bars:
+            self.prices[bar.symbol] = to_decimal(bar.close)
+        self.account.mark()
+
+    def _event(self, event: str, order: Order, ns: int, execution: Execution | None = None) -> TradeUpdate:
+        held = self.ledger.qty(order.terms.symbol)
+        name = execution.id if execution else ids.make_uuid(self.rules.seed, "event", order.id, event)
+        shown: Any = order_value(order)
+        return TradeUpdate(event, order.terms.symbol, order.root, ns, shown, held, name, execution)
+
+
+def order_value(order: Order) -> VenueOrder:
+    """The order as parse_order reads it from its JSON."""
+    return VenueOrder(
+        client_order_id=order.client_order_id,
+        venue_order_id=order.id,
+        symbol=order.terms.symbol,
+        side=order.terms.side,
+        status=order.status,
+        quantity=order.terms.qty,
+        filled_qty=order.filled_qty,
+        avg_px=order.avg_px,
+        submitted_ns=order.submitted_ns,
+        updated_ns=order.updated_ns or order.submitted_ns,
+    )
+
+
+def update_value(update: TradeUpdate) -> VenueUpdate:
+    """The event as parse_update reads it."""
+    order: Any = update.order
+    done = update.execution
+    execution = None
+    if done is not None:
+        execution = VenueExecution(
+            order.venue_order_id, done.cum_qty, order.symbol, order.side, done.qty, done.price,
+            done.ns // 1000 * 1000, done.id, "", order.client_order_id,
+        )  # fmt: skip
+    return VenueUpdate(update.event, order, update.ns, execution)
+
+
+def bar_value(bar: VenueBar) -> Bar:
+    """The bar as parse_bar reads it."""
+    return Bar(
+        bar.symbol, "1m", bar.close_ns, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count, bar.vwap
+    )

@@ -1,0 +1,43 @@
+"""Puts the simulation's time, its log and its `last_per_subject` where the services' modules look for the real ones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from types import SimpleNamespace
+from typing import Any
+
+import streams.pipeline
+import streams.publisher
+import streams.rest
+import streams.services.executor
+import streams.services.feed
+import streams.services.risk
+import streams.services.signals
+from tests.simulation.world import World, quiet
+
+
+@contextlib.contextmanager
+def staged(world: World) -> Generator[None]:
+    """For the duration of one world."""
+
+    async def last_per_subject(context: Any, stream: str, subject: str) -> list[bytes]:
+        return world.server.streams[stream].last_per_subject(subject)
+
+    executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
+    scenery: list[tuple[Any, str, Any]] = []
+    for name, stand_in, modules in (
+        ("time", SimpleNamespace(monotonic=world.loop.time), (streams.pipeline, streams.rest, executor)),
+        ("log", quiet(), (streams.publisher, executor, feed)),
+        ("last_per_subject", last_per_subject, (feed, signals)),
+        ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
+    ):
+        scenery += [(module, name, stand_in) for module in modules]
+    before = [(module, name, getattr(module, name)) for module, name, _ in scenery]
+    try:
+        for module, name, stand_in in scenery:
+            setattr(module, name, stand_in)
+        yield
+    finally:
+        for module, name, real in before:
+            setattr(module, name, real)

@@ -1,0 +1,94 @@
+"""A share of the seeds, each mutant with the seed known to find it, and that a seed is always the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.faults import CHANCES
+from tests.simulation.mends import MENDS, waiting
+from tests.simulation.mutants import MUTANTS, SEEDS
+from tests.simulation.play import digest, mended, play
+
+ROOT = Path(__file__).parents[2]
+POINTS = {
+    f"{role}.{when}_{what}"
+    for role, steps in {
+        "feed": ("publish",),
+        "signals": ("publish", "checkpoint"),
+        "risk": ("publish", "checkpoint"),
+        "executor": ("publish", "checkpoint", "post"),
+    }.items()
+    for what in steps
+    for when in ("before", "after")
+}
+
+
+def _hold(first: int, count: int) -> tuple[set[str], Counter[str]]:
+    """Play seeds; every promise holds in each. Returns the points passed and the faults seen."""
+    failed: list[str] = []
+    points: set[str] = set()
+    seen: Counter[str] = Counter()
+    with mended():
+        for seed in range(first, first + count):
+            result = play(seed)
+            points |= result.world.points
+            seen += result.world.faults.seen
+            if result.failure:
+                failed.append(f"seed {seed}: {result.failure} (python -m tests.simulation --seeds 1 --first {seed})")
+    assert not failed, "\n".join(failed)
+    return points, seen
+
+
+def test_every_promise_holds_in_150_seeds() -> None:
+    points, seen = _hold(1, 150)
+    assert points == POINTS
+    assert set(CHANCES) <= set(seen), "a fault that never happened"
+    killed_at = {name.removeprefix("kill at ") for name in seen if name.startswith("kill at ")}
+    assert {name.partition(".")[0] for name in killed_at} == {"feed", "signals", "risk", "executor"}
+
+
+@pytest.mark.soak
+def test_every_promise_holds_in_1000_more() -> None:
+    points, seen = _hold(10_001, 1_000)
+    killed_at = {name.removeprefix("kill at ") for name in seen if name.startswith("kill at ")}
+    assert killed_at == points == POINTS
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_found(name: str) -> None:
+    with mended(MUTANTS[name]):
+        assert play(SEEDS[name]).failure, MUTANTS[name].why
+
+
+def test_no_mutant_is_found_where_nothing_is_broken() -> None:
+    with mended():
+        assert {seed: play(seed).failure for seed in set(SEEDS.values()) if seed > 150} == dict.fromkeys(
+            (seed for seed in SEEDS.values() if seed > 150), ""
+        )
+
+
+@pytest.mark.parametrize("name", [patch.name for patch in MENDS if patch.seed])
+def test_each_mend_in_waiting_is_needed(name: str) -> None:
+    """Without it, its seed fails: the seeds would find the defect again."""
+    patch = next(patch for patch in MENDS if patch.name == name)
+    if patch not in waiting():
+        pytest.skip("the line is gone from the code: delete the mend")
+    with mended(without=name):
+        assert play(patch.seed).failure
+
+
+def test_a_seed_is_the_same_in_another_process_with_other_hashes() -> None:
+    count = 6
+    with mended():
+        here = [f"seed {seed} is {digest(play(seed))}" for seed in range(1, count + 1)]
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", str(count), "--digest"]
+    environment = os.environ | {"PYTHONHASHSEED": "4711"}
+    there = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert there.returncode == 0, there.stderr
+    assert there.stdout.splitlines()[:count] == here
