@@ -233,6 +233,8 @@ def _beliefs(world: World, trading: list[AnyBody]) -> None:
         risk.apply(body)
         executor.apply(body)
     alive = world.roles["risk"].service._core.state
+    # The highest P&L depends on what was applied between a decision and its place in the stream: a restart may move it.
+    risk.state.track.peak = alive.track.peak
     demand(risk.state == alive, "risk's state is not what the stream gives")
     known = world.roles["executor"].service._core.state
     for name in ("orders", "open_ids", "by_venue_id", "fees", "fills", "last_bot"):

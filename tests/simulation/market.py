@@ -137,6 +137,8 @@ class VenueBook(Book):
         self.prices: dict[str, Decimal] = {}
         calendar: Any = Calendar(market.sessions)
         super().__init__(rules, calendar, self.prices.get, lambda name: name if name in SYMBOLS else None)
+        settlement: Any = self._settlement
+        settlement.tell = self._value_event
 
     def know(self, bars: Iterable[VenueBar]) -> None:
         """These bars are out."""
@@ -144,8 +146,8 @@ class VenueBook(Book):
             self.prices[bar.symbol] = to_decimal(bar.close)
         self.account.mark()
 
-    def _event(self, event: str, order: Order, ns: int, execution: Execution | None = None) -> TradeUpdate:
-        held = self.ledger.qty(order.terms.symbol)
+    def _value_event(self, event: str, order: Order, ns: int, execution: Execution | None = None) -> TradeUpdate:
+        held = self.account.ledger.qty(order.terms.symbol)
         name = execution.id if execution else ids.make_uuid(self.rules.seed, "event", order.id, event)
         shown: Any = order_value(order)
         return TradeUpdate(event, order.terms.symbol, order.root, ns, shown, held, name, execution)

@@ -75,6 +75,7 @@ class Server:
         self.loop = loop
         self.faults = faults
         self.streams = {name: Stream(name, window_s) for name in names}
+        self.listeners: dict[str, list[tuple[Incarnation, Any]]] = {}
         self.market, self.trading = (self.streams[name] for name in names)
 
 
@@ -90,9 +91,22 @@ class Client:
     def jetstream(self, timeout: float = 5) -> Any:
         return _JetStream(self)
 
+    async def subscribe(self, subject: str, cb: Any) -> None:
+        """Hear what is published and not stored, from now on."""
+        heard = self._server.listeners.setdefault(subject, [])
+        heard[:] = [(owner, callback) for owner, callback in heard if owner.is_alive]
+        heard.append((self._owner, cb))
+
     async def publish(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
         """A message nobody acknowledges: part of a batch, or of a burst."""
         if not self._owner.is_alive:
+            return
+        if headers is None and (heard := self._server.listeners.get(subject)):
+            for owner, callback in heard:
+                if owner.is_alive:
+                    self._server.loop.spawn(owner, callback(SimpleNamespace(data=data)))
+            return
+        if headers is None and ".cmd." in subject:
             return
         if headers is not None:
             part = (subject, data, headers["Nats-Msg-Id"])

@@ -9,13 +9,14 @@ from __future__ import annotations
 from tests.simulation.patching import Patch
 
 _EXECUTOR = "streams.services.executor:Executor"
+_SENDER = "streams.executing.sending:Sender"
 _EXECUTION = "engine.execution:ExecutionCore"
 _ALL = (
     Patch(
         "random_id_per_attempt",
-        f"{_EXECUTOR}._post",
+        f"{_SENDER}._post",
         "self._venue.submit(intent)",
-        'self._venue.submit(msgspec.structs.replace(intent, id=make_id(intent.id, self._counters["submitted"])))',
+        'self._venue.submit(msgspec.structs.replace(intent, id=f"{intent.id[:20]}{self.submitted}"))',
         "each request has an id of its own",
     ),
     Patch(
@@ -127,20 +128,20 @@ _ALL = (
         "resend_without_lookup",
         f"{_EXECUTOR}._take_outcome",
         "asks.add(intent.id)",
-        "self._resend.add(intent.id) or self._to_send.append(intent)",
+        "self._sender.again(intent)",
         "after an unknown outcome the request is repeated blindly",
     ),
     Patch(
         "post_before_submitted_is_stored",
-        f"{_EXECUTOR}._send",
-        "await self._publish(events)",
-        "self._spawn(self._publish(events))",
+        f"{_SENDER}.send",
+        "await publish(events)",
+        "self._tasks.spawn(publish(events))",
         "the request leaves while OrderSubmitted is on its way",
     ),
     Patch(
         "unsent_forgotten",
         f"{_EXECUTOR}.start",
-        "self._to_send.extend(self._core.unsent())",
+        "self._sender.add(intent)",
         "pass",
         "intents read at the start are never sent",
     ),
@@ -154,8 +155,8 @@ _ALL = (
     Patch(
         "sent_when_too_late",
         f"{_EXECUTION}.submit",
-        "if now_ns > intent.valid_until:",
-        "if False:",
+        "if now_ns > intent.valid_until or not",
+        "if not",
         "an intent is sent whatever its age",
     ),
     Patch(

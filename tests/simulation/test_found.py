@@ -1,7 +1,4 @@
-"""Defects the seeds found, each as small as it gets. `mends.py` has a one-line mend for each.
-
-When one is mended its test passes here, which is an error while it is marked: take the mark and the mend away.
-"""
+"""Defects the seeds found, each as small as it gets; all are mended."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import pytest
 
 from engine.execution import ExecState
 from engine.messages import (
@@ -30,15 +26,7 @@ from engine.risk import RiskCore
 from engine.values import NS_PER_MINUTE, NS_PER_S, Direction, Side
 from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
 from tests.simulation.loop import Incarnation
-from tests.simulation.mends import MENDS
 from tests.simulation.world import World
-
-
-def broken(*names: str) -> pytest.MarkDecorator:
-    """Expect the failure, for the reason the mend gives."""
-    why = {patch.name: patch.why for patch in MENDS}
-    return pytest.mark.xfail(strict=True, reason=why[names[0]])
-
 
 # --- risk ----------------------------------------------------------------------------------------------------------------
 
@@ -59,7 +47,6 @@ def _decided(core: RiskCore) -> list[OrderIntent | RiskDenied | TargetReached]:
     return core.decide_waiting(minute(1) + NS_PER_S)
 
 
-@broken("rest_ends_with_rejection")
 def test_an_order_the_venue_refuses_is_not_sent_again_and_again() -> None:
     """Through zero by two orders; the first is refused (a wash trade with another bot's order, for instance)."""
     core = _holding_ten()
@@ -73,7 +60,6 @@ def test_an_order_the_venue_refuses_is_not_sent_again_and_again() -> None:
     assert asked <= 2
 
 
-@broken("rest_follows_from_the_verdict")
 def test_a_replayed_verdict_means_what_it_meant_when_it_was_made() -> None:
     """A fee was stored after risk decided and before its verdict was: a replay applies it first."""
     alive, replayed = _holding_ten(), _holding_ten()
@@ -125,6 +111,7 @@ class _Desk:
         self.venue = self.executor._venue = _Venue()
         self.stored: list[Any] = []
         self.hangs = False
+        self.executor._sender._venue = self.executor._asker._venue = self.venue
         self.executor._publisher = self
         self.executor._context.clock = self
         self.now = now_ns
@@ -137,6 +124,10 @@ class _Desk:
         if self.hangs:
             await asyncio.Event().wait()
         self.stored.extend(messages)
+
+    async def send(self) -> None:
+        self.executor._sender.confirmed()
+        await self.executor._sender.send(self.executor._core, self.executor._publish)
 
     def know(self, *bodies: AnyBody) -> None:
         for body in bodies:
@@ -159,7 +150,6 @@ def _report(of: OrderIntent, status: str, filled: Decimal) -> VenueOrder:
     return VenueOrder(of.id, f"venue-{of.id}", of.symbol, of.side, status, of.quantity, filled, D(100), T0, T0)
 
 
-@broken("executions_since_oldest_open")
 async def test_a_missed_fill_is_asked_for_when_a_newer_one_is_known() -> None:
     """Two orders; the fill of the first was missed, the later one of the second came by trade_updates."""
     desk, old, new = _Desk(), intent("old"), intent("new")
@@ -167,25 +157,23 @@ async def test_a_missed_fill_is_asked_for_when_a_newer_one_is_known() -> None:
     desk.know(fill(new, "10", "10", ts_event=minute(2)))
     desk.venue.orders = {"old": _report(old, "filled", old.quantity)}
     desk.venue.done = [_execution(old, 1), _execution(new, 2)]
-    await desk.executor._catch_up({"old"}, whole=True)
+    await desk.executor._asker._ask({"old"}, whole=True, wait_s=0.0)
     found = desk.executor._inbox.get_nowait()
     assert [execution.venue_order_id for execution in found.executions] == ["venue-old", "venue-new"]
 
 
-@broken("resend_only_while_valid")
 async def test_an_order_that_waited_for_the_rate_is_not_sent_after_its_time() -> None:
     desk, of = _Desk(now_ns=T0 + 3 * NS_PER_MINUTE), intent("late", valid_until=T0 + 2 * NS_PER_MINUTE)
     desk.know(opened(), of, _submitted(of))
     executor = desk.executor
     executor._is_up = executor._is_synced = True
-    executor._posting = 1
-    await executor._send_later(of, 0.0)
-    await executor._send()
-    await asyncio.gather(*executor._tasks)
+    executor._sender.posting = 1
+    await executor._sender._wait(of, 0.0)
+    await desk.send()
+    await asyncio.gather(*executor._tasks._tasks)
     assert desk.venue.posted == []
 
 
-@broken("no_checkpoint_ahead_of_the_stream")
 async def test_a_state_with_events_that_are_not_stored_is_not_written() -> None:
     """SIGTERM while a fill waits for its acknowledgement: with it in the checkpoint it is never stored again."""
     desk, of = _Desk(), intent("o")
@@ -210,29 +198,26 @@ async def _nothing() -> None:
     return
 
 
-@broken("in_flight_noted")
 async def test_an_order_whose_request_is_under_way_is_not_sent_again() -> None:
     """A reconnect asks for the order while its request is still open at a slow venue."""
     desk, of = _Desk(), intent("o")
     desk.know(opened(), of)
     executor = desk.executor
     executor._is_up = executor._is_synced = True
-    executor._post = _never
-    executor._to_send.append(of)
-    await executor._send()
-    assert executor._posting == 1
+    executor._sender._post = _never
+    executor._sender.add(of)
+    await desk.send()
+    assert executor._sender.posting == 1
     for _ in range(3):
         executor._take_missing("o", NotFound(), set(), T0)
-    assert not executor._to_send
-    for task in executor._tasks:
-        task.cancel()
+    assert not executor._sender._to_send
+    executor._tasks.cancel()
 
 
 async def _never(_: OrderIntent) -> None:
     await asyncio.Event().wait()
 
 
-@broken("not_found_is_old_news")
 async def test_not_found_means_nothing_once_the_order_was_accepted() -> None:
     """The second lookup's answer was under way while the acceptance came by trade_updates."""
     desk, of = _Desk(), intent("o")

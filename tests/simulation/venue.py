@@ -67,7 +67,8 @@ class Exchange:
         events = self.book.acknowledge()
         bars = self.market.minutes.get(number, [])
         if not self.faults.is_on:  # the market goes on elsewhere: everything fills, nobody hears of a bar
-            self.book.rules = msgspec.structs.replace(self.book.rules, partial_fill_probability=ZERO)
+            settlement: Any = self.book._settlement
+            settlement._rules = msgspec.structs.replace(self.book.rules, partial_fill_probability=ZERO)
             self._tell(events + self.book.settle(self.market.flat(number, self.book.prices), ns_at(number * 60)))
             return
         events += self.book.settle(bars, ns_at(number * 60))

@@ -18,7 +18,9 @@ from config.settings import ExecutorSettings, RiskSettings, Settings, SignalsSet
 from engine.bots import RiskLimits
 from engine.errors import UnreachableError
 from engine.messages import AnyBody, OrderIntent, decode
+from streams.executing import canceling, sending
 from streams.role import Context, Status, topology_of
+from streams.services import executor, risk
 from streams.services.executor import Executor
 from streams.services.feed import Feed
 from streams.services.risk import Risk
@@ -28,6 +30,11 @@ from tests.simulation.loop import OWNER, Incarnation, Killed, SimLoop
 from tests.simulation.market import Market, ns_at
 from tests.simulation.memory import Checkpoints, Client, Reader, Server, Stream
 from tests.simulation.venue import BarHistory, Exchange, VenueRest
+
+# Liveness is judged by real time, which does not pass here: said rarely, believed for ever, looked at never.
+risk._CONFIRM_S = 25.0
+sending._CONFIRMED_S_MAX = 1e9
+executor._LATCH_S = canceling._LOOK_S = 1e9
 
 ROLES = ("executor", "feed", "signals", "risk")
 _FIRST_BAR = 3
@@ -86,6 +93,16 @@ class _Points:
         if self._world.faults.kills(name):
             self._world.kill(self._owner)
             raise Killed
+
+
+class _NoLatch:
+    """Nobody halts here."""
+
+    def is_set(self) -> bool:
+        return False
+
+    def read(self) -> None:
+        return None
 
 
 class World:
@@ -169,7 +186,8 @@ class World:
                 return Risk(context, store)
             case _:
                 updates: Any = exchange.updates
-                return Executor(context, store, VenueRest(exchange), updates)
+                latch: Any = _NoLatch()
+                return Executor(context, store, VenueRest(exchange), updates, latch)
 
     def kill(self, owner: Incarnation) -> None:
         """kill -9: nothing it does counts any more, its lines are down; it comes back after a while."""
