@@ -84,8 +84,9 @@ class Sender:
         self._to_send.appendleft(intent)
 
     def again_later(self, intent: OrderIntent, wait_s: float) -> None:
-        """Queue an order that the venue refused for the rate."""
+        """Queue an order that the venue refused for the rate; until then it counts as under way."""
         self.posting += 1
+        self._in_flight.add(intent.id)
         self._tasks.spawn(self._wait(intent, wait_s))
 
     def is_in_flight(self, client_order_id: str) -> bool:
@@ -168,5 +169,6 @@ class Sender:
         await asyncio.sleep(wait_s)
         self._resend.add(intent.id)
         self.posting -= 1
+        self._in_flight.discard(intent.id)
         self._to_send.append(intent)
         self._answer(None)

@@ -341,6 +341,7 @@ class Executor:
     def _take_outcome(self, item: Outcome, asks: set[str], now: int) -> list[AnyBody]:
         intent, outcome = item.intent, item.outcome
         self._sender.answered(intent)
+        self._asked.pop(intent.id, None)
         match outcome:
             case Accepted() | Rejected():
                 self._rejected += isinstance(outcome, Rejected)
