@@ -40,13 +40,14 @@ _DONE_MAX = 100_000
 
 
 class ExecOrder(msgspec.Struct):
-    """One order. `spent` is the sum of quantity x price of its fills."""
+    """One order. `spent` is the sum of quantity x price of its fills, `filled_ns` the time of the last one."""
 
     intent: OrderIntent
     status: OrderStatus = OrderStatus.INITIALIZED
     venue_order_id: str = ""
     filled_qty: Decimal = ZERO
     spent: Decimal = ZERO
+    filled_ns: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -171,6 +172,7 @@ class ExecutionCore:
         self.state.fills += 1
         order.filled_qty = fill.cum_qty
         order.spent += fill.last_qty * fill.last_px
+        order.filled_ns = fill.ts_event
         if order.filled_qty < order.intent.quantity:
             order.status = move(order.status, OrderStatus.PARTIALLY_FILLED) or order.status
 
@@ -264,6 +266,10 @@ class ExecutionCore:
         events = _accepted(order, report)
         if report.filled_qty > order.filled_qty:
             return Conclusion(tuple(events), needs_executions=True)
+        if order.is_open and order.filled_qty >= order.intent.quantity:
+            # Killed between its last fill and its end, which were stored singly.
+            events.append(_filled(order.intent, order.filled_qty, order.spent, report.venue_order_id, order.filled_ns))
+            return Conclusion(tuple(events))
         if status in TERMINAL:
             end = self._end(order, status, report.updated_ns, "venue", report.venue_order_id)
             events.extend(end.events)
@@ -346,9 +352,7 @@ class ExecutionCore:
                 )
             )
             if filled >= intent.quantity and order.is_open:  # else it was canceled before: that was its end
-                average = (spent / filled).quantize(Decimal("0.000000001"))
-                venue_id, ts_event = execution.venue_order_id, execution.ts_event
-                events.append(OrderFilled(intent.id, intent.bot, intent.symbol, venue_id, filled, average, ts_event))
+                events.append(_filled(intent, filled, spent, execution.venue_order_id, execution.ts_event))
         return events
 
     def _end(self, order: ExecOrder, status: OrderStatus, ts_ns: int, reason: str, venue_id: str) -> Conclusion:
@@ -363,6 +367,11 @@ class ExecutionCore:
             case _:
                 end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, order.filled_qty, ts_ns)
         return Conclusion((end,))
+
+
+def _filled(intent: OrderIntent, filled: Decimal, spent: Decimal, venue_order_id: str, ts_ns: int) -> OrderFilled:
+    average = (spent / filled).quantize(Decimal("0.000000001"))
+    return OrderFilled(intent.id, intent.bot, intent.symbol, venue_order_id, filled, average, ts_ns)
 
 
 def _accepted(order: ExecOrder, report: VenueOrder) -> list[AnyBody]:

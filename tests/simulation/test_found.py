@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from engine.execution import ExecState
+from engine.execution import ExecState, ExecutionCore
 from engine.messages import (
     AnyBody,
     Fee,
     OrderAccepted,
+    OrderFilled,
     OrderIntent,
     OrderRejected,
     OrderSubmitted,
@@ -224,3 +225,15 @@ async def test_not_found_means_nothing_once_the_order_was_accepted() -> None:
     desk.know(opened(), of, _submitted(of), _accepted(of))
     desk.executor._asked["o"] = 1
     assert desk.executor._take_missing("o", NotFound(), set(), of.valid_until + 1) == []
+
+
+def test_an_order_killed_between_its_last_fill_and_its_end_is_ended_by_the_next_report() -> None:
+    """Its batch was refused whole and sent singly: Fill was stored, OrderFilled not; the venue says `filled` for ever."""
+    of, core = intent("o"), ExecutionCore()
+    for body in (opened(), of, _submitted(of), _accepted(of), fill(of, of.quantity, of.quantity, "100")):
+        core.apply(body)
+    [end] = core.on_order(_report(of, "filled", of.quantity)).events
+    assert isinstance(end, OrderFilled)
+    assert (end.filled_qty, end.avg_px) == (of.quantity, D(100))
+    core.apply(end)
+    assert core.on_order(_report(of, "filled", of.quantity)).events == ()
