@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.faults import CHANCES
-from tests.simulation.mends import MENDS, waiting
 from tests.simulation.mutants import MUTANTS, SEEDS
 from tests.simulation.play import digest, mended, play
 
@@ -71,16 +70,6 @@ def test_no_mutant_is_found_where_nothing_is_broken() -> None:
         assert {seed: play(seed).failure for seed in set(SEEDS.values()) if seed > 150} == dict.fromkeys(
             (seed for seed in SEEDS.values() if seed > 150), ""
         )
-
-
-@pytest.mark.parametrize("name", [patch.name for patch in MENDS if patch.seed])
-def test_each_mend_in_waiting_is_needed(name: str) -> None:
-    """Without it, its seed fails: the seeds would find the defect again."""
-    patch = next(patch for patch in MENDS if patch.name == name)
-    if patch not in waiting():
-        pytest.skip("the line is gone from the code: delete the mend")
-    with mended(without=name):
-        assert play(patch.seed).failure
 
 
 def test_a_seed_is_the_same_in_another_process_with_other_hashes() -> None:
