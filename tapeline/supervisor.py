@@ -30,7 +30,7 @@ _STEADY_S = 60.0
 _STOP_S_MAX = 20.0
 # Where cores are few: bars, signals and risk first, then sending orders (bounded by the venue's rate anyway), then
 # recording, which nobody waits for.
-_NICE = {"executor": 5, "recorder": 10}
+_NICE = {"executor": 10, "recorder": 15}
 _FATAL = (ConfigError.exit_code,)
 
 
