@@ -15,12 +15,11 @@ from talipp.indicators import SMA
 
 
 async def subscriber(url: str, count: int, fast_period: int, slow_period: int) -> None:
-    nc, decode, seen = await nats.connect(url), msgspec.json.Decoder().decode, 0
+    nc, decode, seen = await nats.connect(url), msgspec.json.Decoder().decode, iter(range(1, 1 << 60))
     averages = defaultdict[str, tuple[SMA, SMA]](lambda: (SMA(fast_period), SMA(slow_period)))
     above: dict[str, bool] = {}
 
     async def on_bar(msg: Msg) -> None:
-        nonlocal seen
         bar = decode(msg.data)["body"]
         fast, slow = averages[symbol := bar["symbol"]]
         fast.add(bar["close"])
@@ -28,8 +27,7 @@ async def subscriber(url: str, count: int, fast_period: int, slow_period: int) -
         if slow[-1] is not None and (fast[-1] > slow[-1]) != above.get(symbol):
             above[symbol] = fast[-1] > slow[-1]
             await nc.publish(f"ceiling.signals.{symbol}", msg.data)
-        seen += 1
-        if seen % count == 0:
+        if next(seen) % count == 0:
             await nc.publish("ceiling.done", str(time.time_ns()).encode())
 
     await nc.subscribe("ceiling.bars.*", cb=on_bar, pending_msgs_limit=-1, pending_bytes_limit=-1)
@@ -39,7 +37,6 @@ async def subscriber(url: str, count: int, fast_period: int, slow_period: int) -
 
 @contextlib.asynccontextmanager
 async def ceiling(url: str, count: int, periods: tuple[int, int]) -> AsyncGenerator[Callable[..., Awaitable[float]]]:
-    """Give a function from a minute's (symbol, payload) pairs to ms from the first publish to the last bar handled."""
     nc = await nats.connect(url)
     done = await nc.subscribe("ceiling.done")
     child = subprocess.Popen([sys.executable, __file__, url, str(count), *map(str, periods)])
