@@ -12,11 +12,19 @@ from typing import Protocol
 import msgspec
 
 from engine.messages import Bar, OrderIntent
-from engine.values import AssetClass, Side
+from engine.values import AssetClass, OrderClass, OrderType, Side, TimeInForce
 
 
 class VenueOrder(msgspec.Struct, frozen=True):
-    """An order as the venue reports it. `status` is the venue's own word; the engine maps it (engine.orders)."""
+    """An order as the venue reports it. `status` is the venue's own word; the engine maps it (engine.orders).
+
+    Attributes:
+        quantity: None for a notional order.
+        trail_percent: 1.5 is 1.5 %.
+        legs: Orders of its group that wait for it or for each other; the venue names them itself.
+        replaced_by: venue_order_id of the order that took its place.
+        replaces: venue_order_id of the order it took the place of.
+    """
 
     client_order_id: str
     venue_order_id: str
@@ -28,6 +36,17 @@ class VenueOrder(msgspec.Struct, frozen=True):
     avg_px: Decimal | None
     submitted_ns: int
     updated_ns: int
+    order_type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce = TimeInForce.DAY
+    order_class: OrderClass = OrderClass.SIMPLE
+    notional: Decimal | None = None
+    limit_px: Decimal | None = None
+    stop_px: Decimal | None = None
+    trail_px: Decimal | None = None
+    trail_percent: Decimal | None = None
+    legs: tuple[VenueOrder, ...] = ()
+    replaced_by: str = ""
+    replaces: str = ""
 
 
 class VenueExecution(msgspec.Struct, frozen=True):
@@ -67,6 +86,28 @@ class VenueActivity(msgspec.Struct, frozen=True):
     cash: Decimal
     quantity: Decimal
     ts_event: int
+
+
+class VenueAsset(msgspec.Struct, frozen=True):
+    """What the venue says of a symbol. Steps and sizes are None where it does not say."""
+
+    symbol: str
+    is_tradable: bool
+    is_shortable: bool
+    is_fractionable: bool
+    qty_min: Decimal | None = None
+    qty_step: Decimal | None = None
+    price_step: Decimal | None = None
+
+
+class VenueSplit(msgspec.Struct, frozen=True):
+    """A split or change of name that the venue announces: `ratio` shares of `new_symbol` for one of `symbol`."""
+
+    id: str
+    symbol: str
+    new_symbol: str
+    ratio: Decimal
+    effective_ns: int
 
 
 class VenueAccount(msgspec.Struct, frozen=True):

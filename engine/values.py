@@ -44,6 +44,25 @@ class OrderType(StrEnum):
     TRAILING_STOP = "trailing_stop"
 
 
+class OrderClass(StrEnum):
+    """How an order hangs together with others, named as at the venue."""
+
+    SIMPLE = "simple"
+    BRACKET = "bracket"
+    OCO = "oco"
+    OTO = "oto"
+
+
+class Purpose(StrEnum):
+    """Why an order exists: for a signal's target, to protect what is held, to close it, or placed by somebody else."""
+
+    TARGET = "target"
+    PROTECT = "protect"
+    GUARD = "guard"
+    FLATTEN = "flatten"
+    FOREIGN = "foreign"
+
+
 class TradingMode(StrEnum):
     """Whether orders may leave: all, only those that reduce |position|, or none. Cancels always may."""
 

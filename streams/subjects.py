@@ -16,15 +16,22 @@ from engine.messages import (
     Alert,
     AnyBody,
     Bar,
+    CancelOrder,
     Command,
+    Correction,
     Fee,
     Fill,
     Gap,
+    Mark,
     OrderIntent,
     Position,
+    Protection,
+    ReplaceOrder,
     RiskDenied,
     Sessions,
     Signal,
+    Split,
+    SymbolStatus,
     TargetReached,
     TradingState,
 )
@@ -76,8 +83,18 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.account"
         case Sessions():
             return f"{prefix}.sessions.{body.asset_class.value}"
-        case Command():
+        case Command() | CancelOrder() | ReplaceOrder():
             return f"{prefix}.commands"
+        case Split():
+            return f"{prefix}.splits.{escape(body.symbol)}"
+        case Mark():
+            return f"{prefix}.marks.{escape(body.symbol)}"
+        case SymbolStatus():
+            return f"{prefix}.status.{body.source}.{escape(body.symbol)}"
+        case Correction():
+            kind = "corrections"
+        case Protection():
+            kind = "protections"
         case TradingState():
             return f"{prefix}.state"
         case Alert():

@@ -21,7 +21,6 @@ LINES_MAX = 400
 
 # Longer than LINES_MAX, at most this long, and why.
 LONG_FILES = {
-    "engine/messages.py": (440, "every message, one below the other"),
     "streams/services/executor.py": (460, "what every report of the venue sets off; sending and asking are elsewhere"),
     "adapters/alpaca/parse.py": (435, "every payload of one vendor, parsed one below the other"),
     "tests/alpaca/test_bars.py": (425, "recorded payloads"),

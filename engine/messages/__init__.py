@@ -1,0 +1,163 @@
+"""Every message on the wire: a `head` (how and when it travelled) and a `body` (what happened).
+
+The wire is msgspec JSON: `{"head": {...}, "body": {"type": "Bar", ...}}`, one tagged union, Decimals as strings, times
+as integer nanoseconds UTC. All promises of equality (replay, determinism, parity, kill tests) are about bodies; what
+may differ between two runs stands in the head. Called by services (encode, decode) and by every decision.
+
+Read `base`, then `market`, `decisions`, `orders`, `ledger`, `control`; the wire form is here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.messages.base import SCHEMA, Body, Head
+from engine.messages.control import Alert, Command, Sessions, TradingState
+from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
+from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split
+from engine.messages.market import Bar, Gap, Mark, SymbolStatus
+from engine.messages.orders import (
+    CancelOrder,
+    OrderAccepted,
+    OrderAdopted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrderSubmitted,
+    ReplaceOrder,
+)
+
+__all__ = [
+    "SCHEMA",
+    "Account",
+    "AccountOpened",
+    "Alert",
+    "AnyBody",
+    "Bar",
+    "Body",
+    "CancelOrder",
+    "Command",
+    "Correction",
+    "Fee",
+    "Fill",
+    "Gap",
+    "Head",
+    "Mark",
+    "MarketBody",
+    "MarketMessage",
+    "Message",
+    "OrderAccepted",
+    "OrderAdopted",
+    "OrderCanceled",
+    "OrderEvent",
+    "OrderExpired",
+    "OrderFilled",
+    "OrderIntent",
+    "OrderRejected",
+    "OrderReplaced",
+    "OrderSubmitted",
+    "Position",
+    "Protection",
+    "ReplaceOrder",
+    "RiskDenied",
+    "Sessions",
+    "Signal",
+    "Split",
+    "SymbolStatus",
+    "TargetReached",
+    "TradingBody",
+    "TradingState",
+    "Verdict",
+    "body_json",
+    "decode",
+    "decode_market",
+    "encode",
+    "to_plain",
+]
+
+MarketBody = Bar | Gap
+OrderEvent = OrderSubmitted | OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced
+Verdict = OrderIntent | RiskDenied | TargetReached
+TradingBody = (
+    AccountOpened
+    | Sessions
+    | Signal
+    | OrderIntent
+    | RiskDenied
+    | TargetReached
+    | OrderSubmitted
+    | OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCanceled
+    | OrderExpired
+    | OrderReplaced
+    | OrderAdopted
+    | CancelOrder
+    | ReplaceOrder
+    | Fill
+    | Fee
+    | Split
+    | Correction
+    | Mark
+    | SymbolStatus
+    | Protection
+    | Position
+    | Account
+    | Command
+    | TradingState
+    | Alert
+)
+AnyBody = MarketBody | TradingBody
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What travels on a subject."""
+
+    head: Head
+    body: AnyBody
+
+
+class MarketMessage(msgspec.Struct, frozen=True):
+    """A message of the market stream, decoded by a narrower and so faster decoder."""
+
+    head: Head
+    body: MarketBody
+
+
+_encoder = msgspec.json.Encoder(decimal_format="string")
+_decoder = msgspec.json.Decoder(Message)
+_market_decoder = msgspec.json.Decoder(MarketMessage)
+
+
+def encode(head: Head, body: AnyBody) -> bytes:
+    """Write a message as JSON."""
+    return _encoder.encode(Message(head, body))
+
+
+def decode(data: bytes) -> Message:
+    """Read a message.
+
+    Raises:
+        msgspec.ValidationError: Unknown type, missing field, wrong form, later schema.
+    """
+    return _decoder.decode(data)
+
+
+def decode_market(data: bytes) -> MarketMessage:
+    """Read a message of the market stream."""
+    return _market_decoder.decode(data)
+
+
+def body_json(body: AnyBody) -> bytes:
+    """Write a body alone: the part two equal runs agree on."""
+    return _encoder.encode(body)
+
+
+def to_plain(body: AnyBody) -> dict[str, Any]:
+    """Give a body as built-in types (Decimals as strings), for tables and logs."""
+    return msgspec.to_builtins(body)

@@ -1,0 +1,88 @@
+"""Bodies of the market stream, and the prices that guards and collars look at."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.messages.base import Body
+
+
+class Bar(Body, frozen=True):
+    """OHLCV over one interval.
+
+    Attributes:
+        ts_event: Close of the interval, ns UTC (Alpaca's `t` is the open).
+        revision: 0 as first published; grows with each correction.
+        is_backfill: Fetched after the fact and too old to trade on: moves indicators, yields no entries.
+    """
+
+    symbol: str
+    timeframe: str
+    ts_event: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trade_count: int | None = None
+    vwap: float | None = None
+    revision: int = 0
+    is_backfill: bool = False
+
+
+class Gap(Body, frozen=True):
+    """A span for which bars may exist and could not be fetched. `ts_from` exclusive, `ts_to` inclusive (bar closes)."""
+
+    symbol: str
+    timeframe: str
+    ts_from: int
+    ts_to: int
+    reason: str
+
+
+class Mark(Body, frozen=True):
+    """Prices of a symbol as feed saw them since the last mark: what guards and collars look at.
+
+    Attributes:
+        last_px: Last trade, USD; None if there was none.
+        low_px: Lowest trade since `ts_from`.
+        high_px: Highest trade since `ts_from`.
+        bid_px: Best bid now; None if not known.
+        ask_px: Best ask now; None if not known.
+        ts_from: Begin of the span that low and high are of, exclusive, ns UTC.
+        ts_event: Its end: venue time of the newest trade or quote in it.
+    """
+
+    symbol: str
+    ts_from: int
+    ts_event: int
+    last_px: Decimal | None = None
+    low_px: Decimal | None = None
+    high_px: Decimal | None = None
+    bid_px: Decimal | None = None
+    ask_px: Decimal | None = None
+
+
+class SymbolStatus(Body, frozen=True):
+    """Whether and between which prices a symbol may be traded, as the venue or its exchange says.
+
+    Attributes:
+        source: `statuses` (trading halts), `lulds` (price bands) or `assets`; each replaces what the same source said.
+        is_halted: Trading is halted or paused.
+        is_tradable: The venue takes orders in it.
+        is_shortable: The venue lends it.
+        is_fractionable: The venue takes parts of a share.
+        low_px: Lower price band, USD.
+        high_px: Upper price band, USD.
+    """
+
+    symbol: str
+    source: str
+    reason: str
+    ts_event: int
+    is_halted: bool = False
+    is_tradable: bool = True
+    is_shortable: bool = True
+    is_fractionable: bool = True
+    low_px: Decimal | None = None
+    high_px: Decimal | None = None
