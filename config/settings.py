@@ -86,13 +86,17 @@ class RiskSettings(_Section, frozen=True):
 
 
 class ExecutorSettings(_Section, frozen=True):
-    """Executor: REST budget (Alpaca allows 200 a minute; a cancel is two), reconciliation, checkpoints."""
+    """Executor: REST budget (Alpaca allows 200 a minute; a cancel is two), reconciliation, checkpoints.
+
+    `foreign_orders`: whose orders of others on this account are: `manual` or `unattributed`.
+    """
 
     requests_per_min_max: Count = 160
     cancels_per_min_max: Count = 40
     rest_workers: Count = 4
     lookup_wait_s: Seconds = 0.5
     activities_every_s: Seconds = 30.0
+    foreign_orders: Literal["manual", "unattributed"] = "manual"
     checkpoint_messages: Count = 5_000
     checkpoint_s: Seconds = 30.0
 

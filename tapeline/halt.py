@@ -98,7 +98,7 @@ async def _wait_for_end(probe: Probe) -> int:
     deadline = time.monotonic() + _ENDED_S_MAX
     while True:
         status = (await probe.statuses(("executor",))).get("executor")
-        left = -1 if status is None else status.counters["open"]
+        left = -1 if status is None else status.counters["unwanted"]
         if left == 0 or time.monotonic() > deadline:
             return left
         await asyncio.sleep(0.1)

@@ -97,6 +97,7 @@ class OrderAdopted(Body, frozen=True):
         id: Its client_order_id, as the venue has it.
         bot: Whose it is: the parent's bot, `flatten`, `manual` or `unattributed`.
         quantity: Ordered quantity; of a notional order what is filled so far.
+        filled_qty: What of it was filled before the ledger was opened, and is in its opening.
         parent: client_order_id of the order it is a leg of.
         order_class: Of a leg its group's.
     """
@@ -111,6 +112,7 @@ class OrderAdopted(Body, frozen=True):
     venue_order_id: str
     purpose: Purpose
     ts_event: int
+    filled_qty: Decimal = Decimal(0)
     limit_px: Decimal | None = None
     stop_px: Decimal | None = None
     trail_px: Decimal | None = None

@@ -16,7 +16,7 @@ CREATE TABLE adopted_orders (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, side VARCHAR NOT NULL,
     quantity DECIMAL(38, 9) NOT NULL, order_type VARCHAR NOT NULL, time_in_force VARCHAR NOT NULL,
     venue_order_id VARCHAR NOT NULL, purpose VARCHAR NOT NULL,
-    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, filled_qty DECIMAL(38, 9) NOT NULL,
     limit_px DECIMAL(38, 9), stop_px DECIMAL(38, 9), trail_px DECIMAL(38, 9), trail_percent DECIMAL(38, 9),
     notional DECIMAL(38, 9), order_class VARCHAR NOT NULL, parent VARCHAR NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL

@@ -1,31 +1,44 @@
-"""executor's questions to the venue: orders by our id, executions since the last one known, activities.
+"""executor's questions to the venue: its list of orders, orders by our id, executions, activities.
 
-Asked after a restart, a reconnect, an unknown outcome, and now and then. Answers go to the executor's inbox; what they
-mean is engine.execution's.
+Asked after a restart, a reconnect, an unknown outcome, an event of an order nobody knows, and now and then. Answers go
+to the executor's inbox; what they mean is engine.execution's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
 from engine.errors import UnreachableError
 from engine.execution import ExecutionCore
-from engine.ports import LookupOutcome, Unknown, Venue, VenueActivity, VenueExecution
+from engine.ports import LookupOutcome, Unknown, Venue, VenueActivity, VenueExecution, VenueOrder
+from engine.values import NS_PER_MINUTE
 from streams.rest import RestLane
 from streams.tasks import Tasks
 
+_SWEPT_MARGIN_NS = NS_PER_MINUTE
+"""An order may carry a time that is so much older than the moment it is listed first."""
+
 
 class CaughtUp(msgspec.Struct, frozen=True):
-    """What a round of questions brought: orders by our id, and executions since the last one known."""
+    """What a round of questions brought.
+
+    Attributes:
+        lookups: Orders by our id.
+        orders: The venue's list of orders; None when it was not asked for.
+        swept_ns: Venue time up to which that list is whole.
+        is_whole: This was the catching up after which orders may be sent.
+    """
 
     lookups: dict[str, LookupOutcome]
+    orders: list[VenueOrder] | None
     executions: list[VenueExecution]
     activities: list[VenueActivity]
     failure: str = ""
-    whole: bool = False
+    swept_ns: int = 0
+    is_whole: bool = False
 
 
 class Asker:
@@ -37,6 +50,7 @@ class Asker:
         lane: Its REST.
         tasks: Where the questions run.
         answer: Takes what came.
+        now_ns: Venue time.
         wait_s: Before asking again.
     """
 
@@ -48,6 +62,7 @@ class Asker:
         *,
         tasks: Tasks,
         answer: Callable[[CaughtUp], None],
+        now_ns: Callable[[], Awaitable[int]],
         wait_s: float,
     ) -> None:
         self._core = core
@@ -55,37 +70,58 @@ class Asker:
         self._lane = lane
         self._tasks = tasks
         self._answer = answer
+        self._now_ns = now_ns
         self._wait_s = wait_s
         self.open = 0
 
-    def ask(self, ids: set[str], *, whole: bool = False, later: bool = False) -> None:
-        """Ask for these orders and what happened since; `whole`: also without any. `later`: after a wait."""
+    def ask(self, ids: set[str], *, sweep: bool = False, whole: bool = False, later: bool = False) -> None:
+        """Ask for these orders and what happened since.
+
+        Args:
+            ids: Our ids; none asks for activities only, unless `sweep`.
+            sweep: Also for the venue's list of orders.
+            whole: Catching up: implies `sweep`.
+            later: After a wait.
+        """
         self.open += 1
-        self._tasks.spawn(self._ask(ids, whole=whole, wait_s=self._wait_s if later else 0.0))
+        wait_s = self._wait_s if later else 0.0
+        self._tasks.spawn(self._ask(ids, sweep=sweep or whole, whole=whole, wait_s=wait_s))
 
     def taken(self) -> None:
         """Note that an answer was dealt with."""
         self.open -= 1
 
-    async def _ask(self, ids: set[str], *, whole: bool, wait_s: float) -> None:
+    async def _ask(self, ids: set[str], *, sweep: bool, whole: bool, wait_s: float) -> None:
         """Ask for orders, then executions, then activities; a state seen is never older than what is asked next."""
         if wait_s:
             await asyncio.sleep(wait_s)
-        state = self._core().state
-        since_execution = self._core().executions_since()
-        since_activity = max(state.last_activity_ns, state.opened_ns)
+        core, venue = self._core(), self._venue
+        since_order, since_execution = core.orders_since(), core.executions_since()
+        since_activity = max(core.state.last_activity_ns, core.state.opened_ns)
         lookups: dict[str, LookupOutcome] = {}
+        orders: list[VenueOrder] | None = None
+        swept_ns = 0
         try:
-            for client_order_id in sorted(ids):
-                lookups[client_order_id] = await self._lane.call(
-                    "ask", lambda key=client_order_id: self._venue.lookup(key)
-                )
+            if sweep:
+                swept_ns = await self._now_ns() - _SWEPT_MARGIN_NS
+                orders = list(await self._lane.call("ask", lambda: venue.orders(since_order)))
+            listed = {order.client_order_id for order in flattened(orders or ())}
+            for client_order_id in sorted(ids - listed):
+                lookups[client_order_id] = await self._lane.call("ask", lambda key=client_order_id: venue.lookup(key))
             executions: list[VenueExecution] = []
-            if ids or whole:
-                executions = list(await self._lane.call("ask", lambda: self._venue.executions(since_execution)))
-            activities = list(await self._lane.call("ask", lambda: self._venue.activities(since_activity)))
+            if ids or sweep:
+                executions = list(await self._lane.call("ask", lambda: venue.executions(since_execution)))
+            activities = list(await self._lane.call("ask", lambda: venue.activities(since_activity)))
         except UnreachableError as err:
             missing = {key: lookups.get(key, Unknown(str(err))) for key in ids}
-            self._answer(CaughtUp(missing, [], [], failure=str(err), whole=whole))
+            failed = CaughtUp(missing, [] if sweep else None, [], [], failure=str(err), is_whole=whole)
+            self._answer(failed)
             return
-        self._answer(CaughtUp(lookups, executions, activities, whole=whole))
+        self._answer(CaughtUp(lookups, orders, executions, activities, swept_ns=swept_ns, is_whole=whole))
+
+
+def flattened(orders: Iterable[VenueOrder]) -> Iterable[VenueOrder]:
+    """Give orders and their legs, one after the other."""
+    for order in orders:
+        yield order
+        yield from flattened(order.legs)

@@ -155,7 +155,7 @@ class Sender:
             points.hit("executor.before_post")
             if self._latch.is_set():
                 return Latched()
-            outcome = self._venue.submit(intent)
+            outcome = self._venue.replace(intent) if intent.replaces else self._venue.submit(intent)
             points.hit("executor.after_post")
             return outcome
 

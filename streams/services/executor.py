@@ -15,13 +15,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 import structlog
 from nats.aio.msg import Msg
-from nats.js.errors import NotFoundError
 
-from engine.errors import ConfigError
+from engine.errors import UnreachableError
 from engine.execution import Conclusion, ExecState, ExecutionCore
 from engine.ids import fill_key, make_id
 from engine.messages import (
-    AccountOpened,
     AnyBody,
     Command,
     Fee,
@@ -33,8 +31,6 @@ from engine.messages import (
 )
 from engine.ports import (
     Accepted,
-    LookupOutcome,
-    NotFound,
     RateLimited,
     Rejected,
     Unknown,
@@ -44,10 +40,11 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import NS_PER_S, AssetClass, TradingMode, asset_class_of, plain
+from engine.values import AssetClass, TradingMode, asset_class_of, plain
 from streams.checkpoint import CheckpointStore
-from streams.executing.asking import Asker, CaughtUp
+from streams.executing.asking import Asker, CaughtUp, flattened
 from streams.executing.canceling import Canceler
+from streams.executing.opening import coming_sessions, open_ledger
 from streams.executing.sending import Latched, Outcome, Sender
 from streams.latch import Latch
 from streams.publisher import Outgoing, Publisher
@@ -59,7 +56,6 @@ from streams.tasks import Tasks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_DAY_NS = 24 * 3600 * NS_PER_S
 _BATCH_MAX = 5_000
 _LATCH_S = 0.1
 _GATHER_ABOVE, _GATHER_S = 8, 0.005
@@ -68,6 +64,13 @@ _GATHER_ABOVE, _GATHER_S = 8, 0.005
 
 class _Link(msgspec.Struct, frozen=True):
     up: bool
+
+
+class _Asks(msgspec.Struct):
+    """What must be asked after a round: orders by our id, and whether the venue's whole list."""
+
+    ids: set[str] = msgspec.field(default_factory=set[str])
+    sweep: bool = False
 
 
 class Executor:
@@ -103,10 +106,10 @@ class Executor:
             self._lane,
             tasks=self._tasks,
             answer=self._inbox.put_nowait,
+            now_ns=context.clock.now_ns,
             wait_s=self._settings.lookup_wait_s,
         )
         self._canceler = Canceler(venue, self._settings.cancels_per_min_max, self._unwanted)
-        self._asked: dict[str, int] = {}
         self._working = 0
         self._is_up = False
         self._is_synced = False
@@ -134,7 +137,7 @@ class Executor:
     async def start(self) -> None:
         """Make sure whose account it is, recover the orders, then listen to the venue."""
         context = self._context
-        await self._open_ledger()
+        await open_ledger(context, self._venue, self._lane, self._publisher)
         self._store = self._open_store(f"{context.account}/{context.run}")
         checkpoint = self._store.newest()
         if checkpoint is not None:
@@ -170,12 +173,13 @@ class Executor:
             self._working = 1
             now = await self._now(items)
             events: list[AnyBody] = []
-            asks: set[str] = set()
+            asks = _Asks()
             for item in items:
                 events.extend(self._take(item, asks, now))
             await self._publish(events)
-            if asks or any(isinstance(e, Fill) and asset_class_of(e.symbol) is AssetClass.CRYPTO for e in events):
-                self._asker.ask(asks)
+            has_fees = any(isinstance(e, Fill) and asset_class_of(e.symbol) is AssetClass.CRYPTO for e in events)
+            if asks.ids or asks.sweep or has_fees:
+                self._asker.ask(asks.ids, sweep=asks.sweep)
             if self._is_up and self._is_synced:
                 await self._sender.send(self._core, self._publish)
             self._checkpoint_if_due()
@@ -206,6 +210,7 @@ class Executor:
             "open": len(state.open_ids),
             "ended": state.ended,
             "foreign": state.foreign,
+            "unwanted": len(self._unwanted()),
             "connected": int(self._is_up),
         }
         busy = self._working + self._inbox.qsize() + self._sender.open + self._asker.open + len(self._unwanted())
@@ -218,44 +223,12 @@ class Executor:
         published = {trading: self._publisher.last_seq}
         return Status("executor", 0, "", {trading: self._position}, published, busy, counters, problems)
 
-    # --- start -------------------------------------------------------------------------------------------------------
-
-    async def _open_ledger(self) -> None:
-        context = self._context
-        account = await self._lane.call("account", self._venue.account)
-        wanted = context.settings.alpaca.account_number
-        if wanted and wanted != account.account_number:
-            msg = (
-                f"alpaca.account_number is {wanted}, but the keys are of account {account.account_number}: "
-                "set the one or use the keys of the other"
-            )
-            raise ConfigError(msg)
-        try:
-            await context.js.get_last_msg(context.topology.trading, f"{context.topology.prefix}.opened")
-        except NotFoundError:
-            now = await context.clock.now_ns()
-            run = context.settings.run_id
-            opened = AccountOpened(
-                "ALPACA", account.account_number, run, account.cash, now, account.positions, account.prices
-            )
-            await self._publisher.one(context.outgoing(opened, make_id(account.account_number, run, "opened")))
-        known = await context.identify()
-        if known.account_number != account.account_number:
-            msg = (
-                f"this data directory belongs to account {known.account_number}, the keys are of "
-                f"{account.account_number}: use that account's keys, or another --data-dir"
-            )
-            raise ConfigError(msg)
-
     async def _ensure_sessions(self) -> None:
         """Store the venue's calendar for the next weeks, if what is stored ends too soon."""
-        now = await self._context.clock.now_ns()
-        if self._core.state.sessions_until > now + 7 * _DAY_NS:
-            return
-        first, last = now - 7 * _DAY_NS, now + 45 * _DAY_NS
-        spans = await self._lane.call("calendar", lambda: self._venue.sessions(first, last))
-        body = Sessions(AssetClass.US_EQUITY, tuple(spans), now)
-        await self._publish([body])
+        known_until = self._core.state.sessions_until
+        sessions = await coming_sessions(self._context, self._venue, self._lane, known_until)
+        if sessions is not None:
+            await self._publish([sessions])
 
     # --- halting -----------------------------------------------------------------------------------------------------
 
@@ -264,8 +237,17 @@ class Executor:
             self._sender.confirmed()
 
     def _unwanted(self) -> list[str]:
-        """Orders to cancel: all that are open at the venue, while halted."""
-        return self._core.open_at_venue() if self._core.is_halted(latched=self._latch.is_set()) else []
+        return self._core.unwanted(latched=self._latch.is_set())
+
+    def _report_intruders(self, conclusion: Conclusion) -> None:
+        if conclusion.intruders:
+            self._tasks.spawn(self._halt_for(conclusion.intruders[0]))
+
+    async def _halt_for(self, intruder: str) -> None:
+        """Halt: two data directories of Tapeline must not trade on one account (rule 16)."""
+        reason = f"order {intruder} is of another data directory of Tapeline on this account: stop the other one"
+        note = self._latch.set(reason, "executor", self._context.wall_ns())
+        log.critical("halted", reason=note.reason)
 
     async def _watch_latch(self) -> None:
         """Store the command that a latch file stands for; whoever wrote it may not have reached NATS."""
@@ -294,9 +276,12 @@ class Executor:
             await asyncio.sleep(self._settings.activities_every_s)
             if self._is_synced:
                 self._asker.ask(set())
-                await self._ensure_sessions()
+                try:
+                    await self._ensure_sessions()
+                except UnreachableError as err:
+                    log.warning("venue gave no calendar, asking again", reason=str(err))
 
-    def _take(self, item: object, asks: set[str], now: int) -> list[AnyBody]:
+    def _take(self, item: object, asks: _Asks, now: int) -> list[AnyBody]:
         match item:
             case (list() as bodies, int() as seq):
                 self._fold(bodies)
@@ -311,7 +296,7 @@ class Executor:
             case _Link():
                 self._is_up, self._is_synced = item.up, False
                 if item.up:
-                    self._asker.ask(set(self._core.open_at_venue()) | set(self._core.unresolved()), whole=True)
+                    self._asker.ask(self._open_ids(), whole=True)
                 return []
             case BaseException():
                 raise item
@@ -321,6 +306,9 @@ class Executor:
                 log.error("unknown item", item=repr(item))
                 return []
 
+    def _open_ids(self) -> set[str]:
+        return set(self._core.open_at_venue()) | set(self._core.unresolved())
+
     def _fold(self, bodies: Iterable[AnyBody]) -> None:
         for body in bodies:
             if isinstance(body, OrderIntent) and body.id not in self._core.state.orders:
@@ -328,20 +316,20 @@ class Executor:
             self._core.apply(body)
 
     def _conclude(
-        self, conclusion: Conclusion, client_order_id: str, asks: set[str], update: VenueUpdate | None = None
+        self, conclusion: Conclusion, client_order_id: str, asks: _Asks, update: VenueUpdate | None = None
     ) -> list[AnyBody]:
         if update is not None and update.execution is not None:
             self._remember(update.execution, via="trade_updates")
         for event in conclusion.events:
             self._core.apply(event)
         if conclusion.needs_executions:
-            asks.add(client_order_id)
+            asks.ids.add(client_order_id)
+        asks.sweep = asks.sweep or conclusion.needs_orders
         return list(conclusion.events)
 
-    def _take_outcome(self, item: Outcome, asks: set[str], now: int) -> list[AnyBody]:
+    def _take_outcome(self, item: Outcome, asks: _Asks, now: int) -> list[AnyBody]:
         intent, outcome = item.intent, item.outcome
         self._sender.answered(intent)
-        self._asked.pop(intent.id, None)
         match outcome:
             case Accepted() | Rejected():
                 self._rejected += isinstance(outcome, Rejected)
@@ -353,50 +341,44 @@ class Executor:
                 return self._conclude(self._core.not_sent(intent.id, now), intent.id, asks)
             case Unknown():
                 log.warning("outcome unknown, looking the order up", client_order_id=intent.id, reason=outcome.reason)
-                asks.add(intent.id)
+                asks.ids.add(intent.id)
         return []
 
-    def _take_caught_up(self, item: CaughtUp, asks: set[str], now: int) -> list[AnyBody]:
+    def _take_caught_up(self, item: CaughtUp, asks: _Asks, now: int) -> list[AnyBody]:
+        """Adopt what is not known, then conclude from states, executions, and states again: a fill comes first."""
         self._asker.taken()
         if item.failure:
             log.warning("venue did not answer, asking again", reason=item.failure)
-            self._asker.ask(set(item.lookups), whole=item.whole, later=True)
+            self._asker.ask(set(item.lookups), sweep=item.orders is not None, whole=item.is_whole, later=True)
             return []
+        core = self._core
         events: list[AnyBody] = []
         found = [order for order in item.lookups.values() if isinstance(order, VenueOrder)]
-        behind: set[str] = set()
+        if item.orders is not None:
+            adopted = core.on_orders(item.orders, item.executions, foreign=self._settings.foreign_orders)
+            events += self._conclude(adopted, "", asks)
+            self._report_intruders(adopted)
+            found += [order for order in flattened(item.orders) if order.client_order_id in core.state.orders]
+        behind = _Asks()
         for order in found:
-            events += self._conclude(self._core.on_order(order), order.client_order_id, behind)
+            events += self._conclude(core.on_order(order), order.client_order_id, behind)
         for execution in item.executions:
             self._remember(execution, via="activities")
-        events += self._conclude(self._core.on_executions(item.executions), "", set())
+        events += self._conclude(core.on_executions(item.executions), "", _Asks())
         for order in found:
-            events += self._conclude(self._core.on_order(order), order.client_order_id, asks)
-        events += self._conclude(self._core.on_activities(item.activities), "", set())
+            events += self._conclude(core.on_order(order), order.client_order_id, asks)
+        events += self._conclude(core.on_activities(item.activities), "", _Asks())
         for client_order_id, outcome in item.lookups.items():
-            if not isinstance(outcome, VenueOrder):
-                events += self._take_missing(client_order_id, outcome, asks, now)
-        if item.whole:
-            self._is_synced = True
+            if not isinstance(outcome, VenueOrder) and not self._sender.is_in_flight(client_order_id):
+                missing = core.on_missing(client_order_id, outcome, now)
+                events += self._conclude(missing, client_order_id, asks)
+                if missing.ask_again:
+                    self._asker.ask({client_order_id}, later=True)
+                if missing.send_again is not None:
+                    self._sender.again(missing.send_again)
+        core.swept(item.swept_ns)
+        self._is_synced = self._is_synced or item.is_whole
         return events
-
-    def _take_missing(self, client_order_id: str, outcome: LookupOutcome, asks: set[str], now: int) -> list[AnyBody]:
-        """An order that was submitted and is not found: ask again after a wait, then post the same id again."""
-        if not self._core.is_missing(client_order_id) or self._sender.is_in_flight(client_order_id):
-            return []
-        if not isinstance(outcome, NotFound):
-            self._asker.ask({client_order_id}, later=True)
-            return []
-        asked = self._asked[client_order_id] = self._asked.get(client_order_id, 0) + 1
-        if asked < 2:
-            self._asker.ask({client_order_id}, later=True)
-            return []
-        del self._asked[client_order_id]
-        intent = self._core.state.orders[client_order_id].intent
-        if now > intent.valid_until:
-            return self._conclude(self._core.not_sent(client_order_id, now), client_order_id, asks)
-        self._sender.again(intent)
-        return []
 
     def _remember(self, execution: VenueExecution, via: str) -> None:
         key = fill_key(execution.venue_order_id, plain(execution.cum_qty))

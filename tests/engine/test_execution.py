@@ -23,6 +23,7 @@ from engine.messages import (
     OrderFilled,
     OrderIntent,
     OrderRejected,
+    OrderReplaced,
     OrderSubmitted,
     Sessions,
 )
@@ -145,7 +146,7 @@ def test_a_late_acceptance_after_the_refusal_implies_nothing() -> None:
     [
         ("canceled", OrderCanceled("i1", "alpha", "AAPL", "venue-i1", D(4), T0 + 9)),
         ("expired", OrderExpired("i1", "alpha", "AAPL", "venue", T0 + 9, "venue-i1", D(4))),
-        ("replaced", OrderCanceled("i1", "alpha", "AAPL", "venue-i1", D(4), T0 + 9)),
+        ("replaced", OrderReplaced("i1", "alpha", "AAPL", "venue-i1", D(4), T0 + 9)),
     ],
 )
 def test_ends_the_venue_gives(status: str, end: AnyBody) -> None:
@@ -267,7 +268,7 @@ def test_the_calendars_end_is_known() -> None:
 
 
 def test_memory_of_ended_orders_is_bounded_and_open_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.execution._DONE_MAX", 10)
+    monkeypatch.setattr("engine.execution.fold._DONE_MAX", 10)
     keeper = intent("keeper")
     core = _core(keeper)
     _tell(core, core.on_order(_order(keeper, "new")))

@@ -7,6 +7,8 @@ Invariants:
    or reordered report implies nothing.
 3. Each intent ends in exactly one terminal event, also when it was never sent.
 4. A fill is named by (venue_order_id, cumulative quantity after it); a hole before it asks for the executions.
+5. An order nobody knows is adopted from the venue's list of orders and from nothing else: an event does not say whose
+   leg it is of.
 Called by streams/services/executor. Never sends anything, never reads a clock.
 """
 
@@ -17,170 +19,72 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.adoption import adopt, filled_before, is_of_another_tapeline
+from engine.execution.fold import ExecOrder, ExecState, ExecutionFold
 from engine.messages import (
-    AccountOpened,
     AnyBody,
     Fee,
     Fill,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
     OrderIntent,
     OrderRejected,
+    OrderReplaced,
     OrderSubmitted,
-    Sessions,
-    TradingState,
 )
-from engine.orders import TERMINAL, OrderStatus, from_venue, move
-from engine.ports import Accepted, Rejected, VenueActivity, VenueExecution, VenueOrder, VenueUpdate
-from engine.values import ZERO, TradingMode
-
-_DONE_MAX = 100_000
-
-
-class ExecOrder(msgspec.Struct):
-    """One order. `spent` is the sum of quantity x price of its fills, `filled_ns` the time of the last one."""
-
-    intent: OrderIntent
-    status: OrderStatus = OrderStatus.INITIALIZED
-    venue_order_id: str = ""
-    filled_qty: Decimal = ZERO
-    spent: Decimal = ZERO
-    filled_ns: int = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether no terminal event was stored yet."""
-        return self.status not in TERMINAL
-
-
-class ExecState(msgspec.Struct):
-    """Everything the executor must remember; written to checkpoints as it is.
-
-    Attributes:
-        ended: Orders that the venue had and that ended; what it refused or never got is not counted.
-        foreign: Reports about orders that are not ours.
-    """
-
-    account: str = ""
-    run: str = ""
-    opened_ns: int = 0
-    orders: dict[str, ExecOrder] = msgspec.field(default_factory=dict[str, ExecOrder])
-    open_ids: dict[str, None] = msgspec.field(default_factory=dict[str, None])
-    by_venue_id: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
-    last_bot: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    last_execution_ns: int = 0
-    last_activity_ns: int = 0
-    sessions_until: int = 0
-    mode: TradingMode = TradingMode.ACTIVE
-    fills: int = 0
-    ended: int = 0
-    foreign: int = 0
+from engine.orders import TERMINAL, OrderStatus, from_venue
+from engine.ports import (
+    Accepted,
+    LookupOutcome,
+    NotFound,
+    Rejected,
+    VenueActivity,
+    VenueExecution,
+    VenueOrder,
+    VenueUpdate,
+)
+from engine.values import ZERO, Purpose, TradingMode
 
 
 class Conclusion(msgspec.Struct, frozen=True):
-    """What a report implies: events to store, in order, and whether executions are missing and must be asked for."""
+    """What a report implies.
+
+    Attributes:
+        events: To be stored, in order.
+        needs_executions: Executions are missing and must be asked for.
+        needs_orders: The venue speaks of an order that is not known: its list must be asked for.
+        intruders: Ids of orders that another data directory of Tapeline placed on this account.
+        ask_again: The order must be asked for once more, after a wait.
+        send_again: The venue does not have this order: it may be posted with the same id.
+    """
 
     events: tuple[AnyBody, ...] = ()
     needs_executions: bool = False
+    needs_orders: bool = False
+    intruders: tuple[str, ...] = ()
+    ask_again: bool = False
+    send_again: OrderIntent | None = None
 
 
-class ExecutionCore:
-    """The orders of one account.
-
-    Args:
-        state: State from a checkpoint, or None to start from the stream's beginning.
-    """
-
-    def __init__(self, state: ExecState | None = None) -> None:
-        self.state = state or ExecState()
-
-    # --- fold ------------------------------------------------------------------------------------------------------
-
-    def apply(self, body: AnyBody) -> None:
-        """Let a stored message change the state. Idempotent."""
-        state = self.state
-        match body:
-            case AccountOpened() if not state.account:
-                state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
-            case Sessions():
-                state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
-            case TradingState() if not body.bot:
-                state.mode = body.mode
-            case OrderIntent() if body.id not in state.orders:
-                state.orders[body.id] = ExecOrder(body)
-                state.open_ids[body.id] = None
-            case OrderSubmitted():
-                self._move(body.client_order_id, OrderStatus.SUBMITTED)
-            case OrderAccepted():
-                self._learn_venue_id(body.client_order_id, body.venue_order_id)
-                self._move(body.client_order_id, OrderStatus.ACCEPTED)
-            case OrderRejected():
-                self._learn_venue_id(body.client_order_id, body.venue_order_id)
-                self._move(body.client_order_id, OrderStatus.REJECTED)
-            case OrderFilled():
-                self._learn_venue_id(body.client_order_id, body.venue_order_id)
-                self._move(body.client_order_id, OrderStatus.FILLED)
-            case OrderCanceled():
-                self._learn_venue_id(body.client_order_id, body.venue_order_id)
-                self._move(body.client_order_id, OrderStatus.CANCELED)
-            case OrderExpired():
-                self._learn_venue_id(body.client_order_id, body.venue_order_id)
-                self._move(body.client_order_id, OrderStatus.EXPIRED)
-            case Fill():
-                self._apply_fill(body)
-            case Fee():
-                state.fees[body.id] = body.ts_event
-                state.last_activity_ns = max(state.last_activity_ns, body.ts_event)
-                while len(state.fees) > _DONE_MAX:
-                    del state.fees[next(iter(state.fees))]
-            case _:
-                pass
-
-    def _move(self, client_order_id: str, to: OrderStatus) -> None:
-        order = self.state.orders.get(client_order_id)
-        if order is None:
-            return
-        was_open = order.is_open
-        order.status = move(order.status, to) or order.status
-        if not order.is_open:
-            self.state.open_ids.pop(client_order_id, None)
-            self.state.ended += was_open and bool(order.venue_order_id)
-            self._forget_old()
-
-    def _forget_old(self) -> None:
-        orders = self.state.orders
-        if len(orders) > _DONE_MAX + len(self.state.open_ids):
-            oldest = next(key for key, order in orders.items() if not order.is_open)
-            self.state.by_venue_id.pop(orders.pop(oldest).venue_order_id, None)
-
-    def _learn_venue_id(self, client_order_id: str, venue_order_id: str) -> None:
-        order = self.state.orders.get(client_order_id)
-        if order is not None and venue_order_id and not order.venue_order_id:
-            order.venue_order_id = venue_order_id
-            self.state.by_venue_id[venue_order_id] = client_order_id
-
-    def _apply_fill(self, fill: Fill) -> None:
-        order = self.state.orders.get(fill.client_order_id)
-        self.state.last_execution_ns = max(self.state.last_execution_ns, fill.ts_event)
-        self.state.last_bot[fill.symbol] = fill.bot
-        if order is None or fill.cum_qty <= order.filled_qty:
-            return
-        self._learn_venue_id(fill.client_order_id, fill.venue_order_id)
-        self.state.fills += 1
-        order.filled_qty = fill.cum_qty
-        order.spent += fill.last_qty * fill.last_px
-        order.filled_ns = fill.ts_event
-        if order.filled_qty < order.intent.quantity:
-            order.status = move(order.status, OrderStatus.PARTIALLY_FILLED) or order.status
+class ExecutionCore(ExecutionFold):
+    """What follows for the orders of one account from what the venue says."""
 
     # --- what to do ------------------------------------------------------------------------------------------------
 
+    def __init__(self, state: ExecState | None = None) -> None:
+        super().__init__(state)
+        self._not_found: dict[str, int] = {}
+
     def unsent(self) -> list[OrderIntent]:
         """Intents that no OrderSubmitted was stored for, oldest first."""
-        return [order.intent for order in self._open() if order.status is OrderStatus.INITIALIZED]
+        return [
+            order.intent
+            for order in self._open()
+            if order.status is OrderStatus.INITIALIZED and isinstance(order.intent, OrderIntent)
+        ]
 
     def unresolved(self) -> list[str]:
         """Ids of orders that may or may not have reached the venue: submitted, and no answer stored."""
@@ -194,16 +98,32 @@ class ExecutionCore:
     def executions_since(self) -> int:
         """Venue time from which executions may be missing: the last one known, or before it the oldest open order."""
         state = self.state
-        oldest = min((order.intent.decided_ns for order in self._open()), default=state.last_execution_ns)
-        return max(min(state.last_execution_ns, oldest), state.opened_ns)
+        oldest = min((_since(order) for order in self._open()), default=state.last_execution_ns)
+        return max(min(state.last_execution_ns, oldest, state.swept_ns), state.opened_ns)
+
+    def orders_since(self) -> int:
+        """Venue time from which orders of others may be unknown."""
+        return max(self.state.swept_ns, self.state.opened_ns)
+
+    def swept(self, ns: int) -> None:
+        """Note that the venue's list of orders was taken in as it was at this venue time."""
+        self.state.swept_ns = max(self.state.swept_ns, ns)
+
+    def unwanted(self, *, latched: bool) -> list[str]:
+        """Ids of orders to cancel: those somebody wishes to end and, while halted, every one of our bots' but exits.
+
+        What protects a position stays while halted, and orders of others are theirs to end.
+        """
+        at_venue = self.open_at_venue()
+        wished, orders = self.state.unwanted, self.state.orders
+        if not self.is_halted(latched=latched):
+            return [key for key in at_venue if key in wished]
+        return [key for key in at_venue if key in wished or orders[key].intent.purpose is Purpose.TARGET]
 
     def is_missing(self, client_order_id: str) -> bool:
         """Whether an order that the venue does not find may be one it never got: once it accepted it, it has it."""
         order = self.state.orders.get(client_order_id)
         return order is not None and order.is_open and not order.venue_order_id
-
-    def _open(self) -> Iterable[ExecOrder]:
-        return (self.state.orders[key] for key in self.state.open_ids)
 
     def is_halted(self, *, latched: bool) -> bool:
         """Whether nothing may leave and what is open should end."""
@@ -223,7 +143,9 @@ class ExecutionCore:
             now_ns: Venue time.
             latched: Whether the latch file is there.
         """
-        if now_ns > intent.valid_until or not self.may_leave(intent, latched=latched):
+        replaced = self.state.orders.get(intent.replaces)
+        is_pointless = bool(intent.replaces) and (replaced is None or not replaced.is_open)
+        if is_pointless or now_ns > intent.valid_until or not self.may_leave(intent, latched=latched):
             return OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns)
         return OrderSubmitted(intent.id, intent.bot, intent.symbol, intent.decided_ns)
 
@@ -235,10 +157,27 @@ class ExecutionCore:
         intent = order.intent
         return Conclusion((OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns),))
 
+    def on_missing(self, client_order_id: str, outcome: LookupOutcome, now_ns: int) -> Conclusion:
+        """Conclude from a lookup that brought no order: ask again after a wait, then post the same id again."""
+        if not self.is_missing(client_order_id):
+            self._not_found.pop(client_order_id, None)
+            return Conclusion()
+        if not isinstance(outcome, NotFound):
+            return Conclusion(ask_again=True)
+        asked = self._not_found[client_order_id] = self._not_found.get(client_order_id, 0) + 1
+        if asked < 2:
+            return Conclusion(ask_again=True)
+        del self._not_found[client_order_id]
+        intent = self.state.orders[client_order_id].intent
+        if isinstance(intent, OrderAdopted) or now_ns > intent.valid_until:
+            return self.not_sent(client_order_id, now_ns)
+        return Conclusion(send_again=intent)
+
     # --- what the venue says ---------------------------------------------------------------------------------------
 
     def on_outcome(self, client_order_id: str, outcome: Accepted | Rejected, now_ns: int) -> Conclusion:
         """Conclude from the answer to a submission."""
+        self._not_found.pop(client_order_id, None)
         order = self.state.orders.get(client_order_id)
         if order is None or not order.is_open:
             return Conclusion()
@@ -256,35 +195,74 @@ class ExecutionCore:
             report: The order as the venue has it.
             reason: Why the venue refused it, where it says so.
         """
-        order = self.state.orders.get(report.client_order_id)
+        order = self._order_of(report)
         if order is None:
             self.state.foreign += 1
-            return Conclusion()
+            return Conclusion(needs_orders=True)
         status = from_venue(report.status)
         if status is OrderStatus.REJECTED:
-            return self._end(order, status, report.updated_ns, reason or "rejected", report.venue_order_id)
-        events = _accepted(order, report)
+            return self._end(order, status, report, reason or "rejected")
+        events = [*_accepted(order, report), *self._adopt_legs(order, report)]
         if report.filled_qty > order.filled_qty:
             return Conclusion(tuple(events), needs_executions=True)
-        if order.is_open and order.filled_qty >= order.intent.quantity:
-            # Killed between its last fill and its end, which were stored singly.
-            events.append(_filled(order.intent, order.filled_qty, order.spent, report.venue_order_id, order.filled_ns))
+        if order.is_open and _is_whole(order, order.filled_qty, status):
+            # Killed between its last fill and its end, which were stored singly; or a notional order, whose whole
+            # only the venue knows.
+            events.append(_filled(order, ZERO, ZERO, report.venue_order_id, order.filled_ns))
             return Conclusion(tuple(events))
         if status in TERMINAL:
-            end = self._end(order, status, report.updated_ns, "venue", report.venue_order_id)
-            events.extend(end.events)
+            events.extend(self._end(order, status, report, "venue").events)
         return Conclusion(tuple(events))
+
+    def on_orders(
+        self, reports: Iterable[VenueOrder], executions: Iterable[VenueExecution], *, foreign: str
+    ) -> Conclusion:
+        """Adopt the orders of the venue's list that are not known; what happened to them follows from `on_order`.
+
+        Args:
+            reports: Open orders, and ended ones since `orders_since`; legs within their parents.
+            executions: Those since the ledger was opened, as far as they are of orders in `reports`.
+            foreign: Whose an order of others is: `manual` or `unattributed`.
+        """
+        done = list(executions)
+        events: list[AnyBody] = []
+        intruders: list[str] = []
+        for report in reports:
+            order = self._order_of(report)
+            if order is not None:
+                events += self._adopt_legs(order, report)
+                continue
+            if from_venue(report.status) in TERMINAL and not report.filled_qty:
+                continue  # it came and went without a trace in the account
+            if is_of_another_tapeline(report.client_order_id):
+                intruders.append(report.client_order_id)
+            is_older = report.submitted_ns < self.state.opened_ns
+            before = filled_before(report, done) if is_older else ZERO
+            adopted = adopt(report, None, foreign=foreign, before=before)
+            events.append(adopted)
+            for leg in report.legs:
+                if self._order_of(leg) is None:
+                    before = filled_before(leg, done) if is_older else ZERO
+                    events.append(adopt(leg, adopted, foreign=foreign, before=before))
+        return Conclusion(tuple(events), intruders=tuple(intruders))
+
+    def _adopt_legs(self, order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
+        return [
+            adopt(leg, order.intent, foreign=order.intent.bot, before=ZERO)
+            for leg in report.legs
+            if self._order_of(leg) is None
+        ]
 
     def on_update(self, update: VenueUpdate) -> Conclusion:
         """Conclude from one trade_updates event."""
-        order = self.state.orders.get(update.order.client_order_id)
+        order = self._order_of(update.order)
         if order is None:
             self.state.foreign += 1
-            return Conclusion()
+            return Conclusion(needs_orders=True)
         if update.execution is None:
             return self.on_order(update.order, update.reason)
-        events = _accepted(order, update.order)
-        fills = self._fills(order, [update.execution])
+        events = [*_accepted(order, update.order), *self._adopt_legs(order, update.order)]
+        fills = self._fills(order, [update.execution], from_venue(update.order.status))
         if fills is None:
             return Conclusion(tuple(events), needs_executions=True)
         return Conclusion((*events, *fills))
@@ -326,10 +304,12 @@ class ExecutionCore:
         }
         return Conclusion(tuple(fees.values()))
 
-    def _fills(self, order: ExecOrder, executions: list[VenueExecution]) -> list[Fill | OrderFilled] | None:
+    def _fills(
+        self, order: ExecOrder, executions: list[VenueExecution], status: OrderStatus = OrderStatus.PARTIALLY_FILLED
+    ) -> list[Fill | OrderFilled] | None:
         """Give the fills not known yet and the end they bring; None where one is missing in between."""
         intent = order.intent
-        filled, spent = order.filled_qty, order.spent
+        filled, spent, counted = order.filled_qty, ZERO, ZERO
         events: list[Fill | OrderFilled] = []
         for execution in sorted(executions, key=lambda e: e.cum_qty):
             if execution.cum_qty <= filled:
@@ -338,6 +318,7 @@ class ExecutionCore:
                 return None
             filled = execution.cum_qty
             spent += execution.last_qty * execution.last_px
+            counted += execution.last_qty
             events.append(
                 Fill(
                     venue_order_id=execution.venue_order_id,
@@ -351,26 +332,44 @@ class ExecutionCore:
                     ts_event=execution.ts_event,
                 )
             )
-            if filled >= intent.quantity and order.is_open:  # else it was canceled before: that was its end
-                events.append(_filled(intent, filled, spent, execution.venue_order_id, execution.ts_event))
+            if order.is_open and _is_whole(order, filled, status):  # else it was canceled before: that was its end
+                events.append(_filled(order, spent, counted, execution.venue_order_id, execution.ts_event))
         return events
 
-    def _end(self, order: ExecOrder, status: OrderStatus, ts_ns: int, reason: str, venue_id: str) -> Conclusion:
+    def _end(self, order: ExecOrder, status: OrderStatus, report: VenueOrder, reason: str) -> Conclusion:
         if not order.is_open or status is OrderStatus.FILLED:
             return Conclusion()  # filled follows from the last fill and from nothing else
-        intent = order.intent
+        intent, ts_ns, venue_id = order.intent, report.updated_ns, report.venue_order_id
         match status:
             case OrderStatus.REJECTED:
                 end: AnyBody = OrderRejected(intent.id, intent.bot, intent.symbol, "", reason, ts_ns, venue_id)
             case OrderStatus.EXPIRED:
                 end = OrderExpired(intent.id, intent.bot, intent.symbol, reason, ts_ns, venue_id, order.filled_qty)
+            case OrderStatus.REPLACED:
+                end = OrderReplaced(
+                    intent.id, intent.bot, intent.symbol, venue_id, order.filled_qty, ts_ns, report.replaced_by
+                )
             case _:
                 end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, order.filled_qty, ts_ns)
         return Conclusion((end,))
 
 
-def _filled(intent: OrderIntent, filled: Decimal, spent: Decimal, venue_order_id: str, ts_ns: int) -> OrderFilled:
-    average = (spent / filled).quantize(Decimal("0.000000001"))
+def _since(order: ExecOrder) -> int:
+    return order.intent.decided_ns if isinstance(order.intent, OrderIntent) else order.intent.ts_event
+
+
+def _is_whole(order: ExecOrder, filled: Decimal, status: OrderStatus) -> bool:
+    """Whether nothing is left to fill; the whole of a notional order is known to the venue only."""
+    if order.intent.notional is not None:
+        return status is OrderStatus.FILLED and filled > 0
+    return filled >= order.intent.quantity
+
+
+def _filled(order: ExecOrder, spent: Decimal, counted: Decimal, venue_order_id: str, ts_ns: int) -> OrderFilled:
+    """Make the end; `spent` and `counted` are of fills that the order does not know of yet."""
+    intent, counted = order.intent, counted + order.counted_qty
+    average = ((spent + order.spent) / counted).quantize(Decimal("0.000000001")) if counted else ZERO
+    filled = counted + (intent.filled_qty if isinstance(intent, OrderAdopted) else ZERO)
     return OrderFilled(intent.id, intent.bot, intent.symbol, venue_order_id, filled, average, ts_ns)
 
 

@@ -1,0 +1,194 @@
+"""The orders of one account, folded from the trading stream: what was stored, and nothing else, moves them.
+
+`apply` is idempotent; after a restart the same fold over the stream gives the same orders. Called by
+engine.execution.core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from engine.messages import (
+    AccountOpened,
+    AnyBody,
+    CancelOrder,
+    Fee,
+    Fill,
+    OrderAccepted,
+    OrderAdopted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    OrderReplaced,
+    OrderSubmitted,
+    Sessions,
+    TradingState,
+)
+from engine.orders import TERMINAL, OrderStatus, move
+from engine.ports import VenueOrder
+from engine.values import ZERO, TradingMode
+
+_DONE_MAX = 100_000
+_STATUS_OF: dict[type[AnyBody], OrderStatus] = {
+    OrderAccepted: OrderStatus.ACCEPTED,
+    OrderRejected: OrderStatus.REJECTED,
+    OrderFilled: OrderStatus.FILLED,
+    OrderCanceled: OrderStatus.CANCELED,
+    OrderExpired: OrderStatus.EXPIRED,
+    OrderReplaced: OrderStatus.REPLACED,
+}
+
+
+class ExecOrder(msgspec.Struct):
+    """One order, of an intent or adopted.
+
+    Attributes:
+        spent: Sum of quantity x price of its fills.
+        counted_qty: What `spent` is of; less than `filled_qty` for an order that was there before the ledger.
+        filled_ns: Time of the last fill.
+        is_unwanted: Somebody wishes it to end.
+    """
+
+    intent: OrderIntent | OrderAdopted
+    status: OrderStatus = OrderStatus.INITIALIZED
+    venue_order_id: str = ""
+    filled_qty: Decimal = ZERO
+    spent: Decimal = ZERO
+    counted_qty: Decimal = ZERO
+    filled_ns: int = 0
+    is_unwanted: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no terminal event was stored yet."""
+        return self.status not in TERMINAL
+
+
+class ExecState(msgspec.Struct):
+    """Everything the executor must remember; written to checkpoints as it is.
+
+    Attributes:
+        ended: Orders that the venue had and that ended; what it refused or never got is not counted.
+        foreign: Reports about orders that are not known (yet).
+        unwanted: Ids of orders that somebody wishes to end, while they are open.
+        swept_ns: Venue time up to which the venue's list of orders is known to hold no other.
+    """
+
+    account: str = ""
+    run: str = ""
+    opened_ns: int = 0
+    orders: dict[str, ExecOrder] = msgspec.field(default_factory=dict[str, ExecOrder])
+    open_ids: dict[str, None] = msgspec.field(default_factory=dict[str, None])
+    by_venue_id: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    last_bot: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    last_execution_ns: int = 0
+    last_activity_ns: int = 0
+    sessions_until: int = 0
+    mode: TradingMode = TradingMode.ACTIVE
+    fills: int = 0
+    ended: int = 0
+    foreign: int = 0
+    unwanted: dict[str, None] = msgspec.field(default_factory=dict[str, None])
+    swept_ns: int = 0
+
+
+class ExecutionFold:
+    """The orders of one account, as the stream tells them.
+
+    Args:
+        state: State from a checkpoint, or None to start from the stream's beginning.
+    """
+
+    def __init__(self, state: ExecState | None = None) -> None:
+        self.state = state or ExecState()
+
+    # --- fold ------------------------------------------------------------------------------------------------------
+
+    def apply(self, body: AnyBody) -> None:
+        """Let a stored message change the state. Idempotent."""
+        state = self.state
+        match body:
+            case AccountOpened() if not state.account:
+                state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
+            case Sessions():
+                state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
+            case TradingState() if not body.bot:
+                state.mode = body.mode
+            case OrderIntent() if body.id not in state.orders:
+                state.orders[body.id] = ExecOrder(body)
+                state.open_ids[body.id] = None
+            case OrderAdopted() if body.id not in state.orders:
+                state.orders[body.id] = ExecOrder(body, OrderStatus.ACCEPTED, filled_qty=body.filled_qty)
+                state.open_ids[body.id] = None
+                self._learn_venue_id(body.id, body.venue_order_id)
+            case CancelOrder():
+                order = state.orders.get(body.client_order_id)
+                if order is not None and order.is_open:
+                    state.unwanted[body.client_order_id] = None
+            case OrderSubmitted():
+                self._move(body.client_order_id, OrderStatus.SUBMITTED)
+            case OrderAccepted() | OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired() | OrderReplaced():
+                self._learn_venue_id(body.client_order_id, body.venue_order_id)
+                self._move(body.client_order_id, _STATUS_OF[type(body)])
+            case Fill():
+                self._apply_fill(body)
+            case Fee():
+                state.fees[body.id] = body.ts_event
+                state.last_activity_ns = max(state.last_activity_ns, body.ts_event)
+                while len(state.fees) > _DONE_MAX:
+                    del state.fees[next(iter(state.fees))]
+            case _:
+                pass
+
+    def _move(self, client_order_id: str, to: OrderStatus) -> None:
+        order = self.state.orders.get(client_order_id)
+        if order is None:
+            return
+        was_open = order.is_open
+        order.status = move(order.status, to) or order.status
+        if not order.is_open:
+            self.state.open_ids.pop(client_order_id, None)
+            self.state.unwanted.pop(client_order_id, None)
+            self.state.ended += was_open and bool(order.venue_order_id)
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        orders = self.state.orders
+        if len(orders) > _DONE_MAX + len(self.state.open_ids):
+            oldest = next(key for key, order in orders.items() if not order.is_open)
+            self.state.by_venue_id.pop(orders.pop(oldest).venue_order_id, None)
+
+    def _learn_venue_id(self, client_order_id: str, venue_order_id: str) -> None:
+        order = self.state.orders.get(client_order_id)
+        if order is not None and venue_order_id and not order.venue_order_id:
+            order.venue_order_id = venue_order_id
+            self.state.by_venue_id[venue_order_id] = client_order_id
+
+    def _apply_fill(self, fill: Fill) -> None:
+        order = self.state.orders.get(fill.client_order_id)
+        self.state.last_execution_ns = max(self.state.last_execution_ns, fill.ts_event)
+        self.state.last_bot[fill.symbol] = fill.bot
+        if order is None or fill.cum_qty <= order.filled_qty:
+            return
+        self._learn_venue_id(fill.client_order_id, fill.venue_order_id)
+        self.state.fills += 1
+        order.filled_qty = fill.cum_qty
+        order.spent += fill.last_qty * fill.last_px
+        order.counted_qty += fill.last_qty
+        order.filled_ns = fill.ts_event
+        if order.filled_qty < order.intent.quantity:
+            order.status = move(order.status, OrderStatus.PARTIALLY_FILLED) or order.status
+
+    def _open(self) -> Iterable[ExecOrder]:
+        return (self.state.orders[key] for key in self.state.open_ids)
+
+    def _order_of(self, report: VenueOrder) -> ExecOrder | None:
+        """Give the order by its id; an order placed without one, or a leg, is named by the venue."""
+        orders = self.state.orders
+        return orders.get(report.client_order_id) or orders.get(self.state.by_venue_id.get(report.venue_order_id, ""))
