@@ -154,6 +154,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Every symbol any bot trades, sorted."""
         return tuple(sorted({symbol for bot in self.bots for symbol in bot.symbols}))
 
+    @property
+    def marked_symbols(self) -> tuple[str, ...]:
+        """Symbols whose trades and quotes are followed, sorted: those of bots with stops, all with a collar."""
+        if self.limits.collar_fraction_max is not None:
+            return self.symbols
+        return tuple(sorted({symbol for bot in self.bots if bot.stops is not None for symbol in bot.symbols}))
+
 
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:
     """Read the settings.

@@ -7,6 +7,28 @@ from typing import Annotated, Literal
 
 import msgspec
 
+Part = Annotated[float, msgspec.Meta(gt=0, le=1)] | None
+
+
+class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a position is closed without a signal; fractions of its entry price in (0, 1], at least one.
+
+    Attributes:
+        stop_loss: Close when the price moved this far against the position.
+        take_profit: Close when it moved this far in its favor.
+        trailing_stop: Close when it fell back this far from its best since the entry.
+    """
+
+    stop_loss: Part = None
+    take_profit: Part = None
+    trailing_stop: Part = None
+
+    def __post_init__(self) -> None:
+        """Refuse stops that stop nothing."""
+        if self.stop_loss is None and self.take_profit is None and self.trailing_stop is None:
+            msg = "stops must set stop_loss, take_profit or trailing_stop: set one, or leave stops out"
+            raise ValueError(msg)
+
 
 class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A configured strategy with capital.
@@ -18,6 +40,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         capital: USD this bot may use.
         position_fraction: Share of the capital that one symbol's full-strength target uses, (0, 1].
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
+        stops: When its positions are closed without a signal; None: never.
     """
 
     name: str
@@ -28,6 +51,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeframe: str = "1m"
     position_fraction: float = 0.1
     session: Literal["regular", "any"] = "regular"
+    stops: Stops | None = None
 
 
 Usd = Decimal | None
@@ -64,6 +88,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bar_age_ms_max: Oldest bar a decision may rest on, in venue time.
         price_buffer_fraction: Added to the reference price when cash is reserved for a market buy.
         intent_valid_ms: How long after the decision an intent may be sent.
+        collar_fraction_max: Farthest an order's price may lie from the last quote of its symbol.
+        quote_age_ms_max: Oldest quote that a collar may rest on, in venue time.
     """
 
     order_notional_usd_max: Decimal = Decimal(50_000)
@@ -91,6 +117,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bar_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 120_000
     price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
+    collar_fraction_max: Share = None
+    quote_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 
     def __post_init__(self) -> None:
         """Refuse a limit that compares with nothing."""

@@ -91,6 +91,24 @@ def test_bots_in_the_settings(tmp_path: Path) -> None:
     assert found.symbols == ("AAPL", "BTC/USD", "MSFT")
 
 
+def test_only_symbols_that_need_them_have_marks() -> None:
+    def bot(name: str, symbol: str, **stops: float) -> dict[str, object]:
+        made: dict[str, object] = {"name": name, "strategy": "rsi", "symbols": [symbol], "capital": "10"}
+        return made | ({"stops": stops} if stops else {})
+
+    bots = [bot("a", "MSFT"), bot("b", "BTC/USD", stop_loss=0.02), bot("c", "AAPL", trailing_stop=1.0)]
+    assert parse({"bots": bots}).marked_symbols == ("AAPL", "BTC/USD")
+    assert parse({"bots": bots[:1]}).marked_symbols == ()
+    collared = parse({"bots": bots, "limits": {"collar_fraction_max": 0.05}})
+    assert collared.marked_symbols == collared.symbols == ("AAPL", "BTC/USD", "MSFT")
+
+
+@pytest.mark.parametrize("stops", ["{}", "{ stop_loss = 0 }", "{ take_profit = 1.01 }", "{ loss = 0.1 }"])
+def test_stops_that_stop_nothing_are_refused(tmp_path: Path, stops: str) -> None:
+    text = f'[[bots]]\nname = "a"\nstrategy = "rsi"\nsymbols = ["A"]\ncapital = "1"\nstops = {stops}\n'
+    assert "bots[0].stops" in _refused(_file(tmp_path, text))
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "says"),
     [
