@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from engine.values import OrderType, TimeInForce
+
 Part = Annotated[float, msgspec.Meta(gt=0, le=1)] | None
 
 
@@ -17,17 +19,73 @@ class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stop_loss: Close when the price moved this far against the position.
         take_profit: Close when it moved this far in its favor.
         trailing_stop: Close when it fell back this far from its best since the entry.
+        held_by: `venue`: by orders at the venue wherever it can hold them, else by risk; `risk`: always by risk.
     """
 
     stop_loss: Part = None
     take_profit: Part = None
     trailing_stop: Part = None
+    held_by: Literal["venue", "risk"] = "venue"
 
     def __post_init__(self) -> None:
         """Refuse stops that stop nothing."""
         if self.stop_loss is None and self.take_profit is None and self.trailing_stop is None:
             msg = "stops must set stop_loss, take_profit or trailing_stop: set one, or leave stops out"
             raise ValueError(msg)
+
+
+Bps = Annotated[float, msgspec.Meta(ge=-5_000, le=5_000)]
+
+
+class OrderStyle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a bot's orders are made. What reduces a position goes as a market order, except in extended hours.
+
+    Attributes:
+        type: Of orders that open or add: market, limit, stop, stop_limit or trailing_stop.
+        time_in_force: None: day for US equities, gtc for crypto.
+        limit_offset_bps: Limit's distance from the reference price in basis points: above 0 pays more than it (buys
+            above, sells below), below 0 waits for a better price.
+        stop_offset_bps: Stop's distance beyond the reference price (buys above, sells below), > 0.
+        trail_percent: Distance of a trailing stop entry, 1.5 is 1.5 %.
+        extended_hours: Trade outside regular hours too, by limit orders; needs type limit and session any.
+        exit_offset_bps: How much worse than the reference price an exit in extended hours may be.
+        fractional: Parts of a share; long positions only.
+        notional: Orders that open or add name USD, not shares; needs type market and fractional.
+    """
+
+    type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce | None = None
+    limit_offset_bps: Bps = 0.0
+    stop_offset_bps: Bps = 10.0
+    trail_percent: Annotated[float, msgspec.Meta(gt=0, le=50)] = 1.0
+    extended_hours: bool = False
+    exit_offset_bps: Annotated[float, msgspec.Meta(ge=0, le=5_000)] = 50.0
+    fractional: bool = False
+    notional: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the venue has no order for."""
+        auction = self.time_in_force in (TimeInForce.OPG, TimeInForce.CLS)
+        at_once = self.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        is_plain = self.type in (OrderType.MARKET, OrderType.LIMIT)
+        faults = (
+            (self.extended_hours and self.type is not OrderType.LIMIT, "extended_hours needs type limit"),
+            (
+                self.extended_hours and self.time_in_force not in (None, TimeInForce.DAY, TimeInForce.GTC),
+                "extended_hours needs time_in_force day or gtc",
+            ),
+            (self.notional and self.type is not OrderType.MARKET, "notional needs type market"),
+            (self.notional and not self.fractional, "notional needs fractional = true"),
+            ((auction or at_once) and not is_plain, f"time_in_force {self.time_in_force} needs type market or limit"),
+            (self.fractional and auction, "fractional orders cannot be opg or cls"),
+            (
+                self.type in (OrderType.STOP, OrderType.STOP_LIMIT) and self.stop_offset_bps <= 0,
+                f"stop_offset_bps must be > 0, was {self.stop_offset_bps}",
+            ),
+        )
+        for wrong, what in faults:
+            if wrong:
+                raise ValueError(what)
 
 
 class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +99,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         position_fraction: Share of the capital that one symbol's full-strength target uses, (0, 1].
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
         stops: When its positions are closed without a signal; None: never.
+        order: How its orders are made.
     """
 
     name: str
@@ -52,6 +111,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     position_fraction: float = 0.1
     session: Literal["regular", "any"] = "regular"
     stops: Stops | None = None
+    order: OrderStyle = OrderStyle()
 
 
 Usd = Decimal | None
@@ -88,6 +148,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bar_age_ms_max: Oldest bar a decision may rest on, in venue time.
         price_buffer_fraction: Added to the reference price when cash is reserved for a market buy.
         intent_valid_ms: How long after the decision an intent may be sent.
+        rounding_fraction_max: Largest change of an order's notional by rounding to the venue's steps.
+        cooldown_s: How long after a stop closed a position its bot may not open one in the symbol, venue time.
+        shortable_known: Refuse short sales of symbols of which the venue did not say that it lends them.
         collar_fraction_max: Farthest an order's price may lie from the last quote of its symbol.
         quote_age_ms_max: Oldest quote that a collar may rest on, in venue time.
     """
@@ -117,6 +180,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bar_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 120_000
     price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
+    rounding_fraction_max: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    shortable_known: bool = True
     collar_fraction_max: Share = None
     quote_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 

@@ -128,16 +128,19 @@ class Portfolio(msgspec.Struct):
         """Signed quantity still working at the venue or on its way there."""
         return self.working.get(f"{bot}|{symbol}", ZERO)
 
-    @exactly
     def reserve(self, intent: OrderIntent) -> None:
-        """Hold what an approved intent may take. A second time for one id changes nothing."""
-        if intent.id in self.reservations:
-            return
+        """Hold what an approved intent may take."""
         key = f"{intent.bot}|{intent.symbol}"
-        self.reservations[intent.id] = Reservation(
-            key, intent.side.sign, intent.quantity, intent.quantity, intent.reserved, intent.reserved
-        )
-        self._move(key, intent.side.sign * intent.quantity, intent.reserved)
+        self.reserve_for(intent.id, key, intent.side.sign * intent.quantity, intent.reserved)
+
+    @exactly
+    def reserve_for(self, client_order_id: str, key: str, signed_qty: Decimal, cash: Decimal) -> None:
+        """Hold what an order may take: a signed quantity of `bot|symbol`, and USD. Twice for one id changes nothing."""
+        if client_order_id in self.reservations:
+            return
+        quantity, sign = abs(signed_qty), 1 if signed_qty > 0 else -1
+        self.reservations[client_order_id] = Reservation(key, sign, quantity, quantity, cash, cash)
+        self._move(key, signed_qty, cash)
 
     @exactly
     def release(self, client_order_id: str) -> None:

@@ -9,14 +9,8 @@ from decimal import ROUND_DOWN, Decimal
 
 from engine.bots import Bot
 from engine.messages import Signal
-from engine.values import CRYPTO_LOT, AssetClass, asset_class_of, price_tick, round_to, to_decimal
-
-_WHOLE = Decimal(1)
-
-
-def lot_of(symbol: str) -> Decimal:
-    """Smallest step of a quantity: whole shares, 1e-9 coins."""
-    return CRYPTO_LOT if asset_class_of(symbol) is AssetClass.CRYPTO else _WHOLE
+from engine.ordering import lot_of
+from engine.values import price_tick, round_to, to_decimal
 
 
 def reference_price(signal: Signal) -> Decimal:
@@ -30,7 +24,9 @@ def target_quantity(bot: Bot, signal: Signal, price: Decimal) -> Decimal:
     if signal.direction.sign == 0 or price <= 0:
         return Decimal(0)
     notional = bot.capital * to_decimal(bot.position_fraction) * to_decimal(signal.strength)
-    return signal.direction.sign * round_to(notional / price, lot_of(signal.symbol), ROUND_DOWN)
+    return signal.direction.sign * round_to(
+        notional / price, lot_of(signal.symbol, bot.order, signal.direction.sign), ROUND_DOWN
+    )
 
 
 def order_quantity(target: Decimal, held: Decimal, working: Decimal) -> tuple[Decimal, bool]:

@@ -1,5 +1,6 @@
-"""Risk: pure rules (rules.py) and the ledger they judge against (core.py)."""
+"""Risk. Read `core` (the fold and its answers), then `rules`, `ledger`, `guards` and `protecting`; `state` is kept."""
 
-from engine.risk.core import RiskCore, RiskState
+from engine.risk.core import RiskCore
+from engine.risk.state import RiskState
 
 __all__ = ["RiskCore", "RiskState"]

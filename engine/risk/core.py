@@ -7,7 +7,8 @@ Invariants:
 4. A message applied twice (our own echo, a replay) changes nothing.
 5. An order never goes against a working one of the same bot and symbol (the venue refuses that as a wash trade), nor
    through zero, alone or together with one that works (the venue holds the position for that one): the signal waits
-   for the working order to end; a newer signal supersedes it.
+   for the working order to end; a newer signal supersedes it. What rests in the book, or holds the shares to protect
+   them, is asked to end.
 Called by streams/services/risk, later by the backtester and the replay. Never publishes, never reads a clock.
 """
 
@@ -15,73 +16,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TypeVar
 
-import msgspec
-
+from engine.adoption import NOBODY
 from engine.bots import Bot, RiskLimits
-from engine.ids import fill_key, make_id
+from engine.ids import make_id
 from engine.messages import (
-    Account,
     AccountOpened,
     AnyBody,
+    CancelOrder,
     Command,
     Fee,
     Fill,
+    Mark,
+    OrderAdopted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
     OrderIntent,
     OrderRejected,
-    Position,
+    OrderReplaced,
+    ReplaceOrder,
     RiskDenied,
     Sessions,
     Signal,
+    SymbolStatus,
     TargetReached,
     TradingState,
     Verdict,
 )
-from engine.portfolio import Holding, Portfolio
+from engine.ordering import terms_of
 from engine.risk.exposure import Exposure
-from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT, Activity, Proposal, Refusal, judge, reservation
-from engine.risk.track import ACCOUNT, Track
+from engine.risk.guards import STRATEGY, Guards
+from engine.risk.ledger import Ledger
+from engine.risk.proposal import Refusal
+from engine.risk.proposing import Proposer
+from engine.risk.protecting import Protector
+from engine.risk.replacing import answer_replace
+from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT, judge, reservation
+from engine.risk.state import RiskState, remember
+from engine.risk.working import OpenOrder, Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
-from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, OrderType, Side, TimeInForce, TradingMode, plain
+from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, Purpose, Side, TradingMode, asset_class_of, plain
 
-_REMEMBERED_MAX = 100_000
-_T = TypeVar("_T")
-
-
-class RiskState(msgspec.Struct):
-    """Everything risk must remember; written to checkpoints as it is.
-
-    Attributes:
-        filled: Cumulative filled quantity booked per venue order: a fill at or below it is a repetition.
-        fees: Ids of fees booked.
-        waiting: What has no verdict yet, in stream order: signal and ordinal (1 and up: the rest of a target that
-            needs more than one order).
-        answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
-        mode: Latched: rules make it stricter, only a person's command makes it ACTIVE again.
-        bot_modes: Bots that a rule latched to REDUCING, with the reason.
-        marks: Last known prices, USD, with their times.
-        commands: Ids of commands obeyed.
-    """
-
-    account: str = ""
-    run: str = ""
-    portfolio: Portfolio = msgspec.field(default_factory=Portfolio)
-    sessions: dict[int, int] = msgspec.field(default_factory=dict[int, int])
-    filled: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
-    fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
-    waiting: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
-    answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
-    mode: TradingMode = TradingMode.ACTIVE
-    mode_reason: str = ""
-    bot_modes: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    marks: dict[str, tuple[int, Decimal]] = msgspec.field(default_factory=dict[str, tuple[int, Decimal]])
-    track: Track = msgspec.field(default_factory=Track)
-    commands: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+Answer = Verdict | TradingState | CancelOrder
 
 
 class RiskCore:
@@ -100,17 +78,30 @@ class RiskCore:
         self.state = state or RiskState()
         self._sessions = SessionTable()
         self._priced = ("", 0)
+        self._wishes: list[ReplaceOrder] = []
         self._exposure = Exposure(self.state.portfolio, self.state.marks)
+        self._working = Working(self.state.orders)
+        self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
+        self._ledger = Ledger(self.state, self._exposure, self._working, self._guards, self._sessions)
+        self._proposer = Proposer(self.state, limits, self._exposure, self._working, self._sessions)
+        self._protector = Protector(
+            self.state,
+            self._bots,
+            limits=limits,
+            guards=self._guards,
+            working=self._working,
+            sessions=self._sessions,
+        )
         if self.state.sessions:
             self._add_sessions(tuple(self.state.sessions.items()))
 
     # --- what happened ---------------------------------------------------------------------------------------------
 
     def apply(self, body: AnyBody) -> list[AnyBody]:
-        """Let a stored message change the state; return what it causes (position, account, trading state)."""
+        """Let a stored message change the state; return what it causes (ledger, trading state, protection, exits)."""
         match body:
             case AccountOpened():
-                self._open(body)
+                self._ledger.open(body)
             case Sessions():
                 if body.asset_class is AssetClass.US_EQUITY:
                     self.state.sessions.update(body.spans)
@@ -119,17 +110,27 @@ class RiskCore:
                 self._await_verdict(body)
             case OrderIntent() | RiskDenied() | TargetReached():
                 return list(self._apply_verdict(body))
+            case OrderAdopted():
+                return self._adopt(body)
+            case CancelOrder():
+                if body.client_order_id in self.state.orders:
+                    self.state.canceling[body.client_order_id] = None
+            case ReplaceOrder():
+                if body.id not in self.state.commands:
+                    remember(self.state.commands, body.id, body.ts_event)
+                    self._wishes.append(body)
             case Fill():
-                return self._book_fill(body)
+                return self._ledger.book_fill(body)
             case Fee():
-                return self._book_fee(body)
+                return self._ledger.book_fee(body)
+            case Mark():
+                return self._take_mark(body)
+            case SymbolStatus():
+                self.state.statuses[f"{body.symbol}|{body.source}"] = body
             case Command():
                 return self._obey(body)
-            case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired():
-                self.state.portfolio.release(body.client_order_id)
-                self._exposure.touch(body.bot, body.symbol)
-                if isinstance(body, OrderRejected):
-                    self._drop_rest(body.bot, body.symbol)
+            case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired() | OrderReplaced():
+                return self._end(body)
             case _:
                 pass
         return []
@@ -139,79 +140,111 @@ class RiskCore:
         if last is None or (signal.ts_event >= last.ts_event and signal.id != last.id):
             self.state.waiting.setdefault(self.verdict_id(signal, 0), (signal, 0))
 
-    def _open(self, opened: AccountOpened) -> None:
-        if self.state.account:
-            return
-        self.state.account, self.state.run = opened.account_number, opened.run
-        self.state.portfolio.cash = opened.cash
-        for symbol, quantity in opened.positions.items():
-            # Held before Tapeline came: counted, owned by no bot, at the price of that moment.
-            held, price = self.state.portfolio.holding("unattributed", symbol), opened.prices.get(symbol)
-            held.signed_qty = quantity
-            if price is not None:
-                held.cost = quantity * price
-                self._exposure.mark(symbol, price, opened.ts_event)
-            self._exposure.touch("unattributed", symbol)
-
     def _add_sessions(self, spans: tuple[tuple[int, int], ...]) -> None:
         self._sessions.add(Sessions(asset_class=AssetClass.US_EQUITY, spans=spans, ts_event=0))
 
-    def _book_fill(self, fill: Fill) -> list[AnyBody]:
-        booked = self.state.filled.get(fill.venue_order_id, ZERO)
-        if fill.cum_qty <= booked:
+    def _adopt(self, adopted: OrderAdopted) -> list[AnyBody]:
+        """Count an order that others placed; what protects or flattens reserves nothing."""
+        if self._working.get(adopted.id) is not None:
             return []
-        _remember(self.state.filled, fill.venue_order_id, fill.cum_qty)
-        self.state.track.turn(self._sessions.day_start(fill.ts_event), self._exposure)
-        held = self.state.portfolio.apply_fill(fill)
-        self._exposure.touch(fill.bot, fill.symbol)
-        self._exposure.mark(fill.symbol, fill.last_px, fill.ts_event, also_equal=False)
-        self.state.track.observe(fill.bot, self._exposure)
-        cause = fill_key(fill.venue_order_id, plain(fill.cum_qty))
-        return self._ledger(fill.bot, fill.symbol, held, cause, fill.ts_event)
+        self._working.add(adopted)
+        if adopted.purpose is Purpose.FOREIGN:
+            price = adopted.limit_px or self._exposure.last(adopted.symbol)
+            left = adopted.quantity - adopted.filled_qty
+            key, cash = f"{adopted.bot}|{adopted.symbol}", left * price if price is not None else ZERO
+            self.state.portfolio.reserve_for(adopted.id, key, adopted.side.sign * left, cash)
+            self._exposure.touch(adopted.bot, adopted.symbol)
+        return list(self._guards.told(adopted.bot, adopted.symbol, f"{adopted.id}|adopted", adopted.ts_event))
 
-    def _book_fee(self, fee: Fee) -> list[AnyBody]:
-        if fee.id in self.state.fees:
+    def _end(self, end: OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced) -> list[AnyBody]:
+        """Let an order go, with what it reserved, and look at what its end means for the position."""
+        self.state.portfolio.release(end.client_order_id)
+        self._exposure.touch(end.bot, end.symbol)
+        self.state.canceling.pop(end.client_order_id, None)
+        order = self._working.end(end.client_order_id)
+        if isinstance(end, OrderRejected):
+            self._drop_rest(end.bot, end.symbol)
+        if order is None:
             return []
-        _remember(self.state.fees, fee.id, fee.ts_event)
-        held = self.state.portfolio.apply_fee(fee)
-        self._exposure.touch(fee.bot, fee.symbol)
-        return self._ledger(fee.bot, fee.symbol, held, fee.id, fee.ts_event)
+        body = order.body
+        if isinstance(end, OrderReplaced):
+            self._reserve_successor(body.id)
+        if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
+            self._guards.refuse(end.bot, end.symbol)
+        if isinstance(body, OrderIntent) and not isinstance(end, OrderFilled):
+            self._guards.arm(end.bot, end.symbol, body.signal_id)
+        cause = f"{end.client_order_id}|{type(end).__name__}"
+        return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
+
+    def _reserve_successor(self, replaced: str) -> None:
+        for order in self.state.orders.values():
+            body = order.body
+            if isinstance(body, OrderIntent) and body.replaces == replaced:
+                self.state.portfolio.reserve(body)
+                self._exposure.touch(body.bot, body.symbol)
+
+    def _take_mark(self, mark: Mark) -> list[AnyBody]:
+        """Take in prices; the guards they touch fire."""
+        known = self.state.quotes.get(mark.symbol)
+        if known is not None and mark.ts_event <= known.ts_event:
+            return []
+        self.state.quotes[mark.symbol] = mark
+        if mark.last_px is not None:
+            self._exposure.mark(mark.symbol, mark.last_px, mark.ts_event, also_equal=False)
+        fired: list[AnyBody] = []
+        for bot in self._guards.watching(mark.symbol):
+            touched = self._guards.on_mark(bot, mark, may_fire=self._may_exit(mark))
+            if touched is not None:
+                signal_id = make_id(self.state.account, self.state.run, bot, STRATEGY, mark.symbol, mark.ts_event)
+                signal = self._guards.fire(bot, mark, touched, signal_id)
+                self.state.stopped[f"{bot}|{mark.symbol}"] = mark.ts_event
+                self._await_verdict(signal)
+                fired.append(signal)
+        return fired
+
+    def _may_exit(self, mark: Mark) -> bool:
+        is_open = self._sessions.is_open(asset_class_of(mark.symbol), mark.ts_event)
+        return self.state.mode is not TradingMode.HALTED and is_open
 
     def _obey(self, command: Command) -> list[AnyBody]:
         if command.id in self.state.commands:
             return []
-        _remember(self.state.commands, command.id, command.ts_event)
+        remember(self.state.commands, command.id, command.ts_event)
         self.state.mode, self.state.mode_reason = command.mode, command.reason
         if command.mode is TradingMode.ACTIVE:
             self.state.bot_modes.clear()
             self.state.track.forgive(self._exposure)
         return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
 
-    def _ledger(self, bot: str, symbol: str, held: Holding, cause: str, ts_event: int) -> list[AnyBody]:
-        book = self.state.portfolio
-        return [
-            Position(bot, symbol, held.signed_qty, held.avg_px_open, held.realized_pnl, cause, ts_event),
-            Account(book.cash, book.reserved, book.realized_pnl, cause, ts_event),
-        ]
-
     # --- what follows from it --------------------------------------------------------------------------------------
 
-    def decide_waiting(self, now_ns: int) -> list[Verdict | TradingState]:
+    @property
+    def has_work(self) -> bool:
+        """Whether `decide_waiting` may have something to say."""
+        return bool(self.state.waiting or self._wishes or self._guards.touched)
+
+    def decide_waiting(self, now_ns: int) -> list[Answer]:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
-        newest = {f"{signal.bot}|{signal.symbol}": signal.id for signal, _ in self.state.waiting.values()}
-        answers: list[Verdict | TradingState] = []
-        queue = list(self.state.waiting.values())
-        while queue:
-            signal, ordinal = queue.pop(0)
-            if newest[f"{signal.bot}|{signal.symbol}"] != signal.id:
-                verdict: Verdict | None = self._denied(
-                    signal, ordinal, now_ns, Refusal("superseded", "a newer signal came first", "newest", signal.id)
-                )
-            else:
-                verdict = self._decide(signal, ordinal, now_ns)
-            if verdict is None:
-                continue
+        answers: list[Answer] = []
+        for wish in self._wishes:
+            verdict = answer_replace(
+                wish, self._working, self.state, self._limits, now_ns=now_ns, last=self._exposure.last
+            )
             answers += [verdict, *self._apply_verdict(verdict)]
+        self._wishes.clear()
+        newest = {f"{signal.bot}|{signal.symbol}": signal.id for signal, _ in self.state.waiting.values()}
+        for signal, ordinal in list(self.state.waiting.values()):
+            if newest[f"{signal.bot}|{signal.symbol}"] != signal.id:
+                refusal = Refusal("superseded", "a newer signal came first", "newest", signal.id)
+                answer: Verdict | list[CancelOrder] = self._denied(signal, ordinal, now_ns, refusal)
+            else:
+                answer = self._decide(signal, ordinal, now_ns)
+            if isinstance(answer, list):
+                answers += answer
+                continue
+            answers += [answer, *self._apply_verdict(answer)]
+        for intent in self._protector.wanted(now_ns):
+            answers += [intent, *self._apply_verdict(intent)]
         return answers
 
     def _denied(
@@ -231,8 +264,8 @@ class RiskCore:
             quantity=None if quantity is None else abs(quantity),
         )
 
-    def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict | None:
-        """Size and judge; None while a working order must end first."""
+    def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict | list[CancelOrder]:
+        """Size and judge; wishes to cancel, or nothing, while a working order must end first."""
         bot = self._bots.get(signal.bot)
         if bot is None or signal.symbol not in self._symbols[bot.name]:
             refusal = Refusal("bot", "no bot of this name trades this symbol", "configured bots", signal.bot)
@@ -244,9 +277,28 @@ class RiskCore:
         if quantity == 0:
             reason = f"held {plain(held)} and working {plain(working)} are the target"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
+        in_the_way = self._in_the_way(bot.name, signal.symbol, held * quantity < 0)
+        if in_the_way:
+            return self._cancels(in_the_way, signal, now_ns)
         if self._must_wait(bot.name, signal.symbol, quantity, ordinal):
-            return None
-        proposal = self._proposal(bot, signal, quantity, price, now_ns, is_first=ordinal == 0)
+            return []
+        last_price = self._exposure.last(signal.symbol)
+        self._take_price(signal, now_ns)
+        expected = held + working
+        reduces = abs(expected + quantity) < abs(expected)
+        terms = terms_of(
+            bot, signal.symbol, quantity, price,
+            reduces=reduces,
+            is_first=expected == 0,
+            is_regular=self._sessions.is_open(asset_class_of(signal.symbol), now_ns),
+        )  # fmt: skip
+        proposal = self._proposer.propose(
+            bot, signal, terms, quantity,
+            price=price,
+            last_price=last_price,
+            repeated="" if ordinal else self._repeated(signal),
+            now_ns=now_ns,
+        )  # fmt: skip
         refusal = judge(proposal)
         if refusal is not None:
             return self._denied(signal, ordinal, now_ns, refusal, quantity)
@@ -257,13 +309,42 @@ class RiskCore:
             symbol=signal.symbol,
             side=Side.BUY if quantity > 0 else Side.SELL,
             quantity=abs(quantity),
-            order_type=OrderType.MARKET,
-            time_in_force=TimeInForce.GTC if "/" in signal.symbol else TimeInForce.DAY,
+            order_type=terms.order_type,
+            time_in_force=terms.time_in_force,
             ref_px=price,
             reserved=reservation(proposal),
             decided_ns=now_ns,
             valid_until=now_ns + self._limits.intent_valid_ms * NS_PER_MS,
+            limit_px=terms.limit_px,
+            stop_px=terms.stop_px,
+            extended_hours=terms.extended_hours,
+            trail_percent=terms.trail_percent,
+            notional=terms.notional,
+            order_class=terms.order_class,
+            take_profit_px=terms.take_profit_px,
+            stop_loss_px=terms.stop_loss_px,
+            purpose=Purpose.GUARD if signal.strategy == STRATEGY else Purpose.TARGET,
         )
+
+    def _in_the_way(self, bot: str, symbol: str, closes: bool) -> list[OpenOrder]:
+        """Give the bot's orders that rest in the book and, for an order that closes, those that hold the shares."""
+        return [
+            order
+            for order in self._working.of(bot, symbol)
+            if (order.body.purpose is Purpose.TARGET and order.is_resting)
+            or (order.body.purpose is Purpose.PROTECT and closes)
+        ]
+
+    def _cancels(self, orders: list[OpenOrder], signal: Signal, now_ns: int) -> list[CancelOrder]:
+        """Wish for the end of orders, once each."""
+        wishes: list[CancelOrder] = []
+        for order in orders:
+            key = order.body.id
+            if key not in self.state.canceling:
+                self.state.canceling[key] = None
+                wish_id = make_id(self.state.account, self.state.run, "cancel", key, signal.id)
+                wishes.append(CancelOrder(wish_id, key, f"in the way of signal {signal.id}", "risk", now_ns))
+        return wishes
 
     def _must_wait(self, bot: str, symbol: str, quantity: Decimal, ordinal: int) -> bool:
         """Whether a working order must end first: one on the other side, of any bot, or one that leads to zero."""
@@ -271,50 +352,9 @@ class RiskCore:
         held, working = book.signed_qty(bot, symbol), book.working_qty(bot, symbol)
         if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
             return True
-        return any(other * quantity < 0 for other in self._exposure.others(bot, symbol)[1])
-
-    def _proposal(
-        self, bot: Bot, signal: Signal, quantity: Decimal, price: Decimal, now_ns: int, *, is_first: bool
-    ) -> Proposal:
-        """Put together what the rules look at; the signal's price counts as known from here on."""
-        book, exposure, track, symbol = self.state.portfolio, self._exposure, self.state.track, signal.symbol
-        last_price = exposure.last(symbol)
-        self._take_price(signal, now_ns)
-        mode, reason = self.state.mode, self.state.mode_reason
-        if mode is TradingMode.ACTIVE and bot.name in self.state.bot_modes:
-            mode, reason = TradingMode.REDUCING, self.state.bot_modes[bot.name]
-        of_bot, side = exposure.of(bot.name), Side.BUY if quantity > 0 else Side.SELL
-        held, working = exposure.others(bot.name, symbol)
-        return Proposal(
-            bot=bot,
-            signal=signal,
-            quantity=quantity,
-            price=price,
-            held=book.signed_qty(bot.name, symbol),
-            working=book.working_qty(bot.name, symbol),
-            cash_free=book.cash - book.reserved,
-            repeated=self._repeated(signal) if is_first else "",
-            now_ns=now_ns,
-            sessions=self._sessions,
-            limits=self._limits,
-            mode=mode,
-            mode_reason=reason,
-            last_price=last_price,
-            others=tuple(h + w for h, w in zip(held, working, strict=True)),
-            symbol_gross=exposure.symbol_gross(symbol),
-            account=exposure.account,
-            of_bot=of_bot,
-            activity=Activity(
-                account_minute=track.in_minute(ACCOUNT, now_ns),
-                bot_minute=track.in_minute(bot.name, now_ns),
-                bot_day=track.today.get(bot.name, 0),
-                same_side=track.same_side(bot.name, symbol, side, now_ns - self._limits.repeats_window_s * NS_PER_S),
-                open_orders=len(book.reservations),
-                account_loss=track.loss(ACCOUNT, exposure.account.pnl),
-                bot_loss=track.loss(bot.name, of_bot.pnl),
-                account_drawdown=track.drawdown(ACCOUNT, exposure.account.pnl),
-                bot_drawdown=track.drawdown(bot.name, of_bot.pnl),
-            ),
+        sign = 1 if quantity > 0 else -1
+        return any(
+            not order.is_resting and order.body.bot not in NOBODY for order in self._working.against(bot, symbol, sign)
         )
 
     def _take_price(self, signal: Signal, now_ns: int) -> None:
@@ -340,11 +380,24 @@ class RiskCore:
             self.state.answered[f"{signal.bot}|{signal.symbol}"] = signal
             if isinstance(verdict, OrderIntent):
                 self._await_rest(verdict, signal, ordinal)
-        if isinstance(verdict, OrderIntent) and verdict.id not in self.state.portfolio.reservations:
-            self.state.portfolio.reserve(verdict)
-            self._exposure.touch(verdict.bot, verdict.symbol)
-            self.state.track.approved(verdict, self._limits.repeats_window_s * NS_PER_S)
+            else:
+                self._guards.arm(signal.bot, signal.symbol, signal.id)
+        if isinstance(verdict, OrderIntent):
+            self._take_order(verdict)
         return self._latch(verdict) if isinstance(verdict, RiskDenied) else []
+
+    def _take_order(self, intent: OrderIntent) -> None:
+        """Count an approved order; one that takes another's place reserves when it has taken it."""
+        self._wishes = [wish for wish in self._wishes if wish.id != intent.signal_id]
+        if self._working.get(intent.id) is not None:
+            return
+        self._working.add(intent)
+        if intent.purpose is Purpose.PROTECT:
+            return
+        if not intent.replaces:
+            self.state.portfolio.reserve(intent)
+        self._exposure.touch(intent.bot, intent.symbol)
+        self.state.track.approved(intent, self._limits.repeats_window_s * NS_PER_S)
 
     def _latch(self, denied: RiskDenied) -> list[TradingState]:
         """Go to REDUCING where a rule says that a person must look."""
@@ -379,11 +432,3 @@ class RiskCore:
 
 def _content(signal: Signal) -> str:
     return f"{signal.bar}|{signal.direction.value}|{signal.strength!r}"
-
-
-def _remember(table: dict[str, _T], key: str, value: _T) -> None:
-    """Keep the newest _REMEMBERED_MAX entries; what is older can no longer be repeated by any source."""
-    table.pop(key, None)
-    table[key] = value
-    if len(table) > _REMEMBERED_MAX:
-        del table[next(iter(table))]

@@ -15,8 +15,21 @@ from collections.abc import Callable
 import msgspec
 from nats.errors import Error as NatsError
 
+from engine.errors import BrokenPromiseError
 from engine.ids import make_id
-from engine.messages import Account, AnyBody, Position, Signal, TradingState, decode
+from engine.messages import (
+    Account,
+    AnyBody,
+    CancelOrder,
+    OrderIntent,
+    Position,
+    Protection,
+    RiskDenied,
+    Signal,
+    TargetReached,
+    TradingState,
+    decode,
+)
 from engine.risk import RiskCore, RiskState
 from streams.checkpoint import CheckpointStore
 from streams.pipeline import Pipeline
@@ -123,32 +136,41 @@ class Risk:
     def _apply(self, core: RiskCore, item: Stored) -> None:
         message = read(item, self._context.topology.trading, decode)
         body = message.body
-        if isinstance(body, Position | Account | TradingState):
+        if isinstance(body, Position | Account | TradingState | Protection):
             self._due.pop(self._id(body), None)
             return
         if isinstance(body, Signal):
+            self._due.pop(body.id, None)
             self._received[body.id] = (message.head.ts_recv, message.head.trace)
         for ledger in core.apply(body):
             self._due[self._id(ledger)] = ledger
 
     def _id(self, body: AnyBody) -> str:
-        kind = type(body).__name__
-        cause = body.cause if isinstance(body, Position | Account | TradingState) else ""
-        return make_id(self._context.account, self._context.run, "risk", kind, cause)
+        account, run, kind = self._context.account, self._context.run, type(body).__name__
+        match body:
+            case Signal() | CancelOrder() | OrderIntent() | RiskDenied() | TargetReached():
+                return body.id
+            case Position() | Protection():
+                return make_id(account, run, "risk", kind, body.bot, body.symbol, body.cause)
+            case Account() | TradingState():
+                return make_id(account, run, "risk", kind, body.cause)
+            case _:
+                msg = f"risk does not make {kind}"
+                raise BrokenPromiseError(msg)
 
     async def _answer(self, core: RiskCore) -> list[Outgoing]:
         """Give the ledger messages that are due and a verdict for every waiting signal, as one batch."""
         context = self._context
         outgoing: list[Outgoing] = [context.outgoing(body, msg_id) for msg_id, body in self._due.items()]
-        if core.state.waiting:
+        if core.has_work:
             now = await context.clock.now_ns()
-            for verdict in core.decide_waiting(now):
-                if isinstance(verdict, TradingState):
-                    outgoing.append(context.outgoing(verdict, self._id(verdict)))
+            for answer in core.decide_waiting(now):
+                if isinstance(answer, TradingState | CancelOrder):
+                    outgoing.append(context.outgoing(answer, self._id(answer)))
                     continue
-                ts_recv, trace = self._received.pop(verdict.signal_id, (0, verdict.signal_id))
-                outgoing.append(context.outgoing(verdict, verdict.id, ts_recv=ts_recv, trace=trace))
-                self._count(type(verdict).__name__)
+                ts_recv, trace = self._received.pop(answer.signal_id, (0, answer.signal_id))
+                outgoing.append(context.outgoing(answer, answer.id, ts_recv=ts_recv, trace=trace))
+                self._count(type(answer).__name__)
         self._received.clear()
         self._due.clear()
         return outgoing

@@ -229,11 +229,12 @@ def test_executions_of_several_orders_come_in_the_order_of_time() -> None:
     ]  # fmt: skip
 
 
-def test_orders_and_executions_of_others_are_counted_and_left_alone() -> None:
+def test_an_event_of_an_unknown_order_asks_for_the_venues_list_and_stores_nothing() -> None:
     core = _core()
     of = intent("somebody-else")
-    assert core.on_order(_order(of, "new")) == Conclusion()
-    assert core.on_update(_update(of, "fill", "filled", "10", execution=_execution(of, "10", "10"))) == Conclusion()
+    asks = Conclusion(needs_orders=True)
+    assert core.on_order(_order(of, "new")) == asks
+    assert core.on_update(_update(of, "fill", "filled", "10", execution=_execution(of, "10", "10"))) == asks
     assert core.on_executions([_execution(of, "10", "10")]) == Conclusion()
     assert core.state.foreign == 2
 

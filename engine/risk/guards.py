@@ -1,0 +1,222 @@
+"""Stops and targets that risk watches itself: what the venue does not hold of a position, a guard closes.
+
+A guard exists while a bot with `stops` holds something. It is moved by stored messages only (fills, marks, ends of
+orders), so that it is the same after a restart. When a mark touches its stop or target it fires: a signal with target
+flat, answered as every other signal. Stop and target within one mark: the stop counts.
+
+Invariants:
+1. Protected quantity: what orders at the venue cover plus what the guard watches is what is held.
+2. A guard fires once; it is armed again only when its exit was denied, refused or ended unfilled, and then it waits
+   longer each time.
+3. Prices from before the position was opened never fire it.
+Called by engine.risk.core. Never sends, never reads a clock.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from engine.bots import Bot
+from engine.messages import Mark, Protection, Signal
+from engine.ordering import levels
+from engine.portfolio import Portfolio
+from engine.risk.working import Working
+from engine.values import NS_PER_S, ZERO, Direction, plain
+
+STRATEGY = "guard"
+"""Name in the `strategy` field of signals that guards make."""
+_WAIT_S_MAX = 60
+
+
+class Guard(msgspec.Struct):
+    """What is watched of one position.
+
+    Attributes:
+        sign: +1 long, -1 short.
+        opened_ns: Venue time from which prices count.
+        peak_px: Best price since then.
+        cause: Key of the fill that changed the position last.
+        fired: Id of the signal it made; empty while armed.
+        attempts: How often it fired for this position.
+        not_before: Venue time before which it does not fire again.
+        refused: `cause` for which the venue did not take exits; then risk watches instead.
+        told: What was reported last: holder, quantity at the venue, quantity watched.
+    """
+
+    sign: int
+    opened_ns: int
+    peak_px: Decimal
+    cause: str
+    fired: str = ""
+    attempts: int = 0
+    not_before: int = 0
+    refused: str = ""
+    told: tuple[str, Decimal, Decimal] = ("", ZERO, ZERO)
+
+
+class Guards:
+    """All guards of an account.
+
+    Args:
+        bots: By name; those without stops have no guards.
+        guards: By `bot|symbol`; changed here only.
+        portfolio: What is held.
+        working: Orders that protect it.
+    """
+
+    def __init__(self, bots: dict[str, Bot], guards: dict[str, Guard], portfolio: Portfolio, working: Working) -> None:
+        self._stops = {name: bot.stops for name, bot in bots.items() if bot.stops is not None}
+        self._guards = guards
+        self._portfolio = portfolio
+        self._working = working
+        self.touched: dict[str, None] = dict.fromkeys(guards)
+        """Positions for which the venue may have to be asked for exits."""
+
+    def get(self, bot: str, symbol: str) -> Guard | None:
+        """Give the guard of a position."""
+        return self._guards.get(f"{bot}|{symbol}")
+
+    def moved(self, bot: str, symbol: str, price: Decimal, cause: str, ts_event: int) -> list[Protection]:
+        """Follow a position that changed.
+
+        Args:
+            bot: Whose.
+            symbol: In what.
+            price: Price of the fill, or the average price.
+            cause: Key of the fill, fee or correction.
+            ts_event: Its venue time.
+        """
+        if bot not in self._stops:
+            return []
+        key, held = f"{bot}|{symbol}", self._portfolio.signed_qty(bot, symbol)
+        guard = self._guards.get(key)
+        sign = (held > 0) - (held < 0)
+        if guard is not None and guard.sign != sign:
+            del self._guards[key]
+            guard = None
+            if sign == 0:
+                return [Protection(bot, symbol, "none", ZERO, ZERO, cause, ts_event)]
+        if sign == 0:
+            return []
+        if guard is None:
+            guard = self._guards[key] = Guard(sign, ts_event, price, cause)
+        guard.cause = cause
+        return self.told(bot, symbol, cause, ts_event)
+
+    def told(self, bot: str, symbol: str, cause: str, ts_event: int) -> list[Protection]:
+        """Report who protects a position, if that changed."""
+        guard = self.get(bot, symbol)
+        if guard is None:
+            return []
+        self.touched[f"{bot}|{symbol}"] = None
+        held = abs(self._portfolio.signed_qty(bot, symbol))
+        at_venue = min(self._working.coverage(bot, symbol), held)
+        watched = held - at_venue
+        holder = "risk" if at_venue == 0 else "venue" if watched == 0 else "both"
+        if guard.told == (holder, at_venue, watched):
+            return []
+        guard.told = (holder, at_venue, watched)
+        stop, target = self.levels(bot, symbol, guard)
+        return [Protection(bot, symbol, holder, at_venue, watched, cause, ts_event, stop, target, guard.peak_px)]
+
+    def uncovered(self, bot: str, symbol: str) -> Decimal:
+        """Give the quantity of a position that no order at the venue protects."""
+        held = abs(self._portfolio.signed_qty(bot, symbol))
+        return max(held - self._working.coverage(bot, symbol), ZERO)
+
+    def levels(self, bot: str, symbol: str, guard: Guard) -> tuple[Decimal | None, Decimal | None]:
+        """Give stop and target of a position, on the venue's tick."""
+        entry = self._portfolio.holding(bot, symbol).avg_px_open
+        return levels(self._stops[bot], symbol, guard.sign, entry, guard.peak_px)
+
+    def watching(self, symbol: str) -> list[str]:
+        """Name the bots that have a guard in a symbol."""
+        return [bot for bot in self._stops if f"{bot}|{symbol}" in self._guards]
+
+    def on_mark(self, bot: str, mark: Mark, *, may_fire: bool) -> tuple[Decimal, str] | None:
+        """Take in prices; give the price that touched, and what it touched, if the guard fires.
+
+        Args:
+            bot: Whose guard.
+            mark: The prices.
+            may_fire: Whether an exit could leave now; where not, only the peak moves.
+        """
+        guard = self._guards[f"{bot}|{mark.symbol}"]
+        worst, best, last = _prices(mark, guard)
+        if last is None:
+            return None
+        stop, target = self.levels(bot, mark.symbol, guard)
+        touched = _touched(guard.sign, stop, target, worst, best)
+        if (best - guard.peak_px) * guard.sign > 0:
+            guard.peak_px = best
+            moved, _ = self.levels(bot, mark.symbol, guard)
+            # What came first in a mark, the best or the worst price, is not known; the last price came last.
+            touched = touched or _touched(guard.sign, moved, None, last, last)
+        if touched is None or not may_fire or guard.fired or mark.ts_event < guard.not_before:
+            return None
+        if self.uncovered(bot, mark.symbol) == 0:
+            return None  # the venue holds all of it
+        return touched
+
+    def fire(self, bot: str, mark: Mark, touched: tuple[Decimal, str], signal_id: str) -> Signal:
+        """Make the signal that closes a position, and remember it."""
+        guard = self._guards[f"{bot}|{mark.symbol}"]
+        guard.fired, guard.attempts = signal_id, guard.attempts + 1
+        guard.not_before = mark.ts_event + min(2**guard.attempts, _WAIT_S_MAX) * NS_PER_S
+        price, what = touched
+        watched = self.uncovered(bot, mark.symbol)
+        return Signal(
+            id=signal_id,
+            bot=bot,
+            symbol=mark.symbol,
+            strategy=STRATEGY,
+            direction=Direction.FLAT,
+            strength=0.0,
+            price=float(price),
+            reason=f"{what} touched by {plain(price)}, {plain(watched)} watched by risk",
+            bar=f"mark|{mark.symbol}|{mark.ts_from}|{mark.ts_event}",
+            ts_event=mark.ts_event,
+        )
+
+    def arm(self, bot: str, symbol: str, signal_id: str) -> None:
+        """Let a guard fire again: its exit came to nothing."""
+        guard = self.get(bot, symbol)
+        if guard is not None and guard.fired == signal_id:
+            guard.fired = ""
+
+    def refuse(self, bot: str, symbol: str) -> None:
+        """Note that the venue does not take exits for the position as it is: risk watches it."""
+        guard = self.get(bot, symbol)
+        if guard is not None:
+            guard.refused = guard.cause
+
+    def split(self, symbol: str, ratio: Decimal, ts_event: int) -> None:
+        """Move the peaks with a split: prices from before it do not count any more."""
+        for bot in self.watching(symbol):
+            guard = self._guards[f"{bot}|{symbol}"]
+            guard.peak_px, guard.opened_ns = guard.peak_px / ratio, ts_event
+
+
+def _prices(mark: Mark, guard: Guard) -> tuple[Decimal, Decimal, Decimal | None]:
+    """Give worst, best and last price for the position: trades, else the quote at which it could be closed."""
+    last = mark.last_px
+    if last is None:
+        last = mark.bid_px if guard.sign > 0 else mark.ask_px
+    if last is None or mark.ts_event <= guard.opened_ns:
+        return ZERO, ZERO, None
+    low, high = mark.low_px, mark.high_px
+    if mark.ts_from < guard.opened_ns or low is None or high is None:
+        return last, last, last  # some of the span lies before the position
+    return (low, high, last) if guard.sign > 0 else (high, low, last)
+
+
+def _touched(
+    sign: int, stop: Decimal | None, target: Decimal | None, worst: Decimal, best: Decimal
+) -> tuple[Decimal, str] | None:
+    if stop is not None and (worst - stop) * sign <= 0:
+        return worst, f"stop {plain(stop)}"
+    if target is not None and (best - target) * sign >= 0:
+        return best, f"target {plain(target)}"
+    return None

@@ -1,0 +1,119 @@
+"""Puts together what the rules look at, from risk's state at this moment. Part of engine.risk.core."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.bots import Bot, RiskLimits
+from engine.messages import Signal
+from engine.ordering import Terms
+from engine.risk.exposure import Exposure
+from engine.risk.guards import STRATEGY
+from engine.risk.proposal import Activity, Proposal
+from engine.risk.state import RiskState
+from engine.risk.track import ACCOUNT
+from engine.risk.working import Working
+from engine.sessions import SessionTable
+from engine.values import NS_PER_S, Purpose, Side, TradingMode
+
+_SOURCES = ("assets", "statuses", "lulds")
+
+
+class Proposer:
+    """Makes proposals.
+
+    Args:
+        state: Risk's.
+        limits: Of the rules.
+        exposure: Sums over the portfolio.
+        working: The open orders.
+        sessions: The calendar.
+    """
+
+    def __init__(
+        self, state: RiskState, limits: RiskLimits, exposure: Exposure, working: Working, sessions: SessionTable
+    ) -> None:
+        self._state = state
+        self._limits = limits
+        self._exposure = exposure
+        self._working = working
+        self._sessions = sessions
+
+    def propose(
+        self,
+        bot: Bot,
+        signal: Signal,
+        terms: Terms,
+        quantity: Decimal,
+        *,
+        price: Decimal,
+        last_price: Decimal | None,
+        repeated: str,
+        now_ns: int,
+    ) -> Proposal:
+        """Give everything a rule may look at.
+
+        Args:
+            bot: Whose order.
+            signal: Behind it.
+            terms: Of the order.
+            quantity: Signed.
+            price: Reference price.
+            last_price: The one known before.
+            repeated: Id of an answered signal of the same content.
+            now_ns: Venue time of the decision.
+        """
+        state, exposure, symbol = self._state, self._exposure, signal.symbol
+        book = state.portfolio
+        mode, reason = state.mode, state.mode_reason
+        if mode is TradingMode.ACTIVE and bot.name in state.bot_modes:
+            mode, reason = TradingMode.REDUCING, state.bot_modes[bot.name]
+        held, working = exposure.others(bot.name, symbol)
+        sign = 1 if quantity > 0 else -1
+        return Proposal(
+            bot=bot,
+            signal=signal,
+            quantity=quantity,
+            price=price,
+            held=book.signed_qty(bot.name, symbol),
+            working=book.working_qty(bot.name, symbol),
+            cash_free=book.cash - book.reserved,
+            repeated=repeated,
+            now_ns=now_ns,
+            sessions=self._sessions,
+            limits=self._limits,
+            mode=mode,
+            mode_reason=reason,
+            last_price=last_price,
+            others=tuple(h + w for h, w in zip(held, working, strict=True)),
+            symbol_gross=exposure.symbol_gross(symbol),
+            account=exposure.account,
+            of_bot=exposure.of(bot.name),
+            activity=self._activity(bot, symbol, Side.BUY if quantity > 0 else Side.SELL, now_ns),
+            terms=terms,
+            quote=state.quotes.get(symbol),
+            statuses=tuple(s for key in _SOURCES if (s := state.statuses.get(f"{symbol}|{key}")) is not None),
+            crossing="" if signal.strategy == STRATEGY else self._crossing(bot.name, symbol, sign),
+            stopped_ns=state.stopped.get(f"{bot.name}|{symbol}", 0),
+        )
+
+    def _crossing(self, bot: str, symbol: str, sign: int) -> str:
+        """Name an order of another owner that waits on the other side, if there is one."""
+        for order in self._working.against(bot, symbol, sign):
+            if order.is_resting or order.body.purpose is Purpose.FOREIGN:
+                return order.body.id
+        return ""
+
+    def _activity(self, bot: Bot, symbol: str, side: Side, now_ns: int) -> Activity:
+        track, exposure = self._state.track, self._exposure
+        return Activity(
+            account_minute=track.in_minute(ACCOUNT, now_ns),
+            bot_minute=track.in_minute(bot.name, now_ns),
+            bot_day=track.today.get(bot.name, 0),
+            same_side=track.same_side(bot.name, symbol, side, now_ns - self._limits.repeats_window_s * NS_PER_S),
+            open_orders=len(self._state.portfolio.reservations),
+            account_loss=track.loss(ACCOUNT, exposure.account.pnl),
+            bot_loss=track.loss(bot.name, exposure.of(bot.name).pnl),
+            account_drawdown=track.drawdown(ACCOUNT, exposure.account.pnl),
+            bot_drawdown=track.drawdown(bot.name, exposure.of(bot.name).pnl),
+        )

@@ -1,0 +1,154 @@
+"""Risk rules on whether a symbol may be traded now, and on the price. Each is a pure function of one `Proposal`."""
+
+from __future__ import annotations
+
+from engine.risk.proposal import Proposal, Refusal, above
+from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, TradingMode, asset_class_of, plain
+
+# --- may it be traded at all -----------------------------------------------------------------------------------------
+
+
+def trading_mode(p: Proposal) -> Refusal | None:
+    """Refuse everything while halted, and what does not reduce the position while reducing."""
+    if p.mode is TradingMode.ACTIVE or (p.mode is TradingMode.REDUCING and p.reduces):
+        return None
+    reason = f"trading is {p.mode.value}: {p.mode_reason}"
+    return Refusal("trading_mode", reason, TradingMode.ACTIVE.value, p.mode.value)
+
+
+def price_sanity(p: Proposal) -> Refusal | None:
+    """Refuse a reference price that is not positive."""
+    if p.price > 0:
+        return None
+    return Refusal("price_sanity", "the reference price must be > 0", "0", plain(p.price))
+
+
+def allowed_symbols(p: Proposal) -> Refusal | None:
+    """Refuse a symbol that is not on the list of allowed ones, where there is one."""
+    if not p.limits.allowed_symbols or p.signal.symbol in p.limits.allowed_symbols:
+        return None
+    limit = ",".join(p.limits.allowed_symbols)
+    return Refusal("allowed_symbols", "the symbol is not on the list", limit, p.signal.symbol)
+
+
+def restricted_symbols(p: Proposal) -> Refusal | None:
+    """Refuse a symbol on the restricted list."""
+    if p.signal.symbol not in p.limits.restricted_symbols:
+        return None
+    limit = ",".join(p.limits.restricted_symbols)
+    return Refusal("restricted_symbols", "the symbol is restricted", limit, p.signal.symbol)
+
+
+def session(p: Proposal) -> Refusal | None:
+    """Refuse outside the regular session of the venue's calendar, as judged at the decision."""
+    asset_class = asset_class_of(p.signal.symbol)
+    if p.bot.session == "any" or asset_class is AssetClass.CRYPTO or p.sessions.is_open(asset_class, p.now_ns):
+        return None
+    return Refusal("session", "the regular session is closed or unknown", "open", str(p.now_ns))
+
+
+def duplicate(p: Proposal) -> Refusal | None:
+    """Refuse a second signal with the same content under another id."""
+    if not p.repeated:
+        return None
+    reason = "another signal of this bot, symbol and bar was already answered"
+    return Refusal("duplicate", reason, p.repeated, p.signal.id)
+
+
+def symbol_status(p: Proposal) -> Refusal | None:
+    """Refuse a symbol whose trading is halted, or that the venue does not take orders in."""
+    for status in p.statuses:
+        if status.is_halted or not status.is_tradable:
+            observed = "halted" if status.is_halted else "not tradable"
+            return Refusal("symbol_status", f"{status.source} say: {status.reason}", "tradable", observed)
+    return None
+
+
+def price_band(p: Proposal) -> Refusal | None:
+    """Refuse an order outside the limit-up limit-down bands in force."""
+    for status in p.statuses:
+        prices = [px for px in (p.price, p.terms.limit_px) if px is not None]
+        for bound, is_out in ((status.low_px, min(prices).__lt__), (status.high_px, max(prices).__gt__)):
+            if bound is not None and is_out(bound):
+                reason = "the price lies outside the limit-up limit-down band"
+                return Refusal("price_band", reason, plain(bound), ",".join(map(plain, prices)))
+    return None
+
+
+def shortable(p: Proposal) -> Refusal | None:
+    """Refuse to go short where the venue does not lend, or did not say, and in coins and parts of shares."""
+    after = p.held + p.working + p.quantity
+    if after >= 0 or p.quantity > 0:
+        return None
+    if asset_class_of(p.signal.symbol) is AssetClass.CRYPTO:
+        return Refusal("shortable", "coins cannot be sold short", "0", plain(after))
+    if after != after.to_integral_value():
+        return Refusal("shortable", "parts of a share cannot be sold short", "whole shares", plain(after))
+    said = [status for status in p.statuses if status.source == "assets"]
+    if not said:
+        return (
+            Refusal("shortable", "the venue did not say that it lends it", "shortable", "unknown")
+            if (p.limits.shortable_known)
+            else None
+        )
+    return None if said[-1].is_shortable else Refusal("shortable", "the venue does not lend it", "shortable", "no")
+
+
+def wash_trade(p: Proposal) -> Refusal | None:
+    """Refuse an order against a waiting one of another owner on the same account: the venue calls it a wash trade."""
+    if not p.crossing:
+        return None
+    reason = "an order of another owner waits on the other side"
+    return Refusal("wash_trade", reason, "none", p.crossing)
+
+
+def cooldown(p: Proposal) -> Refusal | None:
+    """Refuse to open again soon after a stop closed the position."""
+    age_s = (p.now_ns - p.stopped_ns) // NS_PER_S
+    if not p.stopped_ns or age_s >= p.limits.cooldown_s:
+        return None
+    reason = "a stop closed the position not long ago"
+    return Refusal("cooldown_s", reason, str(p.limits.cooldown_s), str(age_s))
+
+
+# --- what it rests on ------------------------------------------------------------------------------------------------
+
+
+def stale_bar(p: Proposal) -> Refusal | None:
+    """Refuse a decision that rests on an old bar, or on one from the future."""
+    age_ms = (p.now_ns - p.signal.ts_event) // NS_PER_MS
+    if 0 <= age_ms <= p.limits.bar_age_ms_max:
+        return None
+    return Refusal("bar_age_ms_max", "the bar behind the signal is too old", str(p.limits.bar_age_ms_max), str(age_ms))
+
+
+def price_move(p: Proposal) -> Refusal | None:
+    """Refuse a price that is far from the last one known: a bad print, or a split nobody told us of."""
+    if p.last_price is None:
+        return None  # the first price of a symbol is its own reference: its bar is fresh
+    move = abs(p.price - p.last_price) / p.last_price
+    return above("price_move_fraction_max", "the price jumped", p.limits.price_move_fraction_max, move)
+
+
+def collar(p: Proposal) -> Refusal | None:
+    """Refuse a price far from the last quote or trade; without a fresh one, refuse all."""
+    if p.limits.collar_fraction_max is None:
+        return None
+    side_px = None if p.quote is None else p.quote.ask_px if p.quantity > 0 else p.quote.bid_px
+    quoted = side_px if side_px is not None or p.quote is None else p.quote.last_px
+    age_ms = None if p.quote is None else (p.now_ns - p.quote.ts_event) // NS_PER_MS
+    if quoted is None or quoted <= 0 or age_ms is None or age_ms > p.limits.quote_age_ms_max:
+        observed = "no quote" if age_ms is None else f"a quote of {age_ms} ms ago"
+        reason = "no fresh quote to compare the price with"
+        return Refusal("collar_fraction_max", reason, f"{p.limits.quote_age_ms_max} ms", observed)
+    far = max(abs(px - quoted) / quoted for px in (p.price, p.terms.limit_px) if px is not None)
+    return above("collar_fraction_max", "the price is far from the last quote", p.limits.collar_fraction_max, far)
+
+
+def opposite_sides(p: Proposal) -> Refusal | None:
+    """Refuse to be long where another bot is short, or the other way round: at the venue they are one position."""
+    after = p.held + p.working + p.quantity
+    against = [other for other in p.others if other * after < 0]
+    if p.limits.opposite_sides or not against:
+        return None
+    return Refusal("opposite_sides", "another bot is on the other side", "none", plain(sum(against, ZERO)))

@@ -1,0 +1,69 @@
+"""Everything risk must remember; written to checkpoints as it is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from engine.messages import Mark, Signal, SymbolStatus
+from engine.portfolio import Portfolio
+from engine.risk.guards import Guard
+from engine.risk.track import Track
+from engine.risk.working import OpenOrder
+from engine.values import TradingMode
+
+_REMEMBERED_MAX = 100_000
+_T = TypeVar("_T")
+
+
+class RiskState(msgspec.Struct):
+    """The state of one account.
+
+    Attributes:
+        filled: Cumulative filled quantity booked per venue order: a fill at or below it is a repetition.
+        fees: Ids of fees booked.
+        waiting: What has no verdict yet, in stream order: signal and ordinal (1 and up: the rest of a target that
+            needs more than one order).
+        answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
+        mode: Latched: rules make it stricter, only a person's command makes it ACTIVE again.
+        bot_modes: Bots that a rule latched to REDUCING, with the reason.
+        marks: Last known prices, USD, with their times.
+        commands: Ids of commands and of wishes to replace that were obeyed.
+        orders: Open orders by client_order_id.
+        canceling: Open orders that were asked to end.
+        guards: By `bot|symbol`.
+        stopped: Per `bot|symbol`, when a guard closed its position last.
+        quotes: Last mark per symbol, of symbols that feed follows.
+        statuses: By `symbol|source`.
+    """
+
+    account: str = ""
+    run: str = ""
+    portfolio: Portfolio = msgspec.field(default_factory=Portfolio)
+    sessions: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    filled: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    waiting: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
+    answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
+    mode: TradingMode = TradingMode.ACTIVE
+    mode_reason: str = ""
+    bot_modes: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    marks: dict[str, tuple[int, Decimal]] = msgspec.field(default_factory=dict[str, tuple[int, Decimal]])
+    track: Track = msgspec.field(default_factory=Track)
+    commands: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    orders: dict[str, OpenOrder] = msgspec.field(default_factory=dict[str, OpenOrder])
+    canceling: dict[str, None] = msgspec.field(default_factory=dict[str, None])
+    guards: dict[str, Guard] = msgspec.field(default_factory=dict[str, Guard])
+    stopped: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    quotes: dict[str, Mark] = msgspec.field(default_factory=dict[str, Mark])
+    statuses: dict[str, SymbolStatus] = msgspec.field(default_factory=dict[str, SymbolStatus])
+
+
+def remember(table: dict[str, _T], key: str, value: _T) -> None:
+    """Keep the newest entries; what is older can no longer be repeated by any source."""
+    table.pop(key, None)
+    table[key] = value
+    if len(table) > _REMEMBERED_MAX:
+        del table[next(iter(table))]

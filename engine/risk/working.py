@@ -1,0 +1,105 @@
+"""Orders of the account that work now, by bot and symbol: which wait in the book, which protect, and how much.
+
+Part of risk's state, written to checkpoints as it is; moved by stored messages only. What working orders reserve is
+the portfolio's; here is what they are. Called by engine.risk.core and guards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from engine.messages import OrderAdopted, OrderIntent
+from engine.values import ZERO, OrderType, Purpose, TimeInForce
+
+_AT_ONCE = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
+
+
+class OpenOrder(msgspec.Struct):
+    """An order that no terminal event was stored for."""
+
+    body: OrderIntent | OrderAdopted
+    filled_qty: Decimal = ZERO
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What may still fill."""
+        return self.body.quantity - self.filled_qty
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it may wait in the book for long: anything but a market order that trades at once."""
+        return not (self.body.order_type is OrderType.MARKET and self.body.time_in_force in _AT_ONCE)
+
+    @property
+    def group(self) -> str:
+        """Id of the order whose exits belong together."""
+        return (self.body.parent if isinstance(self.body, OrderAdopted) else "") or self.body.id
+
+
+class Working:
+    """The open orders.
+
+    Args:
+        orders: By client_order_id, oldest first; changed here only.
+    """
+
+    def __init__(self, orders: dict[str, OpenOrder]) -> None:
+        self._orders = orders
+        self._by_symbol: dict[str, dict[str, OpenOrder]] = {}
+        for key, order in orders.items():
+            self._by_symbol.setdefault(order.body.symbol, {})[key] = order
+
+    def get(self, client_order_id: str) -> OpenOrder | None:
+        """Give an open order."""
+        return self._orders.get(client_order_id)
+
+    def add(self, body: OrderIntent | OrderAdopted) -> None:
+        """Take one in."""
+        filled = body.filled_qty if isinstance(body, OrderAdopted) else ZERO
+        order = self._orders[body.id] = OpenOrder(body, filled)
+        self._by_symbol.setdefault(body.symbol, {})[body.id] = order
+
+    def fill(self, client_order_id: str, quantity: Decimal) -> None:
+        """Note an execution."""
+        order = self._orders.get(client_order_id)
+        if order is not None:
+            order.filled_qty += quantity
+
+    def end(self, client_order_id: str) -> OpenOrder | None:
+        """Take one out; give it if it was there."""
+        order = self._orders.pop(client_order_id, None)
+        if order is not None:
+            del self._by_symbol[order.body.symbol][client_order_id]
+        return order
+
+    def of(self, bot: str, symbol: str) -> list[OpenOrder]:
+        """Give a bot's orders in a symbol."""
+        return [order for order in self._by_symbol.get(symbol, {}).values() if order.body.bot == bot]
+
+    def against(self, bot: str, symbol: str, sign: int) -> list[OpenOrder]:
+        """Give the orders of others in a symbol that are on the other side, exits of groups left out."""
+        return [
+            order
+            for order in self._by_symbol.get(symbol, {}).values()
+            if order.body.bot != bot and order.body.side.sign != sign and order.body.purpose is not Purpose.PROTECT
+        ]
+
+    def coverage(self, bot: str, symbol: str) -> Decimal:
+        """Give the quantity that exits at the venue protect: of each group its smallest, once its entry is filled."""
+        smallest: dict[str, Decimal] = {}
+        for order in self.of(bot, symbol):
+            if order.body.purpose is Purpose.PROTECT and not self._waits_for_entry(order):
+                known = smallest.get(order.group)
+                smallest[order.group] = order.leaves_qty if known is None else min(known, order.leaves_qty)
+        return sum(smallest.values(), ZERO)
+
+    def _waits_for_entry(self, order: OpenOrder) -> bool:
+        entry = self._orders.get(order.group)
+        return entry is not None and entry.body.purpose is not Purpose.PROTECT
+
+    def ids(self, orders: Iterable[OpenOrder]) -> list[str]:
+        """Name orders."""
+        return [order.body.id for order in orders]
