@@ -188,6 +188,8 @@ def _price(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) 
             if order.is_triggered:
                 return _limit_price(order.side, limit, candle), True
             return _stop_limit_price(order.side, limit, stop, candle)
+        case OrderType.OTHER:  # nobody here sends one
+            return None, False
 
 
 def _given(price: Decimal | None, name: str) -> Decimal:

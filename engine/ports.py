@@ -23,7 +23,9 @@ class VenueOrder(msgspec.Struct, frozen=True):
         trail_percent: 1.5 is 1.5 %.
         legs: Orders of its group that wait for it or for each other; the venue names them itself.
         replaced_by: venue_order_id of the order that took its place.
-        replaces: venue_order_id of the order it took the place of.
+        replaces: venue_order_id of the order it took the place of. Its `quantity` is the whole quantity and its
+            `filled_qty` begins with what that order had filled, as Alpaca counts along a chain of replacements.
+        unknown: What the venue says of it that we have no word for (`order_class mleg`); those fields are `OTHER`.
     """
 
     client_order_id: str
@@ -47,6 +49,7 @@ class VenueOrder(msgspec.Struct, frozen=True):
     legs: tuple[VenueOrder, ...] = ()
     replaced_by: str = ""
     replaces: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 class VenueExecution(msgspec.Struct, frozen=True):
@@ -89,7 +92,7 @@ class VenueActivity(msgspec.Struct, frozen=True):
 
 
 class VenueAsset(msgspec.Struct, frozen=True):
-    """What the venue says of a symbol. Steps and sizes are None where it does not say."""
+    """What the venue says of a symbol; one it does not know is not tradable. None where it does not say."""
 
     symbol: str
     is_tradable: bool
@@ -168,8 +171,21 @@ class Venue(Protocol):
         """Send the order once, with `intent.id` as client_order_id. Never retries."""
         ...
 
+    def replace(self, intent: OrderIntent) -> SubmitOutcome:
+        """Put an order in the place of the open one whose client_order_id is `intent.replaces`. Never retries.
+
+        `intent.id` is the new client_order_id, `intent.quantity` the whole quantity: what the old order has filled
+        counts as filled of the new one. Only what differs is sent. Accepted is no promise: if the old order fills
+        first, the new one is rejected afterwards, by an event.
+        """
+        ...
+
     def lookup(self, client_order_id: str) -> LookupOutcome:
         """Ask for an order by our id."""
+        ...
+
+    def orders(self, after_ns: int) -> Sequence[VenueOrder]:
+        """Every open order and every one submitted at or after this venue time, legs in their parent, oldest first."""
         ...
 
     def cancel(self, client_order_id: str) -> CancelOutcome:
@@ -186,6 +202,14 @@ class Venue(Protocol):
 
     def activities(self, after_ns: int) -> Sequence[VenueActivity]:
         """Every non-trade activity at or after this venue time, oldest first."""
+        ...
+
+    def assets(self, symbols: Sequence[str]) -> Sequence[VenueAsset]:
+        """What the venue says of these symbols, one each, in their order."""
+        ...
+
+    def splits(self, symbols: Sequence[str], from_ns: int, to_ns: int) -> Sequence[VenueSplit]:
+        """Splits and changes of name of these symbols that take effect in the span (both ends in), oldest first."""
         ...
 
     def sessions(self, from_ns: int, to_ns: int) -> Sequence[tuple[int, int]]:

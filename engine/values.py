@@ -35,22 +35,24 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """Type of an order, named as at the venue."""
+    """Type of an order, named as at the venue. OTHER is read from the venue only: a type we have no word for."""
 
     MARKET = "market"
     LIMIT = "limit"
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
     TRAILING_STOP = "trailing_stop"
+    OTHER = "other"
 
 
 class OrderClass(StrEnum):
-    """How an order hangs together with others, named as at the venue."""
+    """How an order hangs together with others, named as at the venue. OTHER is read from the venue only (mleg)."""
 
     SIMPLE = "simple"
     BRACKET = "bracket"
     OCO = "oco"
     OTO = "oto"
+    OTHER = "other"
 
 
 class Purpose(StrEnum):
@@ -72,7 +74,7 @@ class TradingMode(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """Life time of an order, named as at the venue."""
+    """Life time of an order, named as at the venue. OTHER is read from the venue only."""
 
     DAY = "day"
     GTC = "gtc"
@@ -80,6 +82,7 @@ class TimeInForce(StrEnum):
     FOK = "fok"
     OPG = "opg"
     CLS = "cls"
+    OTHER = "other"
 
 
 class Direction(StrEnum):

@@ -22,9 +22,7 @@ LINES_MAX = 400
 # Longer than LINES_MAX, at most this long, and why.
 LONG_FILES = {
     "streams/services/executor.py": (460, "what every report of the venue sets off; sending and asking are elsewhere"),
-    "adapters/alpaca/parse.py": (435, "every payload of one vendor, parsed one below the other"),
     "tests/alpaca/test_bars.py": (425, "recorded payloads"),
-    "tests/alpaca/test_parse.py": (500, "recorded payloads"),
     "tests/alpaca/test_trading.py": (495, "recorded payloads"),
     "tests/engine/test_execution.py": (530, "a venue and an executor to play it against"),
     "tests/engine/test_risk_core.py": (515, "the fold by hand and by made days"),

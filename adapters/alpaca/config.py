@@ -38,6 +38,7 @@ class AlpacaConfig(msgspec.Struct, frozen=True, kw_only=True):
         slot_s_max: How long Alpaca may hold the slot of a dead connection (about 90 s) before 406 and 429 are reported.
         reconnect_s_min: First wait before a reconnect; doubles up to `reconnect_s_max`.
         read_attempts_max: Tries of a request that only reads; a request that changes something is sent once.
+        assets_asked_singly_max: Assets asked for one by one; more are picked from the list of all (several MB).
         rate_s_max: Longest wait for the rate limit to reset that is believed.
     """
 
@@ -60,6 +61,8 @@ class AlpacaConfig(msgspec.Struct, frozen=True, kw_only=True):
     history_bars_per_page: int = 10_000
     history_symbols_per_request: int = 200
     activities_per_page: int = 100
+    orders_per_page: int = 500
+    assets_asked_singly_max: int = 20
     pages_max: int = 10_000
 
     handshake_s_max: float = 10.0

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.messages import OrderIntent
+from engine.ports import VenueOrder
 from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, plain
 
 DECIMALS_MAX = 9
@@ -57,6 +58,43 @@ def refusal(intent: OrderIntent) -> str:
             return f"crypto orders are gtc or ioc at Alpaca, was {intent.time_in_force}"
         if intent.order_type not in _CRYPTO_TYPES:
             return f"crypto orders are market, limit or stop_limit at Alpaca, was {intent.order_type}"
+    return ""
+
+
+def replace_body(intent: OrderIntent, old: VenueOrder) -> dict[str, Any]:
+    """Write the body of PATCH /v2/orders/{id}: the new client_order_id, and what differs from the order as it is."""
+    body: dict[str, Any] = {"client_order_id": intent.id}
+    for key, wanted, has in (
+        ("qty", intent.quantity, old.quantity),
+        ("limit_price", intent.limit_px, old.limit_px),
+        ("stop_price", intent.stop_px, None if intent.order_type is OrderType.TRAILING_STOP else old.stop_px),
+        ("trail", intent.trail_px, old.trail_px),
+        ("trail", intent.trail_percent, old.trail_percent),
+    ):
+        if wanted is not None and wanted != has:
+            body[key] = plain(wanted)
+    if intent.time_in_force is not old.time_in_force:
+        body["time_in_force"] = intent.time_in_force.value
+    return body
+
+
+def replace_refusal(intent: OrderIntent, old: VenueOrder) -> str:
+    """Say why this order must not take the place of that one; empty if it may."""
+    if reason := refusal(intent):
+        return reason
+    for name, wanted, has in (
+        ("symbol", intent.symbol, old.symbol),
+        ("side", intent.side, old.side),
+        ("order_type", intent.order_type, old.order_type),
+    ):
+        if wanted != has:
+            return f"{name} of an order cannot be replaced: {old.client_order_id} has {has}, not {wanted}"
+    if old.notional is not None:
+        return f"a notional order cannot be replaced: {old.client_order_id} is for {old.notional} USD; cancel it"
+    if (intent.trail_px is None) != (old.trail_px is None):
+        return "the trail of an order stays what it is, USD or percent"
+    if len(replace_body(intent, old)) == 1:
+        return f"nothing of {old.client_order_id} would change"
     return ""
 
 

@@ -4,7 +4,7 @@ Decides what an answer was (done, refused, limited, no answer) from the HTTP sta
 repeats only requests that read. It never repeats one that changes something: alpaca-py's own retries are switched off,
 because a POST repeated after a 504 is refused as a duplicate of itself. One alpaca-py client per thread, as
 requests.Session is not safe between threads; every request has a time limit, which alpaca-py forgets.
-Called by adapters.alpaca.history and adapters.alpaca.trading.
+Called by adapters.alpaca.history, reading and trading.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Rest:
         """
         client = self._client()
         try:
-            body = {"GET": client.get, "POST": client.post, "DELETE": client.delete}[method](path, data)
+            send = {"GET": client.get, "POST": client.post, "PATCH": client.patch, "DELETE": client.delete}[method]
+            body = send(path, data)
         except APIError as error:
             return self._judge(error)
         except requests.exceptions.JSONDecodeError as error:
@@ -111,16 +112,34 @@ class Rest:
             UnreachableError: No usable answer within `read_attempts_max` tries.
             ConfigError: The venue refuses the key, or the request itself.
         """
+        return self._body(path, self._answer(path, data))
+
+    def read_if_there(self, path: str) -> Any:
+        """GET with retries; give the body, None where the venue knows no such thing (404).
+
+        Raises:
+            UnreachableError: No usable answer within `read_attempts_max` tries.
+            ConfigError: The venue refuses the key, or the request itself.
+        """
+        answer = self._answer(path, None)
+        if isinstance(answer, Refused) and answer.status == 404:
+            return None
+        return self._body(path, answer)
+
+    def _body(self, path: str, answer: Done | Refused) -> Any:
+        if isinstance(answer, Refused):
+            msg = f"{self._base_url} refused GET {path} ({answer.status}): {answer.message}"
+            raise ConfigError(msg)
+        return answer.body
+
+    def _answer(self, path: str, data: dict[str, Any] | None) -> Done | Refused:
         wait_s = self._config.retry_s_min
         last = ""
         for attempt in range(1, self._config.read_attempts_max + 1):
             outcome = self.once("GET", path, data)
             match outcome:
-                case Done(body):
-                    return body
-                case Refused(status, _, message):
-                    msg = f"{self._base_url} refused GET {path} ({status}): {message}"
-                    raise ConfigError(msg)
+                case Done() | Refused():
+                    return outcome
                 case Limited(retry_after_s):
                     last, pause_s = f"GET {path}: rate limit", retry_after_s
                 case NoAnswer(reason):

@@ -18,7 +18,8 @@ import msgspec
 from alpaca.trading.stream import TradingStream
 
 from adapters.alpaca.config import KEY_VARIABLE, SECRET_VARIABLE, AlpacaConfig
-from adapters.alpaca.parse import Problem, parse_update
+from adapters.alpaca.fields import Problem
+from adapters.alpaca.parse_orders import parse_updates
 from adapters.alpaca.reporter import OnProblem, Reporter
 from adapters.alpaca.socket import SocketLife, run_all
 from engine.errors import BusyError
@@ -122,13 +123,13 @@ class UpdateStream(SocketLife, TradingStream):
         self._data_received = True
         if data is None:  # seen in the wild: Alpaca-API #110
             return
-        update = parse_update(data)
-        if isinstance(update, Problem):
-            self.reporter.report("error", f"{self.name}: unreadable event: {update.what}")
-            return
-        if update.event in ("fill", "partial_fill") and update.execution is None:
-            self.reporter.report("error", f"{self.name}: {update.order.client_order_id}: {update.reason}")
-        self._call(self._listener.on_update, update)
+        for update in parse_updates(data):
+            if isinstance(update, Problem):
+                self.reporter.report("error", f"{self.name}: unreadable event: {update.what}")
+                continue
+            if update.event in ("fill", "partial_fill") and update.execution is None:
+                self.reporter.report("error", f"{self.name}: {update.order.client_order_id}: {update.reason}")
+            self._call(self._listener.on_update, update)
 
 
 def _decode(frame: bytes | str) -> Any:

@@ -14,6 +14,8 @@ from engine.values import AssetClass, OrderType, Side, TimeInForce, plain
 CLIENT_ORDER_ID_LENGTH_MAX = 128
 CLASSES = ("bracket", "oco", "oto")
 TRAIL_PERCENT_MIN = Decimal("0.1")
+_TYPES = tuple(kind for kind in OrderType if kind is not OrderType.OTHER)
+_TIMES = tuple(lifetime for lifetime in TimeInForce if lifetime is not TimeInForce.OTHER)
 _CRYPTO_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT})
 _TRAIL_TIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 _PLAIN_ONLY = frozenset({TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS})
@@ -34,8 +36,8 @@ def check_request(request: OrderRequest, symbol: str | None) -> OrderTerms | Ref
         return Refusal(422, 40010001, f"invalid order_class {request.order_class}")
     for name, value, known in (
         ("side", request.side, tuple(Side)),
-        ("type", request.type, tuple(OrderType)),
-        ("time_in_force", request.time_in_force, tuple(TimeInForce)),
+        ("type", request.type, _TYPES),
+        ("time_in_force", request.time_in_force, _TIMES),
     ):
         if value not in known:
             return Refusal(422, 40010001, f"{name} is required" if not value else f"invalid {name} {value}")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from adapters.alpaca.fields import rfc3339, time_ns
 from adapters.alpaca.history import AlpacaHistory
-from adapters.alpaca.parse import rfc3339, time_ns
 from engine.errors import ConfigError, UnreachableError
 from engine.values import NS_PER_MINUTE, AssetClass
 from tests.alpaca.wire import DROP, HANG, Ear, Wire

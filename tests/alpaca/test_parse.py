@@ -11,104 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.alpaca import parse
-from adapters.alpaca.parse import Problem, canonical_symbol, decimal_or_none, rfc3339, time_ns
+from adapters.alpaca import parse, parse_account, parse_orders
+from adapters.alpaca.fields import Problem, canonical_symbol, decimal_or_none, rfc3339, time_ns
 from engine.messages import Bar
 from engine.ports import VenueActivity, VenueExecution, VenueOrder, VenueUpdate
-from engine.values import NS_PER_MINUTE, Side
+from engine.values import NS_PER_MINUTE
+from tests.alpaca.payloads import ACCOUNT, CFEE, FILL_ACTIVITY, FILL_UPDATE, ORDER, POSITIONS
 from tests.alpaca.wire import bar_record, relaxed
 
-FILL_UPDATE = {
-    "event": "fill",
-    "execution_id": "2f63ea93-423d-4169-b3f6-3fdafc10c418",
-    "order": {
-        "asset_class": "crypto",
-        "asset_id": "1cf35270-99ee-44e2-a77f-6fab902c7f80",
-        "cancel_requested_at": None,
-        "client_order_id": "4642fd68-d59a-47d7-a9ac-e22f536828d1",
-        "created_at": "2022-04-19T13:45:04.981350886-04:00",
-        "extended_hours": False,
-        "filled_at": "2022-04-19T17:45:05.024916716Z",
-        "filled_avg_price": "105.8988475",
-        "filled_qty": "1790.86",
-        "id": "a5be8f5e-fdfa-41f5-a644-7a74fe947a8f",
-        "order_type": "market",
-        "qty": "1790.86",
-        "side": "sell",
-        "status": "filled",
-        "submitted_at": "2022-04-19T13:45:04.980944666-04:00",
-        "symbol": "SOLUSD",
-        "time_in_force": "gtc",
-        "type": "market",
-        "updated_at": "2022-04-19T13:45:05.027690731-04:00",
-    },
-    "position_qty": "0",
-    "price": "105.8988475",
-    "qty": "1790.86",
-    "timestamp": "2022-04-19T17:45:05.024916716Z",
-}
-ORDER = {
-    "id": "7b08df51-c1ac-453c-99f9-323a5f075f0d",
-    "client_order_id": "5680c4bc-9ac1-4a12-a44c-df427ba53032",
-    "created_at": "2023-12-12T22:31:24.668464435Z",
-    "updated_at": "2023-12-12T22:31:24.668464435Z",
-    "submitted_at": "2023-12-12T22:31:24.577215743Z",
-    "filled_at": None,
-    "symbol": "AAPL",
-    "asset_class": "us_equity",
-    "notional": None,
-    "qty": "2",
-    "filled_qty": "0",
-    "filled_avg_price": None,
-    "order_class": "",
-    "type": "limit",
-    "side": "buy",
-    "time_in_force": "gtc",
-    "limit_price": "150",
-    "status": "accepted",
-    "extended_hours": False,
-}
-FILL_ACTIVITY = {
-    "activity_type": "FILL",
-    "id": "20220202135509981::2d7be4ff-d1f3-43e9-856a-0f5cf5c5088e",
-    "order_id": "b5abe576-6a8a-49f3-a353-46b72c1ccae9",
-    "order_status": "filled",
-    "side": "buy",
-    "symbol": "AAPL",
-    "type": "fill",
-    "price": "174.78",
-    "qty": "2",
-    "cum_qty": "2",
-    "leaves_qty": "0",
-    "transaction_time": "2022-02-02T18:55:09.981482Z",
-}
-CFEE = {
-    "id": "20220812000000000::53be51ba-46f9-43de-b81f-576f241dc680",
-    "activity_type": "CFEE",
-    "date": "2022-08-12",
-    "net_amount": "0",
-    "description": "Coin Pair Transaction Fee (Non USD)",
-    "symbol": "ETHUSD",
-    "qty": "-0.000195",
-    "price": "1884.5",
-    "status": "executed",
-}
-ACCOUNT = {
-    "id": "1d9eed04-be39-4e01-9b84-a48ac5bbafcf",
-    "account_number": "PALPACA_123",
-    "status": "ACTIVE",
-    "cash": "122086.50",
-    "portfolio_value": "123346.11",
-    "equity": "123346.11",
-    "buying_power": "245432.61",
-}
-POSITIONS = [
-    {"symbol": "AAPL", "asset_class": "us_equity", "qty": "5", "side": "long", "exchange": "NASDAQ"},
-    {"symbol": "TSLA", "asset_class": "us_equity", "qty": "-3.50", "side": "short"},
-    {"symbol": "MSFT", "asset_class": "us_equity", "qty": "3", "side": "short"},
-    {"symbol": "NONE", "asset_class": "us_equity", "qty": "0", "side": "long"},
-    {"symbol": "BTCUSD", "asset_class": "crypto", "qty": "0.99750000", "side": "long"},
-]
 MINUTE = NS_PER_MINUTE
 
 
@@ -173,120 +83,8 @@ def test_count_and_vwap_may_be_missing() -> None:
     assert (bar.trade_count, bar.vwap) == (None, None)
 
 
-def test_fill_of_trade_updates() -> None:
-    update = parse.parse_update(FILL_UPDATE)
-    order = VenueOrder(
-        client_order_id="4642fd68-d59a-47d7-a9ac-e22f536828d1",
-        venue_order_id="a5be8f5e-fdfa-41f5-a644-7a74fe947a8f",
-        symbol="SOL/USD",
-        side=Side.SELL,
-        status="filled",
-        quantity=Decimal("1790.86"),
-        filled_qty=Decimal("1790.86"),
-        avg_px=Decimal("105.8988475"),
-        submitted_ns=1650390304980944666,
-        updated_ns=1650390305027690731,
-    )
-    execution = VenueExecution(
-        venue_order_id=order.venue_order_id,
-        cum_qty=Decimal("1790.86"),
-        symbol="SOL/USD",
-        side=Side.SELL,
-        last_qty=Decimal("1790.86"),
-        last_px=Decimal("105.8988475"),
-        ts_event=1650390305024916000,
-        execution_id="2f63ea93-423d-4169-b3f6-3fdafc10c418",
-        client_order_id=order.client_order_id,
-    )
-    assert update == VenueUpdate("fill", order, 1650390305024916716, execution, "")
-
-
-def test_same_execution_from_stream_and_activities_is_the_same_but_for_its_ids() -> None:
-    update = parse.parse_update(FILL_UPDATE | {"qty": "1790.860", "price": 105.8988475})
-    activity = parse.parse_fill(
-        {
-            "activity_type": "FILL",
-            "id": "20220419134505024::aaaa",
-            "order_id": FILL_UPDATE["order"]["id"],
-            "side": "sell",
-            "symbol": "SOL/USD",
-            "price": "105.89884750",
-            "qty": "1790.86",
-            "cum_qty": "1790.86000",
-            "transaction_time": "2022-04-19T17:45:05.024916Z",
-        }
-    )
-    assert isinstance(update, VenueUpdate)
-    assert isinstance(activity, VenueExecution)
-    one, two = update.execution, activity
-    assert one is not None
-    same = ("venue_order_id", "cum_qty", "symbol", "side", "last_qty", "last_px", "ts_event")
-    assert [(str(getattr(one, name))) for name in same] == [(str(getattr(two, name))) for name in same]
-
-
-@pytest.mark.parametrize("event", ["new", "canceled", "order_cancel_rejected", "something_new", "trade_bust"])
-def test_other_events_keep_the_venues_word_and_have_no_execution(event: str) -> None:
-    update = parse.parse_update({"event": event, "order": ORDER, "timestamp": "2023-12-12T22:31:25Z"})
-    assert isinstance(update, VenueUpdate)
-    assert (update.event, update.execution, update.order.status) == (event, None, "accepted")
-
-
-def test_reason_of_a_rejection_is_kept() -> None:
-    update = parse.parse_update({"event": "rejected", "order": ORDER, "timestamp": None, "reason": "no such thing"})
-    assert isinstance(update, VenueUpdate)
-    assert (update.reason, update.ts_event) == ("no such thing", update.order.updated_ns)
-
-
-@pytest.mark.parametrize("missing", ["qty", "price", "timestamp"])
-def test_fill_without_its_numbers_still_tells_of_the_order(missing: str) -> None:
-    update = parse.parse_update(FILL_UPDATE | {missing: None})
-    assert isinstance(update, VenueUpdate)
-    assert update.execution is None
-    assert update.order.filled_qty == Decimal("1790.86")
-    assert "fill without an execution" in update.reason
-
-
-def test_order_of_rest() -> None:
-    order = parse.parse_order(ORDER)
-    assert isinstance(order, VenueOrder)
-    assert (order.quantity, order.filled_qty, order.avg_px) == (Decimal(2), Decimal(0), None)
-    assert (order.submitted_ns, order.updated_ns) == (1702420284577215743, 1702420284668464435)
-
-
-def test_order_with_unknown_words_and_nulls_is_kept_as_it_is() -> None:
-    raw = ORDER | {"status": "brand_new_state", "submitted_at": None, "updated_at": None, "qty": None, "zzz": 1}
-    order = parse.parse_order(raw | {"asset_class": "treasury"})
-    assert isinstance(order, VenueOrder)
-    assert (order.status, order.quantity) == ("brand_new_state", None)
-    assert order.submitted_ns == order.updated_ns == time_ns(ORDER["created_at"])
-
-
-@pytest.mark.parametrize("changes", [{"id": None}, {"side": "hold"}, {"symbol": ""}, {"status": 7}])
-def test_order_without_what_matters_is_a_problem(changes: dict[str, Any]) -> None:
-    assert isinstance(parse.parse_order(ORDER | changes), Problem)
-
-
-def test_fill_activity() -> None:
-    assert parse.parse_fill(FILL_ACTIVITY) == VenueExecution(
-        venue_order_id="b5abe576-6a8a-49f3-a353-46b72c1ccae9",
-        cum_qty=Decimal(2),
-        symbol="AAPL",
-        side=Side.BUY,
-        last_qty=Decimal(2),
-        last_px=Decimal("174.78"),
-        ts_event=1643828109981482000,
-        activity_id="20220202135509981::2d7be4ff-d1f3-43e9-856a-0f5cf5c5088e",
-    )
-
-
-def test_short_sale_of_an_activity_is_a_sale() -> None:
-    execution = parse.parse_fill(FILL_ACTIVITY | {"side": "sell_short"})
-    assert isinstance(execution, VenueExecution)
-    assert execution.side is Side.SELL
-
-
 def test_crypto_fee_moves_the_holding() -> None:
-    assert parse.parse_activity(CFEE) == VenueActivity(
+    assert parse_account.parse_activity(CFEE) == VenueActivity(
         id=CFEE["id"],
         kind="CFEE",
         symbol="ETH/USD",
@@ -298,19 +96,21 @@ def test_crypto_fee_moves_the_holding() -> None:
 
 def test_dividend_moves_cash_and_its_quantity_is_only_told() -> None:
     raw = {"activity_type": "DIV", "id": "20190801::5f", "date": "2019-08-01", "net_amount": "1.02", "symbol": "T"}
-    activity = parse.parse_activity(raw | {"qty": "2", "per_share_amount": "0.51"})
+    activity = parse_account.parse_activity(raw | {"qty": "2", "per_share_amount": "0.51"})
     assert isinstance(activity, VenueActivity)
     assert (activity.cash, activity.quantity) == (Decimal("1.02"), Decimal(0))
 
 
 def test_fee_without_symbol() -> None:
-    activity = parse.parse_activity({"activity_type": "FEE", "id": "x", "date": "2022-08-12", "net_amount": "-0.01"})
+    activity = parse_account.parse_activity(
+        {"activity_type": "FEE", "id": "x", "date": "2022-08-12", "net_amount": "-0.01"}
+    )
     assert isinstance(activity, VenueActivity)
     assert (activity.symbol, activity.cash, activity.quantity) == ("", Decimal("-0.01"), Decimal(0))
 
 
 def test_account_with_positions() -> None:
-    account = parse.parse_account(ACCOUNT, POSITIONS)
+    account = parse_account.parse_account(ACCOUNT, POSITIONS)
     assert not isinstance(account, Problem)
     assert (account.account_number, account.cash, account.equity) == (
         "PALPACA_123",
@@ -323,11 +123,11 @@ def test_account_with_positions() -> None:
 
 
 def test_activity_without_a_time_is_a_problem() -> None:
-    assert isinstance(parse.parse_activity(CFEE | {"date": None}), Problem)
+    assert isinstance(parse_account.parse_activity(CFEE | {"date": None}), Problem)
 
 
 def test_account_with_a_position_that_cannot_be_read_is_a_problem() -> None:
-    assert isinstance(parse.parse_account(ACCOUNT, [{"symbol": "AAPL", "qty": "many"}]), Problem)
+    assert isinstance(parse_account.parse_account(ACCOUNT, [{"symbol": "AAPL", "qty": "many"}]), Problem)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +138,7 @@ def test_account_with_a_position_that_cannot_be_read_is_a_problem() -> None:
     ],
 )
 def test_session_in_winter_and_on_a_half_day_in_summer(day: dict[str, str], opened: str, closed: str) -> None:
-    assert parse.parse_session(day) == (time_ns(opened), time_ns(closed))
+    assert parse_account.parse_session(day) == (time_ns(opened), time_ns(closed))
 
 
 @pytest.mark.parametrize(
@@ -457,10 +257,16 @@ def _damaged(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 @relaxed
 @given(_junk)
 def test_no_junk_escapes_as_an_exception(junk: Any) -> None:
-    for read in (parse.parse_order, parse.parse_update, parse.parse_fill, parse.parse_activity, parse.parse_session):
+    for read in (
+        parse_orders.parse_order,
+        parse_orders.parse_update,
+        parse_orders.parse_fill,
+        parse_account.parse_activity,
+        parse_account.parse_session,
+    ):
         assert isinstance(read(junk), Problem)
     assert isinstance(parse.parse_bar(junk, "1m", MINUTE), Problem)
-    assert isinstance(parse.parse_account(junk, junk), Problem)
+    assert isinstance(parse_account.parse_account(junk, junk), Problem)
     decimal_or_none(junk)
     time_ns(junk)
 
@@ -480,11 +286,11 @@ def test_damaged_bar_is_a_bar_or_a_problem(raw: dict[str, Any]) -> None:
 @settings(relaxed, max_examples=50)
 @given(_damaged(ORDER), _damaged(FILL_UPDATE), _damaged(FILL_ACTIVITY), _damaged(CFEE))
 def test_damaged_payloads_are_values_or_problems(order: Any, update: Any, fill: Any, fee: Any) -> None:
-    assert isinstance(parse.parse_order(order), VenueOrder | Problem)
-    assert isinstance(parse.parse_update(update), VenueUpdate | Problem)
-    assert isinstance(parse.parse_update(FILL_UPDATE | {"order": order}), VenueUpdate | Problem)
-    assert isinstance(parse.parse_fill(fill), VenueExecution | Problem)
-    assert isinstance(parse.parse_activity(fee), VenueActivity | Problem)
+    assert isinstance(parse_orders.parse_order(order), VenueOrder | Problem)
+    assert isinstance(parse_orders.parse_update(update), VenueUpdate | Problem)
+    assert isinstance(parse_orders.parse_update(FILL_UPDATE | {"order": order}), VenueUpdate | Problem)
+    assert isinstance(parse_orders.parse_fill(fill), VenueExecution | Problem)
+    assert isinstance(parse_account.parse_activity(fee), VenueActivity | Problem)
 
 
 @relaxed

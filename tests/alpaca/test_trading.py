@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from adapters.alpaca.parse import time_ns
+from adapters.alpaca.fields import time_ns
 from adapters.alpaca.trading import AlpacaVenue
 from engine.errors import BrokenPromiseError, ConfigError, UnreachableError
 from engine.messages import OrderIntent

@@ -15,7 +15,7 @@ import requests
 
 from adapters.alpaca.config import AlpacaConfig
 from adapters.alpaca.connect import connect_feed, connect_trading
-from adapters.alpaca.parse import time_ns
+from adapters.alpaca.fields import time_ns
 from adapters.exchange.config import ExchangeConfig
 from adapters.exchange.server import serve
 from engine.errors import ConfigError

@@ -20,7 +20,7 @@ from adapters.exchange.orders import Order
 from engine.bots import Bot
 from engine.messages import Bar
 from engine.ports import VenueExecution, VenueOrder, VenueUpdate
-from engine.values import NS_PER_MINUTE, NS_PER_S, to_decimal
+from engine.values import NS_PER_MINUTE, NS_PER_S, OrderClass, to_decimal
 
 T0_NS = 28_333_333 * NS_PER_MINUTE
 SYMBOLS = {"AAPL": 190.0, "BTC/USD": 36_500.0, "MSFT": 370.0, "SPY": 440.0}
@@ -166,6 +166,17 @@ def order_value(order: Order) -> VenueOrder:
         avg_px=order.avg_px,
         submitted_ns=order.submitted_ns,
         updated_ns=order.updated_ns or order.submitted_ns,
+        order_type=order.terms.order_type,
+        time_in_force=order.terms.time_in_force,
+        order_class=OrderClass(order.order_class or "simple"),
+        notional=order.terms.notional,
+        limit_px=order.terms.limit_px,
+        stop_px=order.stop_px,
+        trail_px=order.terms.trail_px,
+        trail_percent=order.terms.trail_percent,
+        legs=tuple(order_value(leg) for leg in order.legs),
+        replaced_by=order.replaced_by or "",
+        replaces=order.replaces or "",
     )
 
 

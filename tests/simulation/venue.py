@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import TradeUpdate
-from adapters.exchange.orders import OrderRequest, Refusal
+from adapters.exchange.orders import OrderRequest, Refusal, ReplaceRequest, StopLoss, TakeProfit
 from engine.errors import UnreachableError
 from engine.messages import Bar, OrderIntent
 from engine.ports import (
@@ -28,7 +28,10 @@ from engine.ports import (
     Unknown,
     VenueAccount,
     VenueActivity,
+    VenueAsset,
     VenueExecution,
+    VenueOrder,
+    VenueSplit,
 )
 from engine.values import NS_PER_S, ZERO, AssetClass, Side, asset_class_of
 from tests.simulation.faults import Faults
@@ -78,11 +81,11 @@ class Exchange:
 
     def take(self, intent: OrderIntent) -> Any:
         """An order request has arrived."""
-        request = OrderRequest(
-            intent.symbol, intent.quantity, None, intent.side.value, intent.order_type.value,
-            intent.time_in_force.value, client_order_id=intent.id,
-        )  # fmt: skip
-        answer = self.book.submit(request, self.now_ns)
+        if intent.replaces:
+            old = self.book.by_client_id.get(intent.replaces)
+            answer = self.book.replace(old.id if old else "", _change(intent), self.now_ns)
+        else:
+            answer = self.book.submit(_request(intent), self.now_ns)
         self.acknowledge_soon()
         return answer
 
@@ -129,6 +132,27 @@ class Exchange:
             self.excused.update(names)
         if self.faults.hits("bars_doubled"):
             self.bars.send("bars_late", give)
+
+
+def _request(intent: OrderIntent) -> OrderRequest:
+    """The body of a POST as the adapter writes it."""
+    loss = None
+    if intent.stop_loss_px is not None:
+        loss = StopLoss(intent.stop_loss_px, intent.stop_loss_limit_px)
+    return OrderRequest(
+        intent.symbol, None if intent.notional else intent.quantity, intent.notional, intent.side.value,
+        intent.order_type.value, intent.time_in_force.value, intent.limit_px, intent.stop_px, intent.extended_hours,
+        intent.id, intent.order_class.value, None, intent.trail_px, intent.trail_percent,
+        None if intent.take_profit_px is None else TakeProfit(intent.take_profit_px), loss,
+    )  # fmt: skip
+
+
+def _change(intent: OrderIntent) -> ReplaceRequest:
+    """The body of a PATCH as the adapter writes it."""
+    trail = intent.trail_px if intent.trail_px is not None else intent.trail_percent
+    return ReplaceRequest(
+        intent.quantity, intent.time_in_force.value, intent.limit_px, intent.stop_px, trail, intent.id
+    )
 
 
 class Line:
@@ -233,6 +257,10 @@ class VenueRest:
             return Unknown("the venue knows the client_order_id; it cannot be looked up")
         return Accepted(found)
 
+    def replace(self, intent: OrderIntent) -> SubmitOutcome:
+        """A PATCH goes wrong in the same ways; what it does is `Exchange.take`."""
+        return self.submit(intent)
+
     def lookup(self, client_order_id: str) -> LookupOutcome:
         faults = self._faults
         if faults.hits("lookup_unknown"):
@@ -248,6 +276,26 @@ class VenueRest:
             self._exchange.unclear.discard(client_order_id)
             return NotFound()
         return order_value(order)
+
+    def orders(self, after_ns: int) -> Sequence[VenueOrder]:
+        self._may_fail()
+        found = [
+            order_value(order) for order in self._exchange.book.orders.values()
+            if order.parent is None
+            and (order.submitted_ns >= after_ns or any(part.is_open for part in (order, *order.legs)))
+        ]  # fmt: skip
+        return sorted(found, key=lambda order: (order.submitted_ns, order.venue_order_id))
+
+    def assets(self, symbols: Sequence[str]) -> Sequence[VenueAsset]:
+        self._may_fail()
+        return [
+            VenueAsset(symbol, is_tradable=True, is_shortable="/" not in symbol, is_fractionable=True)
+            for symbol in dict.fromkeys(symbols)
+        ]
+
+    def splits(self, symbols: Sequence[str], from_ns: int, to_ns: int) -> Sequence[VenueSplit]:
+        self._may_fail()
+        return []
 
     def account(self) -> VenueAccount:
         self._may_fail()

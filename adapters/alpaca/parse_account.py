@@ -1,0 +1,99 @@
+"""Raw Alpaca account, positions, activities and calendar days to engine values: pure, and it never raises.
+
+Called by `reading`. Forms: Alpaca's documentation of each endpoint.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from adapters.alpaca.fields import (
+    EXCHANGE_ZONE,
+    Unreadable,
+    canonical_symbol,
+    day_start,
+    decimal_at,
+    decimal_or_none,
+    first_time,
+    guarded,
+    mapping_of,
+    optional_text,
+    short,
+    text_at,
+)
+from engine.ports import VenueAccount, VenueActivity
+from engine.values import NS_PER_S, ZERO
+
+_HELD_KINDS = frozenset({"CFEE", "JNLS", "ACATS", "SPLIT", "SSO", "SSP", "SPIN", "REORG", "MA", "NC", "OPASN", "OPEXP"})
+"""Activities whose `qty` changes the holding; elsewhere (DIV) it is the holding the cash was computed from."""
+
+
+@guarded
+def parse_activity(raw: Any) -> VenueActivity:
+    """Read a non-trade activity. One with a date only counts as made at that day's start in New York."""
+    fields = mapping_of(raw, "an activity")
+    kind = text_at(fields, "activity_type")
+    cash = decimal_or_none(fields.get("net_amount")) or ZERO
+    quantity = decimal_or_none(fields.get("qty")) or ZERO
+    moves_holding = kind in _HELD_KINDS or not cash
+    ts_event = first_time(fields, "transaction_time", "created_at", "date") or day_start(fields.get("date"))
+    if not ts_event:
+        msg = f"date must be a day, was {short(fields.get('date'))}"
+        raise Unreadable(msg)
+    return VenueActivity(
+        id=text_at(fields, "id"),
+        kind=kind,
+        symbol=canonical_symbol(optional_text(fields, "symbol"), optional_text(fields, "asset_class")),
+        cash=cash,
+        quantity=quantity if moves_holding else ZERO,
+        ts_event=ts_event,
+    )
+
+
+@guarded
+def parse_account(account: Any, positions: Any) -> VenueAccount:
+    """Put the answers of `/account` and `/positions` together."""
+    fields = mapping_of(account, "an account")
+    if not isinstance(positions, list):
+        msg = f"positions must be a list, was {short(positions)}"
+        raise Unreadable(msg)
+    held: dict[str, Decimal] = {}
+    prices: dict[str, Decimal] = {}
+    for raw in positions:  # pyright: ignore[reportUnknownVariableType]
+        position = mapping_of(raw, "a position")
+        symbol = canonical_symbol(text_at(position, "symbol"), optional_text(position, "asset_class"))
+        quantity = decimal_at(position, "qty")
+        # Alpaca signs a short's qty; a server that only sets `side` means the same.
+        is_short = optional_text(position, "side") == "short"
+        if quantity:
+            held[symbol] = -abs(quantity) if is_short else quantity
+            price = decimal_or_none(position.get("current_price")) or decimal_or_none(position.get("avg_entry_price"))
+            if price is not None and price > 0:
+                prices[symbol] = price
+    cash = decimal_at(fields, "cash")
+    equity = decimal_or_none(fields.get("equity"))
+    return VenueAccount(
+        account_number=text_at(fields, "account_number"),
+        cash=cash,
+        equity=cash if equity is None else equity,
+        buying_power=decimal_at(fields, "buying_power"),
+        positions=held,
+        prices=prices,
+    )
+
+
+@guarded
+def parse_session(raw: Any) -> tuple[int, int]:
+    """Read one day of the calendar: regular open and close, written in New York's time, as ns UTC."""
+    fields = mapping_of(raw, "a calendar day")
+    day = date.fromisoformat(text_at(fields, "date"))
+    opened, closed = (
+        int(datetime.combine(day, time.fromisoformat(text_at(fields, key)), EXCHANGE_ZONE).timestamp()) * NS_PER_S
+        for key in ("open", "close")
+    )
+    if closed <= opened:
+        msg = f"session of {day} must close after it opens, was {fields.get('open')} to {fields.get('close')}"
+        raise Unreadable(msg)
+    return opened, closed
