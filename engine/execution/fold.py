@@ -27,6 +27,7 @@ from engine.messages import (
     OrderReplaced,
     OrderSubmitted,
     Sessions,
+    SymbolStatus,
     TradingState,
 )
 from engine.orders import TERMINAL, OrderStatus, move
@@ -76,6 +77,8 @@ class ExecState(msgspec.Struct):
         ended: Orders that the venue had and that ended; what it refused or never got is not counted.
         foreign: Reports about orders that are not known (yet).
         unwanted: Ids of orders that somebody wishes to end, while they are open.
+        assets: What the venue said last of each symbol, and
+        assets_ns: when that was.
         swept_ns: Venue time up to which the venue's list of orders is known to hold no other.
     """
 
@@ -96,6 +99,8 @@ class ExecState(msgspec.Struct):
     foreign: int = 0
     unwanted: dict[str, None] = msgspec.field(default_factory=dict[str, None])
     swept_ns: int = 0
+    assets: dict[str, SymbolStatus] = msgspec.field(default_factory=dict[str, SymbolStatus])
+    assets_ns: int = 0
 
 
 class ExecutionFold:
@@ -118,6 +123,9 @@ class ExecutionFold:
                 state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
             case Sessions():
                 state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
+            case SymbolStatus() if body.source == "assets":
+                state.assets[body.symbol] = body
+                state.assets_ns = max(state.assets_ns, body.ts_event)
             case TradingState() if not body.bot:
                 state.mode = body.mode
             case OrderIntent() if body.id not in state.orders:

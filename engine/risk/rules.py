@@ -63,7 +63,7 @@ RULES: tuple[tuple[Rule, bool], ...] = (
     (symbol_status, False),
     (price_band, False),
     (shortable, False),
-    (wash_trade, True),
+    (wash_trade, False),
     (cooldown, False),
     (session, True),
     (duplicate, True),

@@ -24,8 +24,10 @@ from engine.messages import (
     Command,
     Fee,
     Fill,
+    OrderAdopted,
     OrderIntent,
     Sessions,
+    SymbolStatus,
     TradingState,
     decode,
 )
@@ -44,7 +46,7 @@ from engine.values import AssetClass, TradingMode, asset_class_of, plain
 from streams.checkpoint import CheckpointStore
 from streams.executing.asking import Asker, CaughtUp, flattened
 from streams.executing.canceling import Canceler
-from streams.executing.opening import coming_sessions, open_ledger
+from streams.executing.opening import changed_assets, coming_sessions, open_ledger
 from streams.executing.sending import Latched, Outcome, Sender
 from streams.latch import Latch
 from streams.publisher import Outgoing, Publisher
@@ -151,7 +153,7 @@ class Executor:
             for item in batch:
                 self._core.apply(read(item, context.topology.trading, decode).body)
             self._position = batch[-1].seq
-        await self._ensure_sessions()
+        await self._ask_the_venue()
         for intent in self._core.unsent():
             self._sender.add(intent)
         self._checkpointed, self._checkpointed_at = self._position, time.monotonic()
@@ -223,12 +225,12 @@ class Executor:
         published = {trading: self._publisher.last_seq}
         return Status("executor", 0, "", {trading: self._position}, published, busy, counters, problems)
 
-    async def _ensure_sessions(self) -> None:
-        """Store the venue's calendar for the next weeks, if what is stored ends too soon."""
-        known_until = self._core.state.sessions_until
-        sessions = await coming_sessions(self._context, self._venue, self._lane, known_until)
-        if sessions is not None:
-            await self._publish([sessions])
+    async def _ask_the_venue(self) -> None:
+        """Store its calendar and what it says of the bots' symbols, where what is stored is old."""
+        context, venue, state = self._context, self._venue, self._core.state
+        sessions = await coming_sessions(context, venue, self._lane, state.sessions_until)
+        statuses = await changed_assets(context, venue, self._lane, state)
+        await self._publish([*statuses] if sessions is None else [sessions, *statuses])
 
     # --- halting -----------------------------------------------------------------------------------------------------
 
@@ -277,9 +279,9 @@ class Executor:
             if self._is_synced:
                 self._asker.ask(set())
                 try:
-                    await self._ensure_sessions()
+                    await self._ask_the_venue()
                 except UnreachableError as err:
-                    log.warning("venue gave no calendar, asking again", reason=str(err))
+                    log.warning("venue did not answer, asking again", reason=str(err))
 
     def _take(self, item: object, asks: _Asks, now: int) -> list[AnyBody]:
         match item:
@@ -404,6 +406,12 @@ class Executor:
                 return context.outgoing(body, msg_id, trace=body.client_order_id, refs=self._refs.get(key))
             case Fee():
                 return context.outgoing(body, make_id(context.account, context.run, "fee", body.id))
+            case SymbolStatus():
+                key = f"{body.symbol}|{body.source}|{body.ts_event}"
+                return context.outgoing(body, make_id(context.account, context.run, "status", key))
+            case OrderAdopted():
+                msg_id = make_id(context.account, context.run, "adopted", body.venue_order_id)
+                return context.outgoing(body, msg_id, trace=body.id)
             case Sessions():
                 key = "|".join(str(opening) for opening, _ in body.spans)
                 return context.outgoing(body, make_id(context.account, context.run, "sessions", key))

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from engine.bots import Bot
 from engine.ids import bar_key
-from engine.messages import AccountOpened, Bar, Fill, OrderIntent, Sessions, Signal
+from engine.messages import AccountOpened, Bar, Fill, OrderIntent, Sessions, Signal, SymbolStatus
 from engine.values import NS_PER_MINUTE, AssetClass, Direction, OrderType, Side, TimeInForce
 
 D = Decimal
@@ -106,6 +106,11 @@ def fill(
 
 def opened(cash: str = "100000", **positions: str) -> AccountOpened:
     return AccountOpened("SIM", "ACC1", "run1", D(cash), T0, {name: D(qty) for name, qty in positions.items()})
+
+
+def lent(*symbols: str) -> list[SymbolStatus]:
+    """The venue lends these."""
+    return [SymbolStatus(symbol, "assets", "active", T0) for symbol in symbols]
 
 
 def always_open() -> Sessions:

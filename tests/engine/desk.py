@@ -23,7 +23,7 @@ from engine.messages import (
 )
 from engine.risk import RiskCore, RiskState
 from engine.values import NS_PER_S, Direction
-from tests.engine.build import T0, D, always_open, bot, fill, minute, opened, signal
+from tests.engine.build import T0, D, always_open, bot, fill, lent, minute, opened, signal
 
 BOTS = (
     bot(symbols=("AAPL", "BTC/USD")),
@@ -115,7 +115,7 @@ def day(seed: int, count: int = 40) -> list[Step]:
     """Play `count` steps; their inputs hold our own outputs as they come back from the stream."""
     draw = random.Random(seed)
     core, orders, steps = fresh(), Orders(draw), []
-    arriving: list[AnyBody] = [opened("22000", AAPL="3"), always_open()]
+    arriving: list[AnyBody] = [opened("22000", AAPL="3"), always_open(), *lent("AAPL", "MSFT")]
     sent: list[Signal] = []
     for number in range(1, count + 1):
         inputs = arriving

@@ -32,7 +32,7 @@ from engine.messages import (
 )
 from engine.risk import RiskCore, RiskState
 from engine.values import NS_PER_MINUTE, NS_PER_MS, AssetClass, Direction, OrderType, Side, TimeInForce
-from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
+from tests.engine.build import T0, D, always_open, bot, fill, intent, lent, minute, opened, signal
 from tests.engine.desk import day, decide, dump, fresh
 
 LONG, SHORT, FLAT = Direction.LONG, Direction.SHORT, Direction.FLAT
@@ -41,7 +41,7 @@ NOW = minute(1)
 
 def _core(*bodies: AnyBody, cash: str = "100000", limits: RiskLimits | None = None) -> RiskCore:
     core = RiskCore([bot(symbols=("AAPL", "BTC/USD"))], limits or RiskLimits())
-    for body in (opened(cash), always_open(), *bodies):
+    for body in (opened(cash), always_open(), *lent("AAPL"), *bodies):
         core.apply(body)
     return core
 
@@ -89,8 +89,8 @@ def test_an_approved_signal_becomes_an_order_with_everything_it_rests_on() -> No
 
 
 def test_crypto_is_good_till_canceled_and_in_coins() -> None:
-    made = _intent(_ask(_core(), signal(SHORT, symbol="BTC/USD", price=36_500.0)))
-    assert (made.side, made.quantity, made.time_in_force) == (Side.SELL, D("0.273972602"), TimeInForce.GTC)
+    made = _intent(_ask(_core(), signal(LONG, symbol="BTC/USD", price=36_500.0)))
+    assert (made.side, made.quantity, made.time_in_force) == (Side.BUY, D("0.273972602"), TimeInForce.GTC)
 
 
 def test_a_target_that_is_held_is_answered_without_a_trade() -> None:
@@ -499,7 +499,7 @@ def fresh_id(of: OrderIntent, ordinal: int) -> str:
 
 
 def test_the_memory_of_fills_and_fees_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.risk.core._REMEMBERED_MAX", 10)
+    monkeypatch.setattr("engine.risk.state._REMEMBERED_MAX", 10)
     core = _core()
     for number in range(50):
         of = intent(f"o{number}")

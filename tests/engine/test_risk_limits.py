@@ -21,6 +21,7 @@ OFF = RiskLimits(
     order_notional_usd_max=D(10**9), position_fraction_max=1, bot_exposure_fraction_max=None, open_orders_max=None,
     orders_per_min_max=None, bot_orders_per_min_max=None, bot_orders_per_day_max=None, repeats_max=None,
     bot_daily_loss_fraction_max=None, bot_drawdown_fraction_max=None, price_move_fraction_max=None, opposite_sides=True,
+    shortable_known=False,
 )  # fmt: skip
 """Every rule that can be switched off is."""
 
@@ -53,7 +54,7 @@ def _sums(**more: object) -> Sums:
 CASES: tuple[tuple[str, object, dict[str, object], dict[str, object], dict[str, object], str], ...] = (
     ("order_notional_usd_max", D(1000), {"price": D("99.99")}, {}, {"price": D("100.01")}, "1000.1"),
     ("order_quantity_max", D(10), {"quantity": D("9.99")}, {}, {"quantity": D("10.01")}, "10.01"),
-    ("order_quantity_max", D(10), {"quantity": D("-9.99")}, {"quantity": D(-10)}, {"quantity": D("-10.01")}, "10.01"),
+    ("order_quantity_max", D(10), {"quantity": D(-9)}, {"quantity": D(-10)}, {"quantity": D(-11)}, "11"),
     ("position_fraction_max", 0.01, {"quantity": D("9.99")}, {}, {"quantity": D("10.01")}, "1001"),
     ("symbol_exposure_usd_max", D(5000), {"symbol_gross": D("3999.99")}, {"symbol_gross": D(4000)},
      {"symbol_gross": D("4000.01")}, "5000.01"),

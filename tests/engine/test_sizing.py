@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sizing import lot_of, order_quantity, reference_price, target_quantity
+from engine.bots import OrderStyle
+from engine.ordering import lot_of
+from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import Direction
 from tests.engine.build import D, bot, signal
 
@@ -51,7 +53,7 @@ def test_a_target_never_costs_more_than_its_share_and_wastes_less_than_one_lot(
     target = target_quantity(of, signal(direction, strength=strength, symbol=symbol), price)
     # Their exact decimal values, as a person reads them.
     budget = Fraction(capital) * Fraction(repr(fraction)) * Fraction(repr(strength))
-    lot = lot_of(symbol)
+    lot = lot_of(symbol, OrderStyle())
     assert target % lot == 0
     assert target == 0 or (target > 0) == (direction.sign > 0)
     assert Fraction(abs(target)) * Fraction(price) <= budget

@@ -21,15 +21,15 @@ from engine.messages import (
 from engine.risk import RiskCore, RiskState
 from engine.risk.exposure import Exposure
 from engine.values import Direction, Side, TradingMode
-from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
+from tests.engine.build import T0, D, always_open, bot, fill, intent, lent, minute, opened, signal
 from tests.engine.desk import day, decide, fresh
 
 FLAT, SHORT = Direction.FLAT, Direction.SHORT
 
 
-def _risk(*bodies: AnyBody) -> RiskCore:
-    core = RiskCore([bot(symbols=("AAPL", "BTC/USD"))], RiskLimits())
-    for body in (opened("100000"), always_open(), *bodies):
+def _risk(*bodies: AnyBody, limits: RiskLimits | None = None) -> RiskCore:
+    core = RiskCore([bot(symbols=("AAPL", "BTC/USD"))], limits or RiskLimits())
+    for body in (opened("100000"), always_open(), *lent("AAPL"), *bodies):
         core.apply(body)
     return core
 
@@ -137,7 +137,7 @@ def test_what_was_not_sent_ends_once() -> None:
 def _lossy(limits: RiskLimits) -> tuple[RiskCore, OrderIntent]:
     """A bot with 100,000 USD that bought 100 shares at 100 which stand at 80 now."""
     core = RiskCore([bot(symbols=("AAPL", "BTC/USD"))], limits)
-    for body in (opened("100000"), always_open()):
+    for body in (opened("100000"), always_open(), *lent("AAPL")):
         core.apply(body)
     bought = _intent(_ask(core, signal(number=1, price=100.0)))
     _fill_all(core, bought)
@@ -187,8 +187,7 @@ def test_a_new_trading_day_measures_from_its_beginning_and_the_drawdown_goes_on(
 
 
 def test_a_bot_that_repeats_itself_is_latched() -> None:
-    core = _risk()
-    core._limits = RiskLimits(repeats_max=3, repeats_window_s=600, bot_exposure_fraction_max=None)  # type: ignore[reportPrivateUsage]
+    core = _risk(limits=RiskLimits(repeats_max=3, repeats_window_s=600, bot_exposure_fraction_max=None))
     found: list[str] = []
     for number in range(1, 5):  # bought again and again while something else sells it
         answers = _ask(core, signal(number=number, strength=number / 10))

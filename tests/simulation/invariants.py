@@ -19,10 +19,12 @@ from engine.messages import (
     Account,
     AnyBody,
     Bar,
+    CancelOrder,
     Fee,
     Fill,
     Gap,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
@@ -33,6 +35,7 @@ from engine.messages import (
     RiskDenied,
     Sessions,
     Signal,
+    SymbolStatus,
     TargetReached,
     body_json,
 )
@@ -77,12 +80,16 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.bot} {body.bar}"
         case Fill():
             return f"{kind} {fill_key(body.venue_order_id, plain(body.cum_qty))}"
-        case Position() | Account():
+        case Position():
+            return f"{kind} {body.bot} {body.symbol} {body.cause}"
+        case Account():
             return f"{kind} {body.cause}"
         case OrderIntent() | RiskDenied() | TargetReached():
             return f"verdict {body.id}"
-        case Fee():
+        case Fee() | CancelOrder() | OrderAdopted():
             return f"{kind} {body.id}"
+        case SymbolStatus():
+            return f"{kind} {body.symbol} {body.source} {body.ts_event}"
         case Sessions():
             return f"{kind} {body.spans}"
         case _:
