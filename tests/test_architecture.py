@@ -24,7 +24,7 @@ LONG_FILES = {
     "streams/services/executor.py": (460, "what every report of the venue sets off; sending and asking are elsewhere"),
     "tests/alpaca/test_bars.py": (425, "recorded payloads"),
     "tests/alpaca/test_trading.py": (495, "recorded payloads"),
-    "tests/engine/test_execution.py": (530, "a venue and an executor to play it against"),
+    "tests/engine/test_execution.py": (540, "a venue and an executor to play it against"),
     "tests/engine/test_risk_core.py": (515, "the fold by hand and by made days"),
     "tests/exchange/test_orders.py": (495, "every order type and its refusals"),
     "tests/storage/test_sql.py": (455, "every way to write or read files by SQL"),
@@ -197,12 +197,11 @@ def test_every_setting_is_read_somewhere() -> None:
     assert unread == UNREAD_SETTINGS, "a setting nobody reads promises what does not happen"
 
 
-# Ratchet: risk's rule for collars will read these.
-UNREAD_SETTINGS: list[str] = ["limits.collar_fraction_max", "limits.quote_age_ms_max"]
+UNREAD_SETTINGS: list[str] = []
 
 
 def test_every_quantity_among_the_settings_has_its_unit_in_its_name() -> None:
-    unitless = {"live", "opposite_sides"}
+    unitless = {"live", "opposite_sides", "shortable_known"}
     units = re.compile(
         r"_(s|ms|usd|bytes|mb|rows|fraction|attempts|messages|per_min|per_day|workers|orders|quantity)(_max|_min)?$"
         r"|^(threads|rest_workers|positions_max|repeats_max)$"

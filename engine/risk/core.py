@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from engine.adoption import NOBODY
 from engine.bots import Bot, RiskLimits
 from engine.ids import make_id
 from engine.messages import (
@@ -54,7 +53,8 @@ from engine.risk.protecting import Protector
 from engine.risk.replacing import answer_replace
 from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT, judge, reservation
 from engine.risk.state import RiskState, remember
-from engine.risk.working import OpenOrder, Working
+from engine.risk.waiting import Way
+from engine.risk.working import Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, Purpose, Side, TradingMode, asset_class_of, plain
@@ -83,6 +83,7 @@ class RiskCore:
         self._working = Working(self.state.orders)
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
         self._ledger = Ledger(self.state, self._exposure, self._working, self._guards, self._sessions)
+        self._way = Way(self.state, self._working)
         self._proposer = Proposer(self.state, limits, self._exposure, self._working, self._sessions)
         self._protector = Protector(
             self.state,
@@ -191,20 +192,13 @@ class RiskCore:
         self.state.quotes[mark.symbol] = mark
         if mark.last_px is not None:
             self._exposure.mark(mark.symbol, mark.last_px, mark.ts_event, also_equal=False)
-        fired: list[AnyBody] = []
-        for bot in self._guards.watching(mark.symbol):
-            touched = self._guards.on_mark(bot, mark, may_fire=self._may_exit(mark))
-            if touched is not None:
-                signal_id = make_id(self.state.account, self.state.run, bot, STRATEGY, mark.symbol, mark.ts_event)
-                signal = self._guards.fire(bot, mark, touched, signal_id)
-                self.state.stopped[f"{bot}|{mark.symbol}"] = mark.ts_event
-                self._await_verdict(signal)
-                fired.append(signal)
-        return fired
-
-    def _may_exit(self, mark: Mark) -> bool:
         is_open = self._sessions.is_open(asset_class_of(mark.symbol), mark.ts_event)
-        return self.state.mode is not TradingMode.HALTED and is_open
+        may_fire = is_open and self.state.mode is not TradingMode.HALTED
+        fired = self._guards.take(mark, f"{self.state.account}|{self.state.run}", may_fire=may_fire)
+        for signal in fired:
+            self.state.stopped[f"{signal.bot}|{signal.symbol}"] = signal.ts_event
+            self._await_verdict(signal)
+        return list(fired)
 
     def _obey(self, command: Command) -> list[AnyBody]:
         if command.id in self.state.commands:
@@ -277,10 +271,10 @@ class RiskCore:
         if quantity == 0:
             reason = f"held {plain(held)} and working {plain(working)} are the target"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
-        in_the_way = self._in_the_way(bot.name, signal.symbol, held * quantity < 0)
+        in_the_way = self._way.in_the_way(bot.name, signal.symbol, held * quantity < 0)
         if in_the_way:
-            return self._cancels(in_the_way, signal, now_ns)
-        if self._must_wait(bot.name, signal.symbol, quantity, ordinal):
+            return self._way.cancels(in_the_way, signal, now_ns)
+        if self._way.must_wait(bot.name, signal.symbol, quantity, ordinal):
             return []
         last_price = self._exposure.last(signal.symbol)
         self._take_price(signal, now_ns)
@@ -324,37 +318,6 @@ class RiskCore:
             take_profit_px=terms.take_profit_px,
             stop_loss_px=terms.stop_loss_px,
             purpose=Purpose.GUARD if signal.strategy == STRATEGY else Purpose.TARGET,
-        )
-
-    def _in_the_way(self, bot: str, symbol: str, closes: bool) -> list[OpenOrder]:
-        """Give the bot's orders that rest in the book and, for an order that closes, those that hold the shares."""
-        return [
-            order
-            for order in self._working.of(bot, symbol)
-            if (order.body.purpose is Purpose.TARGET and order.is_resting)
-            or (order.body.purpose is Purpose.PROTECT and closes)
-        ]
-
-    def _cancels(self, orders: list[OpenOrder], signal: Signal, now_ns: int) -> list[CancelOrder]:
-        """Wish for the end of orders, once each."""
-        wishes: list[CancelOrder] = []
-        for order in orders:
-            key = order.body.id
-            if key not in self.state.canceling:
-                self.state.canceling[key] = None
-                wish_id = make_id(self.state.account, self.state.run, "cancel", key, signal.id)
-                wishes.append(CancelOrder(wish_id, key, f"in the way of signal {signal.id}", "risk", now_ns))
-        return wishes
-
-    def _must_wait(self, bot: str, symbol: str, quantity: Decimal, ordinal: int) -> bool:
-        """Whether a working order must end first: one on the other side, of any bot, or one that leads to zero."""
-        book = self.state.portfolio
-        held, working = book.signed_qty(bot, symbol), book.working_qty(bot, symbol)
-        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
-            return True
-        sign = 1 if quantity > 0 else -1
-        return any(
-            not order.is_resting and order.body.bot not in NOBODY for order in self._working.against(bot, symbol, sign)
         )
 
     def _take_price(self, signal: Signal, now_ns: int) -> None:

@@ -19,6 +19,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.bots import Bot
+from engine.ids import make_id
 from engine.messages import Mark, Protection, Signal
 from engine.ordering import levels
 from engine.portfolio import Portfolio
@@ -135,14 +136,24 @@ class Guards:
         """Name the bots that have a guard in a symbol."""
         return [bot for bot in self._stops if f"{bot}|{symbol}" in self._guards]
 
-    def on_mark(self, bot: str, mark: Mark, *, may_fire: bool) -> tuple[Decimal, str] | None:
-        """Take in prices; give the price that touched, and what it touched, if the guard fires.
+    def take(self, mark: Mark, ledger: str, *, may_fire: bool) -> list[Signal]:
+        """Take in prices; give the signals of the guards that fire.
 
         Args:
-            bot: Whose guard.
             mark: The prices.
-            may_fire: Whether an exit could leave now; where not, only the peak moves.
+            ledger: Account and run, for the ids.
+            may_fire: Whether an exit could leave now; where not, only the peaks move.
         """
+        fired: list[Signal] = []
+        for bot in self.watching(mark.symbol):
+            touched = self._on_mark(bot, mark, may_fire=may_fire)
+            if touched is not None:
+                signal_id = make_id(ledger, bot, STRATEGY, mark.symbol, mark.ts_event)
+                fired.append(self._fire(bot, mark, touched, signal_id))
+        return fired
+
+    def _on_mark(self, bot: str, mark: Mark, *, may_fire: bool) -> tuple[Decimal, str] | None:
+        """Give the price that touched, and what it touched, if the guard fires."""
         guard = self._guards[f"{bot}|{mark.symbol}"]
         worst, best, last = _prices(mark, guard)
         if last is None:
@@ -160,7 +171,7 @@ class Guards:
             return None  # the venue holds all of it
         return touched
 
-    def fire(self, bot: str, mark: Mark, touched: tuple[Decimal, str], signal_id: str) -> Signal:
+    def _fire(self, bot: str, mark: Mark, touched: tuple[Decimal, str], signal_id: str) -> Signal:
         """Make the signal that closes a position, and remember it."""
         guard = self._guards[f"{bot}|{mark.symbol}"]
         guard.fired, guard.attempts = signal_id, guard.attempts + 1

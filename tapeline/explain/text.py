@@ -11,6 +11,8 @@ from tapeline.explain.chain import Plain
 _LABEL = 10
 _ROWS_MAX = 12
 """Fills, steps and fees shown of each order; all of them are in --json."""
+_UNSAID = ("", "simple", "target")
+"""Values that go without saying."""
 _SAID = frozenset(
     {"verdict", "asked", "id", "signal_id", "bot", "symbol", "side", "quantity", "order_type", "time_in_force"}
     | {"rule", "reason", "limit", "observed", "ts_init", "ts_recv", "trace"}
@@ -175,7 +177,11 @@ def _aligned(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
 
 
 def _pairs(items: Iterable[tuple[str, Any]]) -> str:
-    return "  ".join(f"{name} {_short(found)}" for name, found in items if found is not None and found is not False)
+    return "  ".join(f"{name} {_short(found)}" for name, found in items if not _goes_without_saying(found))
+
+
+def _goes_without_saying(found: Any) -> bool:
+    return found is None or found is False or (isinstance(found, str) and found in _UNSAID)
 
 
 def _moment_or_value(name: str, found: Any) -> Any:

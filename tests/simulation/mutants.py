@@ -56,21 +56,21 @@ _ALL = (
     ),
     Patch(
         "reservation_not_released",
-        "engine.risk.core:RiskCore.apply",
-        "self.state.portfolio.release(body.client_order_id)",
+        "engine.risk.core:RiskCore._end",
+        "self.state.portfolio.release(end.client_order_id)",
         "None",
         "what is reserved stays reserved when the order ends",
     ),
     Patch(
         "own_echo_applied_twice",
-        "engine.risk.core:RiskCore._apply_verdict",
-        " and verdict.id not in self.state.portfolio.reservations",
-        "",
+        "engine.risk.core:RiskCore._take_order",
+        "if self._working.get(intent.id) is not None:",
+        "if False:",
         "a verdict is applied when it is made and again when it comes back",
     ),
     Patch(
         "stale_check_off",
-        "engine.risk.rules:stale_bar",
+        "engine.risk.rules_market:stale_bar",
         "if 0 <= age_ms <=",
         "if 0 <= age_ms or age_ms <=",
         "decisions rest on old bars",
@@ -99,7 +99,7 @@ _ALL = (
     Patch(
         "partial_fill_ends_the_order",
         f"{_EXECUTION}._fills",
-        "if filled >= intent.quantity and order.is_open:",
+        "if order.is_open and _is_whole(order, filled, status):",
         "if order.is_open:",
         "what is left after a partial fill is ignored",
     ),
@@ -127,7 +127,7 @@ _ALL = (
     Patch(
         "resend_without_lookup",
         f"{_EXECUTOR}._take_outcome",
-        "asks.add(intent.id)",
+        "asks.ids.add(intent.id)",
         "self._sender.again(intent)",
         "after an unknown outcome the request is repeated blindly",
     ),
@@ -147,7 +147,7 @@ _ALL = (
     ),
     Patch(
         "unresolved_not_asked",
-        f"{_EXECUTOR}._take",
+        f"{_EXECUTOR}._open_ids",
         " | set(self._core.unresolved())",
         "",
         "orders without an answer are not looked up after a restart",
@@ -155,8 +155,8 @@ _ALL = (
     Patch(
         "sent_when_too_late",
         f"{_EXECUTION}.submit",
-        "if now_ns > intent.valid_until or not",
-        "if not",
+        "is_pointless or now_ns > intent.valid_until or not",
+        "is_pointless or not",
         "an intent is sent whatever its age",
     ),
     Patch(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine.execution import ExecState, ExecutionCore
+from engine.execution import Conclusion, ExecState, ExecutionCore
 from engine.messages import (
     AnyBody,
     Fee,
@@ -25,6 +25,8 @@ from engine.messages import (
 from engine.ports import NotFound, Unknown, VenueActivity, VenueExecution, VenueOrder, VenueUpdate
 from engine.risk import RiskCore
 from engine.values import NS_PER_MINUTE, NS_PER_S, Direction, Side
+from streams.executing.asking import CaughtUp
+from streams.services.executor import _Asks
 from tests.engine.build import T0, D, always_open, bot, fill, intent, minute, opened, signal
 from tests.simulation.loop import Incarnation
 from tests.simulation.world import World
@@ -85,7 +87,7 @@ class _Venue:
     """Knows what it is told; notes what it is asked."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, VenueOrder] = {}
+        self.orders_there: dict[str, VenueOrder] = {}
         self.done: list[VenueExecution] = []
         self.posted: list[str] = []
 
@@ -94,7 +96,10 @@ class _Venue:
         return Unknown("timed out")
 
     def lookup(self, client_order_id: str) -> Any:
-        return self.orders.get(client_order_id, NotFound())
+        return self.orders_there.get(client_order_id, NotFound())
+
+    def orders(self, after_ns: int) -> Sequence[VenueOrder]:
+        return list(self.orders_there.values())
 
     def executions(self, after_ns: int) -> Sequence[VenueExecution]:
         return [execution for execution in self.done if execution.ts_event >= after_ns]
@@ -156,9 +161,9 @@ async def test_a_missed_fill_is_asked_for_when_a_newer_one_is_known() -> None:
     desk, old, new = _Desk(), intent("old"), intent("new")
     desk.know(opened(), old, new, _submitted(old), _submitted(new), _accepted(old), _accepted(new))
     desk.know(fill(new, "10", "10", ts_event=minute(2)))
-    desk.venue.orders = {"old": _report(old, "filled", old.quantity)}
+    desk.venue.orders_there = {"old": _report(old, "filled", old.quantity)}
     desk.venue.done = [_execution(old, 1), _execution(new, 2)]
-    await desk.executor._asker._ask({"old"}, whole=True, wait_s=0.0)
+    await desk.executor._asker._ask({"old"}, sweep=True, whole=True, wait_s=0.0)
     found = desk.executor._inbox.get_nowait()
     assert [execution.venue_order_id for execution in found.executions] == ["venue-old", "venue-new"]
 
@@ -210,7 +215,7 @@ async def test_an_order_whose_request_is_under_way_is_not_sent_again() -> None:
     await desk.send()
     assert executor._sender.posting == 1
     for _ in range(3):
-        executor._take_missing("o", NotFound(), set(), T0)
+        executor._take_caught_up(CaughtUp({"o": NotFound()}, None, [], []), _Asks(), T0)
     assert not executor._sender._to_send
     executor._tasks.cancel()
 
@@ -223,8 +228,8 @@ async def test_not_found_means_nothing_once_the_order_was_accepted() -> None:
     """The second lookup's answer was under way while the acceptance came by trade_updates."""
     desk, of = _Desk(), intent("o")
     desk.know(opened(), of, _submitted(of), _accepted(of))
-    desk.executor._asked["o"] = 1
-    assert desk.executor._take_missing("o", NotFound(), set(), of.valid_until + 1) == []
+    desk.executor._core._not_found["o"] = 1
+    assert desk.executor._core.on_missing("o", NotFound(), of.valid_until + 1) == Conclusion()
 
 
 def test_an_order_killed_between_its_last_fill_and_its_end_is_ended_by_the_next_report() -> None:

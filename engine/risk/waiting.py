@@ -1,0 +1,59 @@
+"""What a new order must wait for: orders that rest in the book or hold the shares, and those on the other side.
+
+Part of engine.risk.core.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.adoption import NOBODY
+from engine.ids import make_id
+from engine.messages import CancelOrder, Signal
+from engine.risk.state import RiskState
+from engine.risk.working import OpenOrder, Working
+from engine.values import Purpose
+
+
+class Way:
+    """Looks whether the way is free.
+
+    Args:
+        state: Risk's; what was asked to end is noted in it.
+        working: The open orders.
+    """
+
+    def __init__(self, state: RiskState, working: Working) -> None:
+        self.state = state
+        self._working = working
+
+    def in_the_way(self, bot: str, symbol: str, closes: bool) -> list[OpenOrder]:
+        """Give the bot's orders that rest in the book and, for an order that closes, those that hold the shares."""
+        return [
+            order
+            for order in self._working.of(bot, symbol)
+            if (order.body.purpose is Purpose.TARGET and order.is_resting)
+            or (order.body.purpose is Purpose.PROTECT and closes)
+        ]
+
+    def cancels(self, orders: list[OpenOrder], signal: Signal, now_ns: int) -> list[CancelOrder]:
+        """Wish for the end of orders, once each."""
+        wishes: list[CancelOrder] = []
+        for order in orders:
+            key = order.body.id
+            if key not in self.state.canceling:
+                self.state.canceling[key] = None
+                wish_id = make_id(self.state.account, self.state.run, "cancel", key, signal.id)
+                wishes.append(CancelOrder(wish_id, key, f"in the way of signal {signal.id}", "risk", now_ns))
+        return wishes
+
+    def must_wait(self, bot: str, symbol: str, quantity: Decimal, ordinal: int) -> bool:
+        """Whether a working order must end first: one on the other side, of any bot, or one that leads to zero."""
+        book = self.state.portfolio
+        held, working = book.signed_qty(bot, symbol), book.working_qty(bot, symbol)
+        if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
+            return True
+        sign = 1 if quantity > 0 else -1
+        return any(
+            not order.is_resting and order.body.bot not in NOBODY for order in self._working.against(bot, symbol, sign)
+        )
