@@ -27,6 +27,7 @@ from engine.messages import (
     Fee,
     Fill,
     Mark,
+    OrderAccepted,
     OrderAdopted,
     OrderCanceled,
     OrderExpired,
@@ -113,6 +114,10 @@ class RiskCore:
                 return list(self._apply_verdict(body))
             case OrderAdopted():
                 return self._adopt(body)
+            case OrderAccepted():
+                if self._working.accept(body.client_order_id) is not None:
+                    cause = f"{body.client_order_id}|accepted"
+                    return list(self._guards.told(body.bot, body.symbol, cause, body.ts_event))
             case CancelOrder():
                 if body.client_order_id in self.state.orders:
                     self.state.canceling[body.client_order_id] = None

@@ -86,7 +86,10 @@ class Protector:
             return True
         if any((s.bot, s.symbol) == (bot, symbol) for s, _ in self._state.waiting.values()):
             return True
-        return any(order.body.purpose is not Purpose.PROTECT for order in self._working.of(bot, symbol))
+        return any(
+            order.body.purpose is not Purpose.PROTECT or not order.is_accepted
+            for order in self._working.of(bot, symbol)
+        )
 
     def _exit_of(self, bot: Bot, symbol: str, guard: Guard, now_ns: int) -> OrderIntent | None:
         stops, quantity = bot.stops, self._guards.uncovered(bot.name, symbol)

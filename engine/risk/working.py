@@ -18,10 +18,15 @@ _AT_ONCE = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInF
 
 
 class OpenOrder(msgspec.Struct):
-    """An order that no terminal event was stored for."""
+    """An order that no terminal event was stored for.
+
+    Attributes:
+        is_accepted: The venue has it.
+    """
 
     body: OrderIntent | OrderAdopted
     filled_qty: Decimal = ZERO
+    is_accepted: bool = False
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -58,9 +63,17 @@ class Working:
 
     def add(self, body: OrderIntent | OrderAdopted) -> None:
         """Take one in."""
-        filled = body.filled_qty if isinstance(body, OrderAdopted) else ZERO
-        order = self._orders[body.id] = OpenOrder(body, filled)
+        is_there = isinstance(body, OrderAdopted)
+        order = self._orders[body.id] = OpenOrder(body, body.filled_qty if is_there else ZERO, is_there)
         self._by_symbol.setdefault(body.symbol, {})[body.id] = order
+
+    def accept(self, client_order_id: str) -> OpenOrder | None:
+        """Note that the venue has one; give it if that is news."""
+        order = self._orders.get(client_order_id)
+        if order is None or order.is_accepted:
+            return None
+        order.is_accepted = True
+        return order
 
     def fill(self, client_order_id: str, quantity: Decimal) -> None:
         """Note an execution."""
@@ -91,7 +104,7 @@ class Working:
         """Give the quantity that exits at the venue protect: of each group its smallest, once its entry is filled."""
         smallest: dict[str, Decimal] = {}
         for order in self.of(bot, symbol):
-            if order.body.purpose is Purpose.PROTECT and not self._waits_for_entry(order):
+            if order.body.purpose is Purpose.PROTECT and order.is_accepted and not self._waits_for_entry(order):
                 known = smallest.get(order.group)
                 smallest[order.group] = order.leaves_qty if known is None else min(known, order.leaves_qty)
         return sum(smallest.values(), ZERO)
