@@ -67,7 +67,8 @@ class Account:
         """An order was taken in."""
         self.open_by_symbol.setdefault(order.terms.symbol, {})[order.id] = order
         if order.opens:
-            self.reserve(order, self.cost(order.terms))
+            cost = self.cost(order.terms)
+            self.reserve(order, max(ZERO, order.leaves_qty * order.reserve_px) if order.filled_qty else cost)
 
     def remove(self, order: Order) -> None:
         """An order has ended."""

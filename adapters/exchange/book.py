@@ -110,8 +110,8 @@ class Book:
     def replace(self, order_id: str, request: ReplaceRequest, now_ns: int) -> Order | Refusal:
         """Put a new order in the place of an open one.
 
-        The new order's quantity is what is still to be done: the old leaves, or the quantity that is given. It takes
-        the old one's place in its group, and a trailing stop keeps its best price.
+        The new order counts on from what the old one has filled. It takes the old one's place in its group, and a
+        trailing stop keeps its best price.
         """
         old = self.orders.get(order_id)
         if old is None:
@@ -124,7 +124,8 @@ class Book:
             return Refusal(422, 40010001, "client_order_id must be unique")
         refusal = None
         if old.status != "held":
-            refusal = self.account.refusal(terms, instead_of=old, order_class=old.order_class)
+            left = msgspec.structs.replace(terms, qty=(terms.qty or ZERO) - old.filled_qty)
+            refusal = self.account.refusal(left, instead_of=old, order_class=old.order_class)
         if refusal is not None:
             return refusal
         self.account.reserve(old, ZERO)
@@ -247,6 +248,7 @@ def _inherit(old: Order, new: Order) -> None:
     """Give a replacement its predecessor's place in the group."""
     new.order_class, new.place, new.parent = old.order_class, old.place, old.parent
     new.active_ns, new.predecessor = old.active_ns, old
+    new.filled_qty, new.filled_cost = old.filled_qty, old.filled_cost
     if old.parent is not None:
         new.opens = False
         new.status = "held" if old.status == "held" else new.status

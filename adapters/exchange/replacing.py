@@ -1,5 +1,8 @@
 """What an order becomes by a PATCH, and why it may not.
 
+A quantity is the whole order's, what is filled of it included: the new order counts on from there, so its `filled_qty`
+begins with the old one's (Alpaca's `qty must be > filled_qty`; Alpaca-API #165).
+
 Refusals in Alpaca's words (error table of the trading documentation 2026): `cannot replace order in {status} status`,
 `order already replaced`, `order parameters are not changed`. Pure; called by the book.
 """
@@ -9,15 +12,15 @@ from __future__ import annotations
 import msgspec
 
 from adapters.exchange.checks import check_terms
-from adapters.exchange.orders import ENTRY, REPLACEABLE, Order, OrderTerms, Refusal, ReplaceRequest
-from engine.values import OrderType, TimeInForce
+from adapters.exchange.orders import ENTRY, REPLACEABLE, Order, OrderTerms, Refusal, ReplaceRequest, decimals
+from engine.values import AssetClass, OrderType, TimeInForce
 
 _TIMES = ("day", "gtc", "ioc", "fok")
 
 
 def wanted_terms(old: Order, request: ReplaceRequest) -> OrderTerms | Refusal:
     """Make the terms of the new order from the old one and what is to change."""
-    refusal = _state_refusal(old) or _group_refusal(old, request)
+    refusal = _state_refusal(old) or _group_refusal(old, request) or _fraction_refusal(old, request)
     if refusal is not None:
         return refusal
     if request.trail is not None and old.terms.order_type is not OrderType.TRAILING_STOP:
@@ -32,7 +35,7 @@ def wanted_terms(old: Order, request: ReplaceRequest) -> OrderTerms | Refusal:
     wanted = OrderTerms(
         was.symbol, was.side, was.order_type,
         TimeInForce(request.time_in_force) if request.time_in_force else was.time_in_force,
-        request.qty if request.qty is not None else old.leaves_qty, None,
+        request.qty if request.qty is not None else was.qty, None,
         request.limit_price if request.limit_price is not None else was.limit_px,
         request.stop_price if request.stop_price is not None else was.stop_px, was.extended_hours,
         trail_px, trail_percent,
@@ -40,7 +43,10 @@ def wanted_terms(old: Order, request: ReplaceRequest) -> OrderTerms | Refusal:
     is_same = msgspec.structs.replace(wanted, qty=was.qty) == was
     if is_same and request.qty in (None, was.qty) and request.client_order_id is None:
         return _refused("order parameters are not changed")
-    return check_terms(wanted)
+    checked = check_terms(wanted)
+    if isinstance(checked, OrderTerms) and (checked.qty or 0) <= old.filled_qty:
+        return _refused("qty must be > filled_qty")
+    return checked
 
 
 def _state_refusal(old: Order) -> Refusal | None:
@@ -65,6 +71,15 @@ def _group_refusal(old: Order, request: ReplaceRequest) -> Refusal | None:
         return _refused("qty of bracket and oco legs cannot be changed")
     if request.time_in_force not in (None, "day", "gtc"):
         return _refused("complex orders must be DAY or GTC orders")
+    return None
+
+
+def _fraction_refusal(old: Order, request: ReplaceRequest) -> Refusal | None:
+    """Of stocks only whole quantities change (Alpaca: "you can only patch full shares")."""
+    if request.qty is None or request.qty == old.terms.qty or old.terms.asset_class is not AssetClass.US_EQUITY:
+        return None
+    if old.terms.is_fractional or decimals(request.qty) > 0:
+        return _refused("qty of fractional orders cannot be changed")
     return None
 
 

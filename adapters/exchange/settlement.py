@@ -102,6 +102,8 @@ class Settlement:
     def finish(self, order: Order, status: str, ns: int) -> TradeUpdate:
         """End an order in a terminal state other than filled."""
         order.status, order.updated_ns = status, ns
+        if status == "rejected":  # a replacement that never came to be has filled nothing
+            order.filled_qty = order.filled_cost = ZERO
         setattr(order, _STAMPS[status], ns)
         self._account.remove(order)
         return self.tell(status, order, ns)
@@ -206,8 +208,7 @@ class Settlement:
         if is_done:
             self._follow(order, ns, events)
         elif order.waiting is not None:
-            left = max(ZERO, (order.waiting.terms.qty or ZERO) - qty)
-            order.waiting.terms = msgspec.structs.replace(order.waiting.terms, qty=left)
+            self._carry(order, order.waiting)
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
@@ -244,13 +245,19 @@ class Settlement:
         events.append(self.finish(order, "replaced" if was_replaced else "canceled", ns))
         self._follow(order, ns, events)
 
+    def _carry(self, old: Order, new: Order) -> None:
+        """Let a replacement that waits count what its predecessor fills."""
+        new.filled_qty, new.filled_cost = old.filled_qty, old.filled_cost
+        if new.opens:
+            self._account.reserve(new, max(ZERO, new.leaves_qty * new.reserve_px))
+
     def _follow(self, order: Order, ns: int, events: list[TradeUpdate]) -> None:
         """An order that ended while a replacement waited for it: the new one begins, or is rejected after a fill."""
         following = order.waiting
         if following is None or not following.is_open:
             return
         order.waiting = None
-        if order.status == "replaced" and following.terms.qty:
+        if order.status == "replaced" and following.leaves_qty > 0:
             following.active_ns = ns
             events += self.open_up(following, ns)
             return

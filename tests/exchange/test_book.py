@@ -174,6 +174,8 @@ class Trading(RuleBasedStateMachine):
             assert not ends or events[-1] == ends[0]
             filled = sum((update.execution.qty for update in updates if update.execution), D(0))
             order = self.book.orders[name]
+            if order.replaces and order.status != "rejected":
+                filled += self.book.orders[order.replaces].filled_qty
             assert filled == order.filled_qty
             if order.status == "filled" and order.terms.qty is not None:
                 assert filled == order.terms.qty

@@ -17,6 +17,7 @@ from alpaca.trading.requests import (
 
 from tests.exchange.conftest import Start
 from tests.exchange.harness import OPEN, Exchange, row
+from tests.exchange.test_faults_rest import set_faults
 from tests.exchange.test_groups import FLAT, market, refusal
 
 CLOSE = OPEN + timedelta(hours=6, minutes=30)
@@ -215,3 +216,47 @@ def test_replacing_what_is_filled_canceled_replaced_or_on_its_way_is_refused(sta
     assert replaced(changed) == (422, 42210000, "order already replaced")
     answer = exchange.call("DELETE", f"/v2/orders/{filled['id']}")
     assert refusal(answer) == (422, 42210000, 'order is already in "filled" state')
+
+
+def test_a_replacement_counts_on_from_what_the_old_order_filled(start: Start) -> None:
+    exchange = market(start, FLAT, FLAT, FLAT, FLAT, volume_share_max=0.004)
+    client = exchange.client()
+    old = exchange.order(symbol="AAPL", qty=10, type="limit", limit_price=100)
+    exchange.step()
+    assert exchange.order_now(old["id"])["filled_qty"] == "4"
+    answer = exchange.call("PATCH", f"/v2/orders/{old['id']}", json={"qty": 4})
+    assert refusal(answer) == (422, 42210000, "qty must be > filled_qty")
+    new = client.replace_order_by_id(old["id"], ReplaceOrderRequest(limit_price=101))
+    assert (new.qty, new.filled_qty, new.filled_avg_price) == ("10", "4", "100")
+    for filled in ("8", "10"):
+        exchange.step()
+        assert exchange.order_now(str(new.id))["filled_qty"] == filled
+    ended = [exchange.order_now(name) for name in (old["id"], str(new.id))]
+    assert [(order["status"], order["filled_qty"]) for order in ended] == [("replaced", "4"), ("filled", "10")]
+    fills = client.get("/account/activities/FILL", {"direction": "asc"})
+    assert [(fill["order_id"] == old["id"], fill["qty"], fill["cum_qty"], fill["leaves_qty"]) for fill in fills] == [
+        (True, "4", "4", "6"), (False, "4", "8", "2"), (False, "2", "10", "0"),
+    ]  # fmt: skip
+    assert exchange.get("/v2/positions/AAPL")["qty"] == "10"
+
+
+def test_a_replacement_that_waits_counts_what_fills_meanwhile(start: Start) -> None:
+    exchange = market(start, FLAT, FLAT, FLAT, volume_share_max=0.004)
+    old = exchange.order(symbol="AAPL", qty=6, type="limit", limit_price=100)
+    exchange.step()
+    set_faults(exchange, {"fault": "fill_before_replace"})
+    new = exchange.client().replace_order_by_id(old["id"], ReplaceOrderRequest(limit_price=101))
+    exchange.step()
+    assert [exchange.order_now(name)["status"] for name in (old["id"], str(new.id))] == ["filled", "rejected"]
+    assert exchange.order_now(str(new.id))["filled_qty"] == "0"
+    assert exchange.get("/v2/positions/AAPL")["qty"] == "6"
+
+
+def test_the_quantity_of_a_part_of_a_share_stays(start: Start) -> None:
+    exchange = market(start, FLAT)
+    order = exchange.order(symbol="AAPL", qty=1.5, type="limit", limit_price=90)
+    exchange.step()
+    answer = exchange.call("PATCH", f"/v2/orders/{order['id']}", json={"qty": 2})
+    assert refusal(answer) == (422, 42210000, "qty of fractional orders cannot be changed")
+    new = exchange.client().replace_order_by_id(order["id"], ReplaceOrderRequest(limit_price=91))
+    assert (new.qty, new.limit_price) == ("1.5", "91")
