@@ -1,8 +1,8 @@
 """From a quantity to an order: type, life time, prices and class as the bot's style and stops say.
 
 What opens or adds follows the style; what reduces goes as a market order, or outside regular hours as a limit order. A
-position's first order carries its exits with it (bracket, OTO) where the venue can hold them. Prices are on the
-venue's tick: limits are never rounded to a worse price, stops never to an earlier one. Pure; called by engine.risk.
+position's first order carries its exits with it (bracket, OTO) where the venue can hold them. Prices are put on the
+venue's steps by engine.rounding, here. Pure; called by engine.risk.
 Rules: "Orders at Alpaca" and "Fractional trading" of Alpaca's documentation.
 """
 
@@ -14,6 +14,8 @@ from functools import lru_cache
 import msgspec
 
 from engine.bots import Bot, OrderStyle, Stops
+from engine.rounding import RoundingRefused, round_terms
+from engine.rounding import Terms as Numbers
 from engine.values import (
     CRYPTO_LOT,
     ZERO,
@@ -33,6 +35,7 @@ _WHOLE = Decimal(1)
 _CENT = Decimal("0.01")
 _exact = lru_cache(256)(to_decimal)  # settings are few
 _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+_ROUNDED = ("notional", "limit_px", "stop_px", "take_profit_px", "stop_loss_px")
 _LIMITS = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 
 
@@ -58,7 +61,29 @@ def lot_of(symbol: str, style: OrderStyle, sign: int = 1) -> Decimal:
     return _WHOLE
 
 
-def moved(symbol: str, price: Decimal, fraction: Decimal, rounding: str) -> Decimal:
+def on_steps(
+    terms: Terms, symbol: str, quantity: Decimal, price: Decimal, *, lot: Decimal, fraction_max: float
+) -> Terms | RoundingRefused:
+    """Put the prices of an order on the venue's steps, or say why that would make another order of it.
+
+    Args:
+        terms: As the style says.
+        symbol: Of the order.
+        quantity: Signed, on the lot already.
+        price: Reference price.
+        lot: Smallest step of a quantity.
+        fraction_max: By how much rounding may change the order's worth.
+    """
+    side = Side.BUY if quantity > 0 else Side.SELL
+    shared = {name: getattr(terms, name) for name in _ROUNDED}
+    wanted = Numbers(symbol, side, abs(quantity), price, terms.order_class, **shared)
+    rounded = round_terms(wanted, None, lot, _exact(fraction_max))
+    if isinstance(rounded, RoundingRefused):
+        return rounded
+    return msgspec.structs.replace(terms, **{name: getattr(rounded, name) for name in _ROUNDED})
+
+
+def _moved(symbol: str, price: Decimal, fraction: Decimal, rounding: str) -> Decimal:
     """Give a price moved by a fraction of itself, on the venue's tick."""
     exact = price * (1 + fraction)
     return round_to(exact, price_tick(symbol, exact), rounding)
@@ -85,17 +110,12 @@ def terms_of(
     life = style.time_in_force or default_life(symbol)
     if style.notional:
         return Terms(style.type, life, notional=round_to(abs(quantity) * price, _CENT, ROUND_DOWN))
-    towards = side.sign
     stop_px = limit_px = None
     if style.type in _STOPS:
-        away = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
-        stop_px = moved(symbol, price, towards * _exact(style.stop_offset_bps) / _BPS, away)
+        stop_px = price * (1 + side.sign * _exact(style.stop_offset_bps) / _BPS)
     if style.type in _LIMITS:
-        better = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
         base = price if stop_px is None else stop_px
-        limit_px = moved(symbol, base, towards * _exact(style.limit_offset_bps) / _BPS, better)
-        if stop_px is not None and (limit_px - stop_px) * towards < 0:
-            limit_px = stop_px
+        limit_px = base * (1 + side.sign * _exact(style.limit_offset_bps) / _BPS)
     trail = _exact(style.trail_percent) if style.type is OrderType.TRAILING_STOP else None
     terms = Terms(style.type, life, limit_px, stop_px, trail, style.extended_hours)
     if bot.stops is None or not is_first or not can_carry_exits(terms, symbol, quantity, bot.stops):
@@ -140,12 +160,12 @@ def levels(
     worse, better = (ROUND_FLOOR, ROUND_CEILING) if sign > 0 else (ROUND_CEILING, ROUND_FLOOR)
     stop = target = None
     if stops.stop_loss is not None:
-        stop = moved(symbol, entry, -sign * _exact(stops.stop_loss), worse)
+        stop = _moved(symbol, entry, -sign * _exact(stops.stop_loss), worse)
     if stops.trailing_stop is not None:
-        trailing = moved(symbol, peak, -sign * _exact(stops.trailing_stop), worse)
+        trailing = _moved(symbol, peak, -sign * _exact(stops.trailing_stop), worse)
         stop = trailing if stop is None or (trailing - stop) * sign > 0 else stop
     if stops.take_profit is not None:
-        target = moved(symbol, entry, sign * _exact(stops.take_profit), better)
+        target = _moved(symbol, entry, sign * _exact(stops.take_profit), better)
     return stop, target
 
 
@@ -161,6 +181,5 @@ def _exit(style: OrderStyle, symbol: str, side: Side, price: Decimal, *, is_regu
     life = default_life(symbol)
     if not style.extended_hours or is_regular or asset_class_of(symbol) is AssetClass.CRYPTO:
         return Terms(OrderType.MARKET, life)
-    better = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-    limit_px = moved(symbol, price, side.sign * _exact(style.exit_offset_bps) / _BPS, better)
+    limit_px = price * (1 + side.sign * _exact(style.exit_offset_bps) / _BPS)
     return Terms(OrderType.LIMIT, life, limit_px, extended_hours=True)

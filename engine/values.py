@@ -20,6 +20,7 @@ EQUITY_TICK = Decimal("0.01")
 EQUITY_TICK_BELOW_1_USD = Decimal("0.0001")
 CRYPTO_TICK = Decimal("0.000000001")
 CRYPTO_LOT = Decimal("0.000000001")
+_STORED = Decimal("0.000000001")
 
 
 class Side(StrEnum):
@@ -130,6 +131,11 @@ def to_decimal(value: float, tick: Decimal | None = None) -> Decimal:
 def round_to(value: Decimal, tick: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Round to a whole number of ticks; `rounding` is one of the decimal module's constants."""
     return (value / tick).quantize(Decimal(1), rounding=rounding) * tick
+
+
+def money(value: Decimal) -> Decimal:
+    """Round an amount of USD to 1e-9, as it is stored."""
+    return value.quantize(_STORED, rounding=ROUND_HALF_EVEN)
 
 
 def price_tick(symbol: str, price: Decimal) -> Decimal:

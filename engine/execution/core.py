@@ -46,7 +46,7 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import ZERO, Purpose, TradingMode
+from engine.values import ZERO, Purpose, TradingMode, money
 
 
 class Conclusion(msgspec.Struct, frozen=True):
@@ -203,12 +203,12 @@ class ExecutionCore(ExecutionFold):
         if status is OrderStatus.REJECTED:
             return self._end(order, status, report, reason or "rejected")
         events = [*_accepted(order, report), *self._adopt_legs(order, report)]
-        if report.filled_qty > order.filled_qty:
+        if report.filled_qty > max(order.filled_qty, self._begun_with(order)):
             return Conclusion(tuple(events), needs_executions=True)
-        if order.is_open and _is_whole(order, order.filled_qty, status):
+        if order.is_open and order.counted_qty and _is_whole(order, order.filled_qty, status):
             # Killed between its last fill and its end, which were stored singly; or a notional order, whose whole
             # only the venue knows.
-            events.append(_filled(order, ZERO, ZERO, report.venue_order_id, order.filled_ns))
+            events.append(_filled(order, order.filled_qty, report.venue_order_id, order.filled_ns))
             return Conclusion(tuple(events))
         if status in TERMINAL:
             events.extend(self._end(order, status, report, "venue").events)
@@ -304,12 +304,17 @@ class ExecutionCore(ExecutionFold):
         }
         return Conclusion(tuple(fees.values()))
 
+    def _begun_with(self, order: ExecOrder) -> Decimal:
+        """Give what a replacement had filled from the start: it counts on from the order before it (Alpaca)."""
+        before = self.state.orders.get(order.intent.replaces) if isinstance(order.intent, OrderIntent) else None
+        return ZERO if before is None else before.filled_qty
+
     def _fills(
         self, order: ExecOrder, executions: list[VenueExecution], status: OrderStatus = OrderStatus.PARTIALLY_FILLED
     ) -> list[Fill | OrderFilled] | None:
         """Give the fills not known yet and the end they bring; None where one is missing in between."""
         intent = order.intent
-        filled, spent, counted = order.filled_qty, ZERO, ZERO
+        filled, spent, counted = max(order.filled_qty, self._begun_with(order)), ZERO, ZERO
         events: list[Fill | OrderFilled] = []
         for execution in sorted(executions, key=lambda e: e.cum_qty):
             if execution.cum_qty <= filled:
@@ -333,7 +338,7 @@ class ExecutionCore(ExecutionFold):
                 )
             )
             if order.is_open and _is_whole(order, filled, status):  # else it was canceled before: that was its end
-                events.append(_filled(order, spent, counted, execution.venue_order_id, execution.ts_event))
+                events.append(_filled(order, filled, execution.venue_order_id, execution.ts_event, (spent, counted)))
         return events
 
     def _end(self, order: ExecOrder, status: OrderStatus, report: VenueOrder, reason: str) -> Conclusion:
@@ -365,11 +370,13 @@ def _is_whole(order: ExecOrder, filled: Decimal, status: OrderStatus) -> bool:
     return filled >= order.intent.quantity
 
 
-def _filled(order: ExecOrder, spent: Decimal, counted: Decimal, venue_order_id: str, ts_ns: int) -> OrderFilled:
-    """Make the end; `spent` and `counted` are of fills that the order does not know of yet."""
+def _filled(
+    order: ExecOrder, filled: Decimal, venue_order_id: str, ts_ns: int, more: tuple[Decimal, Decimal] = (ZERO, ZERO)
+) -> OrderFilled:
+    """Make the end; `more` is what fills that the order does not know of yet cost, and their quantity."""
+    spent, counted = more
     intent, counted = order.intent, counted + order.counted_qty
-    average = ((spent + order.spent) / counted).quantize(Decimal("0.000000001")) if counted else ZERO
-    filled = counted + (intent.filled_qty if isinstance(intent, OrderAdopted) else ZERO)
+    average = money((spent + order.spent) / counted) if counted else ZERO
     return OrderFilled(intent.id, intent.bot, intent.symbol, venue_order_id, filled, average, ts_ns)
 
 

@@ -142,7 +142,7 @@ class ReplaceOrder(Body, frozen=True):
 
     Attributes:
         id: Chosen once by who wishes it.
-        quantity: Of the new order, what the old one filled not counted; None: what is left of the old one.
+        quantity: Of the whole order, what is filled of it included; None leaves it.
         limit_px: The new limit; None leaves it. The same for the others.
     """
 

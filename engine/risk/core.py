@@ -44,21 +44,31 @@ from engine.messages import (
     TradingState,
     Verdict,
 )
-from engine.ordering import terms_of
 from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY, Guards
+from engine.risk.judging import Judge
+from engine.risk.latching import latch
 from engine.risk.ledger import Ledger
 from engine.risk.proposal import Refusal
-from engine.risk.proposing import Proposer
 from engine.risk.protecting import Protector
 from engine.risk.replacing import answer_replace
-from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT, judge, reservation
 from engine.risk.state import RiskState, remember
 from engine.risk.waiting import Way
-from engine.risk.working import Working
+from engine.risk.working import OpenOrder, Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
-from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, Purpose, Side, TradingMode, asset_class_of, plain
+from engine.values import (
+    NS_PER_MS,
+    NS_PER_S,
+    ZERO,
+    AssetClass,
+    Purpose,
+    Side,
+    TradingMode,
+    asset_class_of,
+    money,
+    plain,
+)
 
 Answer = Verdict | TradingState | CancelOrder
 
@@ -85,7 +95,7 @@ class RiskCore:
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
         self._ledger = Ledger(self.state, self._exposure, self._working, self._guards, self._sessions)
         self._way = Way(self.state, self._working)
-        self._proposer = Proposer(self.state, limits, self._exposure, self._working, self._sessions)
+        self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
         self._protector = Protector(
             self.state,
             self._bots,
@@ -174,7 +184,7 @@ class RiskCore:
             return []
         body = order.body
         if isinstance(end, OrderReplaced):
-            self._reserve_successor(body.id)
+            self._reserve_successor(order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
             self._guards.refuse(end.bot, end.symbol)
         if isinstance(body, OrderIntent) and not isinstance(end, OrderFilled):
@@ -182,11 +192,15 @@ class RiskCore:
         cause = f"{end.client_order_id}|{type(end).__name__}"
         return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
 
-    def _reserve_successor(self, replaced: str) -> None:
+    def _reserve_successor(self, replaced: OpenOrder) -> None:
+        """Let the order that took another's place count on from there, and reserve what is left."""
         for order in self.state.orders.values():
             body = order.body
-            if isinstance(body, OrderIntent) and body.replaces == replaced:
-                self.state.portfolio.reserve(body)
+            if isinstance(body, OrderIntent) and body.replaces == replaced.body.id:
+                order.filled_qty = max(order.filled_qty, replaced.filled_qty)
+                left, key = order.leaves_qty, f"{body.bot}|{body.symbol}"
+                cash = body.reserved * left / body.quantity
+                self.state.portfolio.reserve_for(body.id, key, body.side.sign * left, money(cash))
                 self._exposure.touch(body.bot, body.symbol)
 
     def _take_mark(self, mark: Mark) -> list[AnyBody]:
@@ -283,24 +297,13 @@ class RiskCore:
             return []
         last_price = self._exposure.last(signal.symbol)
         self._take_price(signal, now_ns)
-        expected = held + working
-        reduces = abs(expected + quantity) < abs(expected)
-        terms = terms_of(
-            bot, signal.symbol, quantity, price,
-            reduces=reduces,
-            is_first=expected == 0,
-            is_regular=self._sessions.is_open(asset_class_of(signal.symbol), now_ns),
-        )  # fmt: skip
-        proposal = self._proposer.propose(
-            bot, signal, terms, quantity,
-            price=price,
-            last_price=last_price,
-            repeated="" if ordinal else self._repeated(signal),
-            now_ns=now_ns,
-        )  # fmt: skip
-        refusal = judge(proposal)
-        if refusal is not None:
-            return self._denied(signal, ordinal, now_ns, refusal, quantity)
+        repeated = "" if ordinal else self._repeated(signal)
+        judged = self._judge.judge(
+            bot, signal, quantity, price=price, last_price=last_price, repeated=repeated, now_ns=now_ns
+        )
+        if isinstance(judged, Refusal):
+            return self._denied(signal, ordinal, now_ns, judged, quantity)
+        terms, reserved = judged
         return OrderIntent(
             id=self.verdict_id(signal, ordinal),
             signal_id=signal.id,
@@ -311,7 +314,7 @@ class RiskCore:
             order_type=terms.order_type,
             time_in_force=terms.time_in_force,
             ref_px=price,
-            reserved=reservation(proposal),
+            reserved=reserved,
             decided_ns=now_ns,
             valid_until=now_ns + self._limits.intent_valid_ms * NS_PER_MS,
             limit_px=terms.limit_px,
@@ -352,7 +355,7 @@ class RiskCore:
                 self._guards.arm(signal.bot, signal.symbol, signal.id)
         if isinstance(verdict, OrderIntent):
             self._take_order(verdict)
-        return self._latch(verdict) if isinstance(verdict, RiskDenied) else []
+        return latch(self.state, verdict) if isinstance(verdict, RiskDenied) else []
 
     def _take_order(self, intent: OrderIntent) -> None:
         """Count an approved order; one that takes another's place reserves when it has taken it."""
@@ -366,17 +369,6 @@ class RiskCore:
             self.state.portfolio.reserve(intent)
         self._exposure.touch(intent.bot, intent.symbol)
         self.state.track.approved(intent, self._limits.repeats_window_s * NS_PER_S)
-
-    def _latch(self, denied: RiskDenied) -> list[TradingState]:
-        """Go to REDUCING where a rule says that a person must look."""
-        reason = f"{denied.rule}: {denied.reason} ({denied.observed}, limit {denied.limit})"
-        if denied.rule in LATCHES_BOT and denied.bot not in self.state.bot_modes:
-            self.state.bot_modes[denied.bot] = reason
-            return [TradingState(TradingMode.REDUCING, reason, denied.id, denied.decided_ns, denied.bot)]
-        if denied.rule in LATCHES_ACCOUNT and self.state.mode is TradingMode.ACTIVE:
-            self.state.mode, self.state.mode_reason = TradingMode.REDUCING, reason
-            return [TradingState(TradingMode.REDUCING, reason, denied.id, denied.decided_ns)]
-        return []
 
     def _await_rest(self, intent: OrderIntent, signal: Signal, ordinal: int) -> None:
         """Keep the signal waiting for a second order where the first stops at zero."""

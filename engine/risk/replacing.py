@@ -17,7 +17,7 @@ from engine.messages import OrderIntent, ReplaceOrder, RiskDenied
 from engine.risk.proposal import Refusal
 from engine.risk.state import RiskState
 from engine.risk.working import Working
-from engine.values import NS_PER_MS, OrderClass, TradingMode, plain, price_tick, round_to, to_decimal
+from engine.values import NS_PER_MS, OrderClass, TradingMode, money, plain, price_tick, round_to, to_decimal
 
 _PRICES = ("limit_px", "stop_px")
 _CHANGES = (*_PRICES, "trail_px", "trail_percent")
@@ -49,8 +49,8 @@ def answer_replace(
         return _denied(answer_id, wish, refusal, None, now_ns)
     old = order.body
     changes = {name: getattr(wish, name) for name in _CHANGES if getattr(wish, name) is not None}
-    quantity = order.leaves_qty if wish.quantity is None else wish.quantity
-    refusal = _mode_refusal(state) or _refusal(old, changes, quantity, order.leaves_qty)
+    quantity = old.quantity if wish.quantity is None else wish.quantity
+    refusal = _mode_refusal(state) or _refusal(old, changes, quantity, order.filled_qty)
     refusal = refusal or _far(changes, last(old.symbol), limits)
     if refusal is not None:
         return _denied(answer_id, wish, refusal, old, now_ns)
@@ -60,7 +60,7 @@ def answer_replace(
         id=answer_id,
         signal_id=wish.id,
         quantity=quantity,
-        reserved=(old.reserved * share).quantize(Decimal("0.000000001")),
+        reserved=money(old.reserved * share),
         decided_ns=now_ns,
         valid_until=now_ns + limits.intent_valid_ms * NS_PER_MS,
         replaces=old.id,
@@ -74,13 +74,14 @@ def _mode_refusal(state: RiskState) -> Refusal | None:
     return Refusal("trading_mode", f"trading is halted: {state.mode_reason}", "active", "halted")
 
 
-def _refusal(old: OrderIntent, changes: dict[str, Decimal], quantity: Decimal, leaves: Decimal) -> Refusal | None:
+def _refusal(old: OrderIntent, changes: dict[str, Decimal], quantity: Decimal, filled: Decimal) -> Refusal | None:
     if old.order_class is not OrderClass.SIMPLE or old.notional is not None:
         return Refusal("replace", "orders of a group and notional orders cannot be changed", "simple", old.order_class)
-    if not changes and quantity == leaves:
+    if not changes and quantity == old.quantity:
         return Refusal("replace", "nothing would change", "a change", "none")
-    if not 0 < quantity <= leaves:
-        return Refusal("replace", "the quantity may become smaller only", plain(leaves), plain(quantity))
+    if not filled < quantity <= old.quantity:
+        limit = f"above {plain(filled)}, at most {plain(old.quantity)}"
+        return Refusal("replace", "the quantity may become smaller only", limit, str(quantity))
     for name, value in changes.items():
         if getattr(old, name) is None:
             return Refusal("replace", f"a {old.order_type} order has no {name}", "none", plain(value))

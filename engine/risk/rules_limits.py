@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.risk.proposal import Proposal, Refusal, above, exact, known, share
+from engine.values import money
 
 # --- how much --------------------------------------------------------------------------------------------------------
 
@@ -135,4 +136,4 @@ def reservation(p: Proposal) -> Decimal:
     if p.reduces:
         return Decimal(0)
     held = p.notional * (1 + exact(p.limits.price_buffer_fraction))
-    return held.quantize(Decimal("0.000000001"))
+    return money(held)

@@ -1,4 +1,4 @@
-"""Puts together what the rules look at, from risk's state at this moment. Part of engine.risk.core."""
+"""Makes an order of a quantity and has the rules judge it, as risk's state is at this moment. Part of risk's core."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits
 from engine.messages import Signal
-from engine.ordering import Terms
+from engine.ordering import Terms, lot_of, on_steps, terms_of
 from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY
-from engine.risk.proposal import Activity, Proposal
+from engine.risk.proposal import Activity, Proposal, Refusal
+from engine.risk.rules import judge, reservation
 from engine.risk.state import RiskState
 from engine.risk.track import ACCOUNT
 from engine.risk.working import Working
+from engine.rounding import RoundingRefused
 from engine.sessions import SessionTable
-from engine.values import NS_PER_S, Purpose, Side, TradingMode
+from engine.values import CRYPTO_LOT, NS_PER_S, Purpose, Side, TradingMode, asset_class_of
 
 _SOURCES = ("assets", "statuses", "lulds")
 
 
-class Proposer:
-    """Makes proposals.
+class Judge:
+    """Shapes and judges orders.
 
     Args:
         state: Risk's.
@@ -39,7 +41,43 @@ class Proposer:
         self._working = working
         self._sessions = sessions
 
-    def propose(
+    def judge(
+        self,
+        bot: Bot,
+        signal: Signal,
+        quantity: Decimal,
+        *,
+        price: Decimal,
+        last_price: Decimal | None,
+        repeated: str,
+        now_ns: int,
+    ) -> tuple[Terms, Decimal] | Refusal:
+        """Give the terms of the order and the cash to reserve for it, or the first refusal.
+
+        Args:
+            bot: Whose order.
+            signal: Behind it.
+            quantity: Signed.
+            price: Reference price.
+            last_price: The one known before.
+            repeated: Id of an answered signal of the same content.
+            now_ns: Venue time of the decision.
+        """
+        book, symbol = self._state.portfolio, signal.symbol
+        expected = book.signed_qty(bot.name, symbol) + book.working_qty(bot.name, symbol)
+        reduces = abs(expected + quantity) < abs(expected)
+        is_regular = self._sessions.is_open(asset_class_of(symbol), now_ns)
+        terms = terms_of(bot, symbol, quantity, price, reduces=reduces, is_first=expected == 0, is_regular=is_regular)
+        lot = CRYPTO_LOT if reduces else lot_of(symbol, bot.order, 1 if quantity > 0 else -1)
+        shaped = on_steps(terms, symbol, quantity, price, lot=lot, fraction_max=self._limits.rounding_fraction_max)
+        if isinstance(shaped, RoundingRefused):
+            return Refusal("rounding_fraction_max", shaped.reason, shaped.limit, shaped.observed)
+        proposal = self._proposal(
+            bot, signal, shaped, quantity, price=price, last_price=last_price, repeated=repeated, now_ns=now_ns
+        )
+        return judge(proposal) or (shaped, reservation(proposal))
+
+    def _proposal(
         self,
         bot: Bot,
         signal: Signal,
@@ -51,18 +89,6 @@ class Proposer:
         repeated: str,
         now_ns: int,
     ) -> Proposal:
-        """Give everything a rule may look at.
-
-        Args:
-            bot: Whose order.
-            signal: Behind it.
-            terms: Of the order.
-            quantity: Signed.
-            price: Reference price.
-            last_price: The one known before.
-            repeated: Id of an answered signal of the same content.
-            now_ns: Venue time of the decision.
-        """
         state, exposure, symbol = self._state, self._exposure, signal.symbol
         book = state.portfolio
         mode, reason = state.mode, state.mode_reason
