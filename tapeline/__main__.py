@@ -31,6 +31,7 @@ def demo(
     speed: str = "120",
     symbols: str | None = None,
     strategy: str | None = None,
+    bot: Annotated[list[Path] | None, Parameter(negative="")] = None,
     seed: int = 1,
     data_dir: Path | None = None,
     for_: Annotated[float | None, Parameter(name="--for")] = None,
@@ -53,6 +54,8 @@ def demo(
         Symbols to trade, comma-separated.
     strategy
         Strategy of the bot: sma_crossover or rsi.
+    bot
+        A bot's TOML file instead of the shipped bot; give it several times for several bots.
     seed
         Seed of the market, of fills and of every id at the exchange.
     data_dir
@@ -76,6 +79,7 @@ def demo(
         speed=_speed(speed),
         symbols=_symbols(symbols),
         strategy=strategy,
+        bots=tuple(bot or ()),
         seed=seed,
         data_dir=data_dir,
         seconds=for_,

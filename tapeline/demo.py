@@ -52,6 +52,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
         seconds: End after this many real seconds; None plays to the end of the bars.
         role_command: Program that runs a role; tests put their own in.
         settings: More settings, `section.name` to value.
+        bots: Bot files, instead of the shipped bot; they say the symbols and the strategy.
     """
 
     bars: Path | None = None
@@ -66,6 +67,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     crypto_fee_bps: float = 25.0
     role_command: tuple[str, ...] = (sys.executable, "-m", "tapeline.role_main")
     settings: dict[str, object] = {}
+    bots: tuple[Path, ...] = ()
     show: Literal["table", "lines", "nothing"] = "lines"
 
 
@@ -138,7 +140,14 @@ def exchange_arguments(options: DemoOptions, symbols: Sequence[str] | None) -> l
 
 
 def choose_bots(options: DemoOptions) -> tuple[Bot, ...]:
-    """Give the demo's bot, with the symbols and strategy asked for. Raises ConfigError."""
+    """Give the demo's bot, with the symbols and strategy asked for, or those of the files. Raises ConfigError."""
+    if options.bots:
+        if options.symbols is not None or options.strategy is not None:
+            msg = "--bot names files that say symbols and strategy: leave --symbols and --strategy out"
+            raise ConfigError(msg)
+        chosen_bots = tuple(bot_files.load(path) for path in options.bots)
+        bot_files.validate_all(chosen_bots)
+        return chosen_bots
     bot = bot_files.shipped("demo")
     if options.bars is not None and options.symbols is None:
         from adapters.exchange.barfile import read_bars
@@ -200,7 +209,7 @@ async def run_demo(options: DemoOptions) -> Summary:
     """Run a demo from start to summary. Raises TapelineError with one line where it cannot."""
     bots = choose_bots(options)
     folder = new_folder(options)
-    symbols = bots[0].symbols
+    symbols = tuple(sorted({symbol for bot in bots for symbol in bot.symbols}))
     exchange = ExchangeProcess(exchange_arguments(options, symbols), folder / "logs" / "exchange.log")
     supervisor: Supervisor | None = None
     started = time.monotonic()

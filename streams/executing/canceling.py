@@ -7,19 +7,21 @@ file or the trading mode is enough. How an order ended comes as an event, like a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
 import structlog
 
 from engine.errors import UnreachableError
-from engine.ports import CancelOutcome, CancelRequested, NotFound, Unknown, Venue
+from engine.ports import CancelOutcome, CancelRequested, NotFound, Rejected, Unknown, Venue
 from streams.rest import RestLane
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _LOOK_S = 0.1
-_AGAIN_S = 2.0
+_AGAIN_S, _TAKEN_AGAIN_S = 2.0, 30.0
+"""Before asking again: after no answer, and after the venue took the request (a cancel may be pending for hours)."""
 
 
 class Canceler:
@@ -35,18 +37,31 @@ class Canceler:
         self._venue = venue
         self._lane = RestLane(1, per_min_max)
         self._unwanted = unwanted
-        self._asked: dict[str, float] = {}
+        self._again_at: dict[str, float] = {}
+        self._taken: set[str] = set()
+        self._woken = asyncio.Event()
         self.requested = 0
+
+    @property
+    def open(self) -> int:
+        """How many orders are to be canceled that the venue was not asked for yet."""
+        return sum(key not in self._taken for key in self._unwanted())
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Look, cancel, and ask again for what is still open after a while; for ever."""
         while True:
-            await asyncio.sleep(_LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), _LOOK_S)
+            self._woken.clear()
             unwanted = self._unwanted()
-            self._asked = {key: at for key, at in self._asked.items() if key in unwanted}
+            self._again_at = {key: at for key, at in self._again_at.items() if key in unwanted}
+            self._taken.intersection_update(unwanted)
             for key in unwanted:
-                if time.monotonic() - self._asked.get(key, -_AGAIN_S) >= _AGAIN_S:
-                    self._asked[key] = time.monotonic()
+                if time.monotonic() >= self._again_at.get(key, 0.0):
                     await self._cancel(key)
 
     async def _cancel(self, client_order_id: str) -> None:
@@ -55,8 +70,12 @@ class Canceler:
         except UnreachableError as err:
             outcome = Unknown(str(err))
         self.requested += 1
-        if not isinstance(outcome, CancelRequested | NotFound):
+        is_taken = isinstance(outcome, CancelRequested | NotFound)
+        if is_taken or isinstance(outcome, Rejected):
+            self._taken.add(client_order_id)  # an event will say how it ended
+        if not is_taken:
             log.warning("cancel not taken, asking again", client_order_id=client_order_id, outcome=str(outcome))
+        self._again_at[client_order_id] = time.monotonic() + (_TAKEN_AGAIN_S if is_taken else _AGAIN_S)
 
     def close(self) -> None:
         """Start no other."""

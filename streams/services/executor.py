@@ -21,6 +21,7 @@ from engine.execution import Conclusion, ExecState, ExecutionCore
 from engine.ids import fill_key, make_id
 from engine.messages import (
     AnyBody,
+    CancelOrder,
     Command,
     Fee,
     Fill,
@@ -215,7 +216,7 @@ class Executor:
             "unwanted": len(self._unwanted()),
             "connected": int(self._is_up),
         }
-        busy = self._working + self._inbox.qsize() + self._sender.open + self._asker.open + len(self._unwanted())
+        busy = self._working + self._inbox.qsize() + self._sender.open + self._asker.open + self._canceler.open
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
         if (note := self._latch.read()) is not None:
             problems.append(f"halted by {note.by}: {note.reason} (end it with: tapeline resume)")
@@ -315,6 +316,8 @@ class Executor:
         for body in bodies:
             if isinstance(body, OrderIntent) and body.id not in self._core.state.orders:
                 self._sender.add(body)
+            if isinstance(body, CancelOrder):
+                self._canceler.wake()
             self._core.apply(body)
 
     def _conclude(

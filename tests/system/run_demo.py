@@ -32,6 +32,7 @@ def main() -> int:
             "--from": "from_",
             "--to": "to",
             "--crypto-fee-bps": "crypto_fee_bps",
+            "--bot": "bots",
         }[name]
         convert = {
             "bars": Path,
@@ -41,6 +42,7 @@ def main() -> int:
             "to": datetime.fromisoformat,
             "crypto_fee_bps": float,
             "symbols": lambda text: tuple(text.split(",")),
+            "bots": lambda text: tuple(map(Path, text.split(","))),
         }.get(key, str)
         fields[key] = convert(value)
     if fields.get("speed", "max") != "max":
