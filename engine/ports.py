@@ -81,7 +81,16 @@ class VenueUpdate(msgspec.Struct, frozen=True):
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
-    """A non-trade activity (CFEE, FEE, DIV, ...). `cash` and `quantity` are changes, negative for a cost."""
+    """A non-trade activity (CFEE, FEE, DIV, SPLIT, ...). `cash` and `quantity` are changes, negative for a cost.
+
+    Attributes:
+        kind: The venue's own word.
+        sub_kind: Its finer word, where it says one (SDIV, RSPLIT, SNC).
+        cash: Change of cash, USD.
+        quantity: Change of the holding in `symbol`; a number of shares that is only told (a dividend's) is not here.
+        group: What the rows of one corporate action have in common, where the venue says it.
+        is_known: False for a kind we have no word for: its cash is booked, its quantity is not, and a person must look.
+    """
 
     id: str
     kind: str
@@ -89,6 +98,10 @@ class VenueActivity(msgspec.Struct, frozen=True):
     cash: Decimal
     quantity: Decimal
     ts_event: int
+    sub_kind: str = ""
+    description: str = ""
+    group: str = ""
+    is_known: bool = True
 
 
 class VenueAsset(msgspec.Struct, frozen=True):
@@ -104,13 +117,24 @@ class VenueAsset(msgspec.Struct, frozen=True):
 
 
 class VenueSplit(msgspec.Struct, frozen=True):
-    """A split or change of name that the venue announces: `ratio` shares of `new_symbol` for one of `symbol`."""
+    """A split or change of name, announced or done: `ratio` shares of `new_symbol` for one of `symbol`.
+
+    Attributes:
+        ratio: 4 for a 4-for-1, 0.1 for a 1-for-10, 1 for a new name.
+        effective_ns: From when prices and quantities are the new ones.
+        removed: Of one that is done: what was held of `symbol`, signed; None of an announced one.
+        added: Of one that is done: what is held of `new_symbol` instead, signed.
+        activities: Of one that is done: the ids of its activities.
+    """
 
     id: str
     symbol: str
     new_symbol: str
     ratio: Decimal
     effective_ns: int
+    removed: Decimal | None = None
+    added: Decimal | None = None
+    activities: tuple[str, ...] = ()
 
 
 class VenueAccount(msgspec.Struct, frozen=True):

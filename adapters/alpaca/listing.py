@@ -87,12 +87,13 @@ class OrderList:
             yield from self._parsed(fresh)
             if len(page) < self._per_page:
                 return
-            if fresh and (last_ns := time_ns(page[-1].get("submitted_at"))) is not None:
+            last_ns = time_ns(page[-1].get("submitted_at"))
+            if fresh and last_ns is not None and "after" in place:
                 place = {"after": _time(last_ns - _STEP_NS)}
-            elif not fresh and "after_order_id" in place:
-                break
-            else:
+            elif fresh or "after" in place:  # all of one moment: from here on by the venue's own mark
                 place = {"after_order_id": page[-1]["id"]}
+            else:
+                break
         msg = f"orders of {self._name} do not end: {len(seen)} read, and the pages bring no others"
         raise UnreachableError(msg)
 

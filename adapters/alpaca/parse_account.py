@@ -1,4 +1,4 @@
-"""Raw Alpaca account, positions, activities and calendar days to engine values: pure, and it never raises.
+"""Raw Alpaca account, positions and calendar days to engine values: pure, and it never raises.
 
 Called by `reading`. Forms: Alpaca's documentation of each endpoint.
 """
@@ -13,43 +13,16 @@ from adapters.alpaca.fields import (
     EXCHANGE_ZONE,
     Unreadable,
     canonical_symbol,
-    day_start,
     decimal_at,
     decimal_or_none,
-    first_time,
     guarded,
     mapping_of,
     optional_text,
     short,
     text_at,
 )
-from engine.ports import VenueAccount, VenueActivity
-from engine.values import NS_PER_S, ZERO
-
-_HELD_KINDS = frozenset({"CFEE", "JNLS", "ACATS", "SPLIT", "SSO", "SSP", "SPIN", "REORG", "MA", "NC", "OPASN", "OPEXP"})
-"""Activities whose `qty` changes the holding; elsewhere (DIV) it is the holding the cash was computed from."""
-
-
-@guarded
-def parse_activity(raw: Any) -> VenueActivity:
-    """Read a non-trade activity. One with a date only counts as made at that day's start in New York."""
-    fields = mapping_of(raw, "an activity")
-    kind = text_at(fields, "activity_type")
-    cash = decimal_or_none(fields.get("net_amount")) or ZERO
-    quantity = decimal_or_none(fields.get("qty")) or ZERO
-    moves_holding = kind in _HELD_KINDS or not cash
-    ts_event = first_time(fields, "transaction_time", "created_at", "date") or day_start(fields.get("date"))
-    if not ts_event:
-        msg = f"date must be a day, was {short(fields.get('date'))}"
-        raise Unreadable(msg)
-    return VenueActivity(
-        id=text_at(fields, "id"),
-        kind=kind,
-        symbol=canonical_symbol(optional_text(fields, "symbol"), optional_text(fields, "asset_class")),
-        cash=cash,
-        quantity=quantity if moves_holding else ZERO,
-        ts_event=ts_event,
-    )
+from engine.ports import VenueAccount
+from engine.values import NS_PER_S
 
 
 @guarded

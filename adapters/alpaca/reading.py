@@ -15,11 +15,12 @@ from typing import Any
 from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 
+from adapters.alpaca.activities import parse_activity
 from adapters.alpaca.catalog import read_assets, read_splits
 from adapters.alpaca.config import AlpacaConfig
 from adapters.alpaca.fields import EXCHANGE_ZONE, Problem, lenient, rfc3339
 from adapters.alpaca.listing import OrderList
-from adapters.alpaca.parse_account import parse_account, parse_activity, parse_session
+from adapters.alpaca.parse_account import parse_account, parse_session
 from adapters.alpaca.parse_orders import parse_fill
 from adapters.alpaca.rest import Rest
 from engine.errors import BrokenPromiseError, UnreachableError

@@ -47,8 +47,9 @@ class AlpacaVenue(AlpacaReading):
     def replace(self, intent: OrderIntent) -> SubmitOutcome:
         """Put an order in the place of the open one that `intent.replaces` names, with `intent.id` as its id, once.
 
-        The order is looked up first: the venue wants its own id, and only what differs is sent. Where it is replaced
-        already, that may have been this request, whose answer was lost.
+        The order is looked up first: the venue wants its own id, and only what differs is sent. A refusal may be one of
+        our own earlier request's doing, whose answer was lost ("order already replaced"): the new id is looked up
+        before it counts.
 
         Raises:
             ConfigError: The venue refuses the key; nothing was changed.
@@ -56,11 +57,13 @@ class AlpacaVenue(AlpacaReading):
         old = self.lookup(intent.replaces)
         match old:
             case VenueOrder(status="replaced"):
-                return self._replaced_before(intent)
+                return self._refused_replacement(intent, "replaced", f"{intent.replaces} is replaced by another order")
             case VenueOrder():
                 if reason := replace_refusal(intent, old):
                     return Rejected("not_sent", reason)
                 sent = self._rest.once("PATCH", f"/orders/{old.venue_order_id}", replace_body(intent, old))
+                if isinstance(sent, Refused):
+                    return self._refused_replacement(intent, sent.code, sent.message)
                 return self._placed(sent, intent)
             case NotFound():
                 return Rejected("404", f"the venue finds no order {intent.replaces} to replace")
@@ -83,14 +86,17 @@ class AlpacaVenue(AlpacaReading):
             case NoAnswer(reason):
                 return Unknown(reason)
 
-    def _replaced_before(self, intent: OrderIntent) -> SubmitOutcome:
+    def _refused_replacement(self, intent: OrderIntent, code: str, message: str) -> SubmitOutcome:
+        """Refused for good, unless the venue has the new order all the same."""
         found = self.lookup(intent.id)
         match found:
             case VenueOrder():
                 return self._ours(found, intent)
             case NotFound():
-                return Rejected("replaced", f"{intent.replaces} was replaced by another order")
-            case Unknown() | RateLimited():
+                return Rejected(code, message)
+            case Unknown(reason):
+                return Unknown(f"replacing was refused ({message}), and {intent.id} cannot be looked up: {reason}")
+            case RateLimited():
                 return found
 
     def lookup(self, client_order_id: str) -> LookupOutcome:

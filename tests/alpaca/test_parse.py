@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.alpaca import parse, parse_account, parse_orders
+from adapters.alpaca.activities import parse_activity
 from adapters.alpaca.fields import Problem, canonical_symbol, decimal_or_none, rfc3339, time_ns
 from engine.messages import Bar
 from engine.ports import VenueActivity, VenueExecution, VenueOrder, VenueUpdate
@@ -83,32 +84,6 @@ def test_count_and_vwap_may_be_missing() -> None:
     assert (bar.trade_count, bar.vwap) == (None, None)
 
 
-def test_crypto_fee_moves_the_holding() -> None:
-    assert parse_account.parse_activity(CFEE) == VenueActivity(
-        id=CFEE["id"],
-        kind="CFEE",
-        symbol="ETH/USD",
-        cash=Decimal(0),
-        quantity=Decimal("-0.000195"),
-        ts_event=time_ns("2022-08-12T00:00:00-04:00") or 0,
-    )
-
-
-def test_dividend_moves_cash_and_its_quantity_is_only_told() -> None:
-    raw = {"activity_type": "DIV", "id": "20190801::5f", "date": "2019-08-01", "net_amount": "1.02", "symbol": "T"}
-    activity = parse_account.parse_activity(raw | {"qty": "2", "per_share_amount": "0.51"})
-    assert isinstance(activity, VenueActivity)
-    assert (activity.cash, activity.quantity) == (Decimal("1.02"), Decimal(0))
-
-
-def test_fee_without_symbol() -> None:
-    activity = parse_account.parse_activity(
-        {"activity_type": "FEE", "id": "x", "date": "2022-08-12", "net_amount": "-0.01"}
-    )
-    assert isinstance(activity, VenueActivity)
-    assert (activity.symbol, activity.cash, activity.quantity) == ("", Decimal("-0.01"), Decimal(0))
-
-
 def test_account_with_positions() -> None:
     account = parse_account.parse_account(ACCOUNT, POSITIONS)
     assert not isinstance(account, Problem)
@@ -120,10 +95,6 @@ def test_account_with_positions() -> None:
     held = {"AAPL": Decimal(5), "TSLA": Decimal("-3.5"), "MSFT": Decimal(-3), "BTC/USD": Decimal("0.9975")}
     assert account.positions == held
     assert str(account.positions["BTC/USD"]) == "0.9975"
-
-
-def test_activity_without_a_time_is_a_problem() -> None:
-    assert isinstance(parse_account.parse_activity(CFEE | {"date": None}), Problem)
 
 
 def test_account_with_a_position_that_cannot_be_read_is_a_problem() -> None:
@@ -261,7 +232,7 @@ def test_no_junk_escapes_as_an_exception(junk: Any) -> None:
         parse_orders.parse_order,
         parse_orders.parse_update,
         parse_orders.parse_fill,
-        parse_account.parse_activity,
+        parse_activity,
         parse_account.parse_session,
     ):
         assert isinstance(read(junk), Problem)
@@ -290,7 +261,7 @@ def test_damaged_payloads_are_values_or_problems(order: Any, update: Any, fill: 
     assert isinstance(parse_orders.parse_update(update), VenueUpdate | Problem)
     assert isinstance(parse_orders.parse_update(FILL_UPDATE | {"order": order}), VenueUpdate | Problem)
     assert isinstance(parse_orders.parse_fill(fill), VenueExecution | Problem)
-    assert isinstance(parse_account.parse_activity(fee), VenueActivity | Problem)
+    assert isinstance(parse_activity(fee), VenueActivity | Problem)
 
 
 @relaxed

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
-from adapters.alpaca.config import AlpacaConfig
 from adapters.alpaca.connect import connect_feed, connect_trading
 from adapters.alpaca.fields import time_ns
 from adapters.exchange.config import ExchangeConfig
-from adapters.exchange.server import serve
 from engine.errors import ConfigError
 from engine.messages import OrderIntent
 from engine.ports import Accepted, NotFound, Rejected, VenueOrder
 from engine.values import NS_PER_MINUTE, AssetClass, OrderType, Side, TimeInForce
+from tests.alpaca.local import Exchange, running
 from tests.alpaca.wire import Ear, until
 
 OPEN = time_ns("2025-03-10T13:30:00Z") or 0
@@ -63,59 +60,6 @@ class Relay:
         await self._server.wait_closed()
 
 
-class Exchange:
-    """The exchange on its own thread and loop, as REST blocks the thread it is called on."""
-
-    def __init__(self, config: ExchangeConfig) -> None:
-        self.urls: dict[str, str] = {}
-        self._config = config
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-
-    async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-
-        def ready(urls: dict[str, str]) -> None:
-            self.urls = urls
-            self._ready.set()
-
-        await serve(self._config, ready=ready, stop=self._stop)
-
-    def start(self) -> None:
-        self._thread.start()
-        while not self._ready.wait(0.05):
-            assert self._thread.is_alive(), "the exchange did not start"
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def step(self, phase: str) -> dict[str, Any]:
-        reply = requests.post(f"{self.urls['control']}/step", json={"phase": phase}, timeout=10)
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-    async def minute(self) -> None:
-        for phase in ("events", "bars"):
-            await asyncio.to_thread(self.step, phase)
-
-    def config(self, **changes: Any) -> AlpacaConfig:
-        urls = self.urls
-        settings: dict[str, Any] = {
-            "key": "K",
-            "secret": "S",
-            "rest_url": urls["rest"],
-            "data_url": urls["data_rest"],
-            "stock_ws_url": urls["stock_ws"],
-            "crypto_ws_url": urls["crypto_ws"],
-            "trading_ws_url": urls["trading_ws"],
-            "reconnect_s_min": 0.05,
-            "reconnect_s_max": 0.1,
-        }
-        return AlpacaConfig(**(settings | changes))
-
-
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[Exchange]:
     lines = ["symbol,timestamp,open,high,low,close,volume"]
@@ -126,10 +70,8 @@ def exchange(tmp_path: Path) -> Iterator[Exchange]:
             lines.append(f"{symbol},{stamp},{low + 0.25},{low + 1},{low},{low + 0.5},1000")
     path = tmp_path / "bars.csv"
     path.write_text("\n".join(lines) + "\n")
-    server = Exchange(ExchangeConfig(bars=path, speed="max", key="K", secret="S"))
-    server.start()
-    yield server
-    server.stop()
+    with running(ExchangeConfig(bars=path, speed="max", key="K", secret="S")) as server:
+        yield server
 
 
 def _intent(name: str, symbol: str = "AAPL", quantity: str = "2", side: Side = Side.BUY, **changes: Any) -> OrderIntent:
