@@ -119,6 +119,14 @@ class DaemonSettings(_Section, frozen=True):
     restart_wait_s_max: Seconds = 30.0
 
 
+class FlattenSettings(_Section, frozen=True):
+    """Flattening: how long positions may lag behind fills, how long it tries, how long it must look flat to be so."""
+
+    positions_lag_s: SecondsOrOff = 10.0
+    wait_s_max: Seconds = 60.0
+    confirm_s: SecondsOrOff = 2.0
+
+
 class LogSettings(_Section, frozen=True):
     """Log: level debug, info, warning, error."""
 
@@ -140,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     executor: ExecutorSettings = ExecutorSettings()
     recorder: RecorderSettings = RecorderSettings()
     daemon: DaemonSettings = DaemonSettings()
+    flatten: FlattenSettings = FlattenSettings()
     log: LogSettings = LogSettings()
     bots: tuple[Bot, ...] = ()
     bot_files: tuple[str, ...] = ()
