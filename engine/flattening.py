@@ -106,6 +106,7 @@ class Flattening:
         self._refusals_max = refusals_max
         self._rounds: dict[str, _Round] = {}
         self._refusals: dict[str, list[str]] = {}
+        self._began_ns = 0
 
     # --- what happened -----------------------------------------------------------------------------------------------
 
@@ -116,7 +117,8 @@ class Flattening:
         if not number or (known is not None and number < known.number):
             return
         self._rounds[order.symbol] = _Round(number, order)
-        if order.status == "rejected":  # also after it was taken (Alpaca-API #107)
+        # Also after it was taken (Alpaca-API #107). What an earlier run met is not counted: run again, it tries again.
+        if order.status == "rejected" and order.submitted_ns >= self._began_ns:
             self.refused(order.symbol, "the venue took its closing order and rejected it afterwards")
         elif order.filled_qty:
             self._refusals.pop(order.symbol, None)
@@ -140,6 +142,7 @@ class Flattening:
 
     def plan(self, look: Look) -> Plan:
         """Decide what follows from a look."""
+        self._began_ns = self._began_ns or look.now_ns
         others = tuple(order for order in look.open_orders if not self._is_ours(order))
         blocked = {order.symbol for order in others}
         symbols = blocked | look.positions.keys() | self._rounds.keys()

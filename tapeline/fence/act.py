@@ -33,12 +33,15 @@ def act(folder: Path, latch_id: str, options: HaltOptions, points: Points) -> in
         check_account(access)
         access.fence.suspend(wanted=False)
         say("trading is not suspended on the account any more")
-    if options.flatten:
-        if not Flattener(access, latch_id, points).run():
-            _say_what_to_do(access, options)
-            return 1
-    else:
+    if not options.flatten:
         check_account(access)
+    elif options.suspend is not False and _is_suspended(access):
+        return _leave_suspended(access)
+    elif not Flattener(access, latch_id, points).run():
+        if options.suspend:
+            say("trading is not suspended, for the venue would refuse the closing orders then")
+        say("the account is not flat: run the same command again, nothing is done twice")
+        return 1
     if options.suspend:
         access.fence.suspend(wanted=True)
         say(
@@ -90,10 +93,17 @@ def lift_or_tell(folder: Path, *, lift: bool) -> None:
                 )
 
 
-def _say_what_to_do(access: Access, options: HaltOptions) -> None:
-    if options.suspend:
-        say("trading is not suspended, for the venue would refuse the closing orders then")
-    with contextlib.suppress(TapelineError):
-        if access.fence.is_suspended():
-            say("trading is suspended on the account, which refuses closing orders too: add --no-suspend")
-    say("the account is not flat: run the same command again, nothing is done twice")
+def _is_suspended(access: Access) -> bool:
+    """Whether the account is known to be suspended; where the venue does not answer, closing orders will tell."""
+    with contextlib.suppress(UnreachableError):
+        return access.fence.is_suspended()
+    return False
+
+
+def _leave_suspended(access: Access) -> int:
+    """Cancel what is open; positions of a suspended account cannot be closed."""
+    held = check_account(access).positions
+    has_canceled = cancel_everything(access)
+    if held:
+        say(f"{len(held)} positions stay: trading is suspended on the account, add --no-suspend to close them")
+    return 0 if has_canceled and not held else 1

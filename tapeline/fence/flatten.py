@@ -130,13 +130,13 @@ class Flattener:
         """Ask for the end of what is in the way: all at once, or one by one where closing orders of ours are open."""
         if not plan.cancel or time.monotonic() - self._canceled_at < _CANCEL_AGAIN_S:
             return
-        self._canceled_at = time.monotonic()
         self._points.hit("flatten.before_cancel")
         if len(plan.cancel) == len(look.open_orders):
             self._fence.cancel_all()
         else:
             for order in plan.cancel:
                 self._fence.cancel(order.venue_order_id)
+        self._canceled_at = time.monotonic()
         self._points.hit("flatten.after_cancel")
         say(f"cancel asked for {len(plan.cancel)} open orders")
 

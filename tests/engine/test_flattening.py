@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.flattening import Flattening, Look, Plan
@@ -178,8 +178,16 @@ def test_what_the_venue_refuses_again_and_again_is_stuck_and_said() -> None:
 def test_orders_rejected_after_they_were_taken_do_not_go_on_for_ever() -> None:
     flattening = core()
     for number in range(1, 6):
-        flattening.learn(closing(number=number, status="rejected", at=NOW - 60 * NS_PER_S))
+        (intent,) = flattening.plan(look(positions=held(AAPL="10"))).send
+        assert intent.id[-1] == str(number)
+        flattening.learn(closing(number=number, status="rejected"))
     assert list(flattening.plan(look(positions=held(AAPL="10"))).stuck) == ["AAPL"]
+    again = core()
+    for number in range(1, 6):
+        again.plan(look(now_ns=NOW + 60 * NS_PER_S, positions=held(AAPL="10")))
+        again.learn(closing(number=number, status="rejected"))
+    (intent,) = again.plan(look(now_ns=NOW + 60 * NS_PER_S, positions=held(AAPL="10"))).send
+    assert intent.id[-1] == "6", "run again, it tries again"
 
 
 def test_dust_is_stuck() -> None:
@@ -241,7 +249,6 @@ class LaggingVenue:
         return look(now_ns=self.now, open_orders=orders, executions=tuple(self.executions), positions=positions)
 
 
-@settings(max_examples=150)
 @given(st.data())
 def test_killed_anywhere_it_never_crosses_zero_and_ends_flat(data: st.DataObject) -> None:
     venue = LaggingVenue(data.draw(st.integers(-20, 20)), data.draw)
