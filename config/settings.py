@@ -114,9 +114,18 @@ class RecorderSettings(_Section, frozen=True):
 
 
 class DaemonSettings(_Section, frozen=True):
-    """Daemon: a role that dies is started again after a wait that doubles up to this."""
+    """Daemon: what it does when a role dies, when it dies itself, and when it is stopped.
+
+    Attributes:
+        restart_wait_s_max: A role that dies is started again after a wait that doubles up to this.
+        cancel_on_death_s: Without a living executor for so long, a process of its own cancels every open order of the
+            account, those that protect positions too; it outlives a daemon that was killed. 0 is off.
+        cancel_on_exit: Cancel every open order of the account when the daemon is stopped.
+    """
 
     restart_wait_s_max: Seconds = 30.0
+    cancel_on_death_s: SecondsOrOff = 0.0
+    cancel_on_exit: bool = False
 
 
 class FlattenSettings(_Section, frozen=True):

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,22 +52,31 @@ def act(folder: Path, latch_id: str, options: HaltOptions, points: Points) -> in
     return 0
 
 
-def cancel_everything(access: Access) -> bool:
-    """Cancel every order of the account and verify; False when some are still open after `flatten.wait_s_max`."""
-    deadline = time.monotonic() + access.settings.flatten.wait_s_max
+def cancel_everything(access: Access, tell: Callable[[str], object] = say, wait_s: float | None = None) -> bool:
+    """Cancel every order of the account and verify.
+
+    Args:
+        access: The way to the venue; the account is known to be the right one.
+        tell: Takes what there is to say.
+        wait_s: How long to try; None is `flatten.wait_s_max`.
+
+    Returns:
+        Whether no order is open any more.
+    """
+    deadline = time.monotonic() + (access.settings.flatten.wait_s_max if wait_s is None else wait_s)
     last = ""
     while time.monotonic() < deadline:
         try:
             orders, _ = access.fence.open_orders()
             if not orders:
-                say("no order is open")
+                tell("no order is open")
                 return True
             access.fence.cancel_all()
             last = f"{len(orders)} orders are still open at the venue"
         except UnreachableError as err:
             last = str(err)
         time.sleep(_PAUSE_S)
-    say(f"{last}: run the same command again")
+    tell(f"{last}: not everything is canceled")
     return False
 
 
