@@ -17,6 +17,7 @@ from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
+from engine.adoption import FLATTEN, FLATTEN_PREFIX
 from engine.messages import OrderIntent
 from engine.orders import has_ended
 from engine.ports import OpenOrder, VenueExecution, VenueOrder
@@ -34,8 +35,6 @@ from engine.values import (
     round_to,
 )
 
-BOT = "flatten"
-PREFIX = "flatten-"
 _LATCH_DIGITS = 16
 _VALID_NS = 10 * NS_PER_MINUTE
 
@@ -100,7 +99,7 @@ class Flattening:
     def __init__(
         self, latch_id: str, token_of: Callable[[str], str], lag_ns: int = 10 * NS_PER_S, refusals_max: int = 5
     ) -> None:
-        self.prefix = f"{PREFIX}{latch_id[:_LATCH_DIGITS]}-"
+        self.prefix = f"{FLATTEN_PREFIX}{latch_id[:_LATCH_DIGITS]}-"
         self._token_of = token_of
         self._lag_ns = lag_ns
         self._refusals_max = refusals_max
@@ -187,7 +186,7 @@ class Flattening:
         return OrderIntent(
             id=self._id(symbol, last.number + 1 if last else 1),
             signal_id=self.prefix,
-            bot=BOT,
+            bot=FLATTEN,
             symbol=symbol,
             side=Side.SELL if held > 0 else Side.BUY,
             quantity=quantity,

@@ -14,6 +14,7 @@ use_cache()
 from cyclopts import App, Parameter  # noqa: E402  (after the bytecode cache is chosen)
 
 from engine.errors import ConfigError, TapelineError  # noqa: E402
+from tapeline import by_hand  # noqa: E402
 
 app = App(
     name="tapeline",
@@ -286,63 +287,6 @@ def status(
 
 
 @app.command
-def halt(
-    *,
-    reason: str = "by hand",
-    reduce_only: Annotated[bool, Parameter(negative="")] = False,
-    flatten: Annotated[bool, Parameter(negative="")] = False,
-    suspend: bool | None = None,
-    data_dir: Path | None = None,
-) -> int:
-    """Stop all orders at once and cancel what is open; positions stay. Holds over restarts until `tapeline resume`.
-
-    With --flatten or --suspend this command itself deals with the account by REST: it needs the keys and the data
-    directory, and neither NATS nor a daemon. Run it again if it was cut short: nothing is done twice.
-
-    Parameters
-    ----------
-    reason
-        Stored with the command, shown by status and in each denial.
-    reduce_only
-        Let orders pass that make a position smaller; cancel nothing.
-    flatten
-        Cancel every order of the account, then close every position at market, and verify. Exit code 0 only when the
-        account is flat. Outside of the session closing orders of equities are queued for the opening.
-    suspend
-        Let the account refuse every new order, after flattening; --no-suspend lifts that first. Cancels what is open.
-    data_dir
-        Data directory; default: the one used last here. TAPELINE_NATS__URL commands over that NATS, without latch file
-        unless --flatten or --suspend is given.
-    """
-    from tapeline.halt import HaltOptions, run_halt
-
-    return run_halt(data_dir, reason, HaltOptions(reduce_only=reduce_only, flatten=flatten, suspend=suspend))
-
-
-@app.command
-def resume(
-    *,
-    reason: str = "by hand",
-    unsuspend: Annotated[bool, Parameter(negative="")] = False,
-    data_dir: Path | None = None,
-) -> int:
-    """End a halt: orders may leave again. Says so if trading is still suspended on the account.
-
-    Parameters
-    ----------
-    reason
-        Stored with the command.
-    unsuspend
-        Let the account take new orders again, before all else; needs the keys.
-    data_dir
-        Data directory; default: the one used last here. TAPELINE_NATS__URL commands over that NATS.
-    """
-    from tapeline.halt import run_resume
-
-    return run_resume(data_dir, reason, unsuspend=unsuspend)
-
-
-@app.command
 def doctor(*, config: Path | None = None, data_dir: Path | None = None) -> int:
     """Check what a run needs (Python, NATS, disk, clock, keys, configuration) and say what to do.
 
@@ -356,6 +300,11 @@ def doctor(*, config: Path | None = None, data_dir: Path | None = None) -> int:
     from tapeline.doctor import run_doctor
 
     return run_doctor(config, data_dir)
+
+
+app.command(by_hand.halt)
+app.command(by_hand.resume)
+app.command(by_hand.orders)
 
 
 def _speed(text: str) -> float | Literal["max"]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 # Nothing that speaks with NATS or the venue is imported before the latch is set: that would be half a second.
 import asyncio
 import getpass
-import os
 import secrets
 import sys
 import threading
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.clock import wall_ns
-from config.settings import NatsSettings, Settings
+from config.settings import Settings
 from engine.errors import ConfigError, TapelineError, UnreachableError
 from engine.messages import Command
 from engine.values import TradingMode
@@ -67,7 +66,7 @@ def run_halt(data_dir: Path | None, reason: str, options: HaltOptions, points: P
     if options.reduce_only and options.needs_fence:
         msg = "--reduce-only leaves positions and the account alone: give it without --flatten and --suspend"
         raise ConfigError(msg)
-    folder, settings = _where(data_dir, needs_folder=options.needs_fence)
+    folder, settings = folders.commanded(data_dir, needs_folder=options.needs_fence)
     mode = TradingMode.REDUCING if options.reduce_only else TradingMode.HALTED
     command = _command(mode, reason)
     if folder is not None and not options.reduce_only:
@@ -101,10 +100,14 @@ def _beside(settings: Settings | None, command: Command, work: Callable[[], int]
 
     telling = threading.Thread(target=tell, daemon=True)
     telling.start()
+    wait_s = 3 * _OBEYED_S_MAX
     try:
         return work()
+    except KeyboardInterrupt:
+        wait_s = 0.0
+        raise
     finally:
-        telling.join(3 * _OBEYED_S_MAX)
+        telling.join(wait_s)
         sys.stdout.write(told[0])
 
 
@@ -133,7 +136,7 @@ async def _told(settings: Settings | None, command: Command) -> str:
 
 def run_resume(data_dir: Path | None, reason: str, *, unsuspend: bool = False) -> int:
     """End a halt; 0 when risk obeys."""
-    folder, settings = _where(data_dir, needs_folder=unsuspend)
+    folder, settings = folders.commanded(data_dir, needs_folder=unsuspend)
     if settings is None:
         msg = f"no daemon runs in {folder}: start it (it stays halted), then resume"
         raise UnreachableError(msg)
@@ -142,16 +145,6 @@ def run_resume(data_dir: Path | None, reason: str, *, unsuspend: bool = False) -
 
         lift_or_tell(folder, lift=unsuspend)
     return asyncio.run(_resume(settings, folder, _command(TradingMode.ACTIVE, reason)))
-
-
-def _where(data_dir: Path | None, *, needs_folder: bool = False) -> tuple[Path | None, Settings | None]:
-    """Give the data directory, if it is here, and the settings of the daemon, if one runs or a NATS is named."""
-    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
-    if url:
-        settings = Settings(nats=NatsSettings(url=url, prefix=os.environ.get("TAPELINE_NATS__PREFIX", "tape")))
-        return folders.resolve(None) if needs_folder else None, settings
-    folder = folders.resolve(data_dir)
-    return folder, folders.running_settings(folder) if folders.is_running(folder) else None
 
 
 def _command(mode: TradingMode, reason: str) -> Command:

@@ -14,7 +14,7 @@ from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 
 from adapters.alpaca.config import AlpacaConfig
-from adapters.alpaca.parse import canonical_symbol
+from adapters.alpaca.fields import canonical_symbol
 from adapters.alpaca.rest import Done, Limited, NoAnswer, Refused, Rest
 from engine.errors import TapelineError, UnreachableError
 from engine.ports import OpenOrder
