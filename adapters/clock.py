@@ -6,11 +6,14 @@ Which one a process gets is decided once, in the composition root. Nothing else 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-import aiohttp
 import msgspec
 
 from engine.errors import UnreachableError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _FRESH_S = 0.25
 _TIMEOUT_S = 5.0
@@ -87,6 +90,8 @@ class VenueClock:
             await self._session.close()
 
     async def _ask(self) -> None:
+        import aiohttp  # noqa: PLC0415  (0.2 s that a command in a hurry has no use for)
+
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
         try:

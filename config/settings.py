@@ -114,9 +114,26 @@ class RecorderSettings(_Section, frozen=True):
 
 
 class DaemonSettings(_Section, frozen=True):
-    """Daemon: a role that dies is started again after a wait that doubles up to this."""
+    """Daemon: what it does when a role dies, when it dies itself, and when it is stopped.
+
+    Attributes:
+        restart_wait_s_max: A role that dies is started again after a wait that doubles up to this.
+        cancel_on_death_s: Without a living executor for so long, a process of its own cancels every open order of the
+            account, those that protect positions too; it outlives a daemon that was killed. 0 is off.
+        cancel_on_exit: Cancel every open order of the account when the daemon is stopped.
+    """
 
     restart_wait_s_max: Seconds = 30.0
+    cancel_on_death_s: SecondsOrOff = 0.0
+    cancel_on_exit: bool = False
+
+
+class FlattenSettings(_Section, frozen=True):
+    """Flattening: how long positions may lag behind fills, how long it tries, how long it must look flat to be so."""
+
+    positions_lag_s: SecondsOrOff = 10.0
+    wait_s_max: Seconds = 60.0
+    confirm_s: SecondsOrOff = 2.0
 
 
 class LogSettings(_Section, frozen=True):
@@ -140,6 +157,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     executor: ExecutorSettings = ExecutorSettings()
     recorder: RecorderSettings = RecorderSettings()
     daemon: DaemonSettings = DaemonSettings()
+    flatten: FlattenSettings = FlattenSettings()
     log: LogSettings = LogSettings()
     bots: tuple[Bot, ...] = ()
     bot_files: tuple[str, ...] = ()

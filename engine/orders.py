@@ -93,6 +93,11 @@ def from_venue(status: str) -> OrderStatus:
         raise BrokenPromiseError(msg) from None
 
 
+def has_ended(status: str) -> bool:
+    """Tell whether the venue's word says that an order is over; one we do not know says no."""
+    return _FROM_VENUE.get(status) in TERMINAL
+
+
 def move(status: OrderStatus, to: OrderStatus) -> OrderStatus | None:
     """Follow the table: the new state, or None where the event is late or repeated and changes nothing."""
     if to in MOVES[status]:

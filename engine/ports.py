@@ -241,6 +241,42 @@ class Venue(Protocol):
         ...
 
 
+class OpenOrder(msgspec.Struct, frozen=True):
+    """What a fence must know of an order that is open at the venue, whoever placed it. `status` is the venue's word."""
+
+    venue_order_id: str
+    client_order_id: str
+    symbol: str
+    status: str
+
+
+class Fence(Protocol):
+    """The emergency side of a venue's REST: few requests, nothing needed but keys. Safe to call from several threads.
+
+    Raises UnreachableError where the venue gives no usable answer, TapelineError where it refuses.
+    """
+
+    def open_orders(self) -> tuple[Sequence[OpenOrder], bool]:
+        """Every open order of the account, legs included, and whether the answer holds them all."""
+        ...
+
+    def cancel_all(self) -> None:
+        """Ask for the end of every open order of the account, in one request."""
+        ...
+
+    def cancel(self, venue_order_id: str) -> None:
+        """Ask for the end of one order; one that has ended already is fine."""
+        ...
+
+    def is_suspended(self) -> bool:
+        """Whether the account refuses every new order because its owner wished so."""
+        ...
+
+    def suspend(self, wanted: bool) -> None:
+        """Let the account refuse every new order, or take them again; certain when this returns."""
+        ...
+
+
 class VenueListener(Protocol):
     """What an update stream of a venue tells its owner, on the event loop, never blocking and never raising."""
 

@@ -1,15 +1,16 @@
-"""The commanding side of the trading mode: store a command, wait until risk obeys."""
+"""The commanding side: store a command and wait until risk obeys, or a wish about an order and wait for its end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.messages import Command, Head, TradingState, encode
+from engine.messages import AnyBody, CancelOrder, Command, Head, ReplaceOrder, TradingState, decode, encode
 from streams.publisher import Outgoing, Publisher
 from streams.subjects import state_subject, subject_of
 from streams.topology import Topology
@@ -36,3 +37,46 @@ async def obeyed(nc: Client, topology: Topology, command: Command, wall_ns: int,
         return said.is_set()
     finally:
         await sub.unsubscribe()
+
+
+async def follow[T](
+    nc: Client,
+    topology: Topology,
+    wish: CancelOrder | ReplaceOrder,
+    take: Callable[[AnyBody], T | None],
+    *,
+    wall_ns: int,
+    wait_s: float,
+) -> T | None:
+    """Store a wish and hand every event of orders, intents and denials to `take` until it gives an end.
+
+    Args:
+        nc: A connection.
+        topology: Names of the streams.
+        wish: What to store.
+        take: Gives the end, or None for an event that is none.
+        wall_ns: For the head of the message.
+        wait_s: How long to wait.
+
+    Returns:
+        The end; None when none came within `wait_s`. The wish is stored either way.
+    """
+    ended: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def on_event(msg: Msg) -> None:
+        end = take(decode(msg.data).body)
+        if end is not None and not ended.done():
+            ended.set_result(end)
+
+    prefix = topology.prefix
+    subs = [await nc.subscribe(f"{prefix}.{kind}.>", cb=on_event) for kind in ("orders", "intents", "denials")]
+    try:
+        await nc.flush()
+        message = Outgoing(subject_of(prefix, wish), encode(Head(wall_ns), wish), wish.id)
+        await Publisher(nc, topology.trading, "wish").one(message)
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(ended, wait_s)
+        return None
+    finally:
+        for sub in subs:
+            await sub.unsubscribe()

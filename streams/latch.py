@@ -1,7 +1,7 @@
 """The latch: a file that stops every order, read before each POST, so that halting needs neither NATS nor a daemon.
 
 It is there or it is not; a file that cannot be read counts as there. Written whole to a temporary name, fsynced and
-renamed: kill -9 leaves it there or not there, never half.
+linked or renamed: kill -9 leaves it there or not there, never half.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import secrets
 from pathlib import Path
 
 import msgspec
+
+from engine.ids import make_id
 
 NAME = "halt.latch"
 
@@ -46,31 +48,62 @@ class Latch:
 
     def read(self) -> LatchNote | None:
         """Give what it says; None when it is not there."""
+        found = self._look()
+        return found and found[0]
+
+    def set(self, reason: str, by: str, ts_event: int) -> LatchNote:
+        """Write it, durable when this returns; one that is there stays and is returned, also to two who halt at once.
+
+        One without an id, made by hand, gets one: orders of a flattening are named by it. It is never away meanwhile.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            found = self._look()
+            if found is None:
+                note = LatchNote(secrets.token_hex(16), reason, by, ts_event)
+            else:
+                there, name = found
+                if there.id:
+                    return there
+                note = LatchNote(name, f"{reason} ({there.reason})", by, ts_event)
+            if self._write(note, is_new=found is None):
+                return note
+
+    def _look(self) -> tuple[LatchNote, str] | None:
+        """Give what the file says and a name for it: whoever looks at the same file gets the same name."""
         try:
-            data = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                seen = os.fstat(file.fileno())
+                data = file.read()
         except FileNotFoundError:
             return None
         except OSError as err:
-            return LatchNote("", f"the latch file cannot be read: {err}", "unknown", 0)
+            note = LatchNote("", f"the latch file cannot be read: {err}", "unknown", 0)
+            return note, make_id("latch", str(self._path))
+        name = make_id("latch", seen.st_ino, seen.st_mtime_ns)
         try:
-            return msgspec.json.decode(data, type=LatchNote)
+            return msgspec.json.decode(data, type=LatchNote), name
         except msgspec.MsgspecError:
-            return LatchNote("", "a latch file that somebody wrote by hand", "unknown", 0)
+            return LatchNote("", "a latch file that somebody wrote by hand", "unknown", 0), name
 
-    def set(self, reason: str, by: str, ts_event: int) -> LatchNote:
-        """Write it, durable when this returns; one that is there stays and is returned."""
-        if (there := self.read()) is not None:
-            return there
-        note = LatchNote(secrets.token_hex(16), reason, by, ts_event)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+    def _write(self, note: LatchNote, *, is_new: bool) -> bool:
+        """Write the file whole; False when somebody else was first to make a new one."""
+        temporary = self._path.with_suffix(f".{os.getpid()}.{secrets.token_hex(4)}.tmp")
         with temporary.open("wb") as file:
             file.write(msgspec.json.encode(note))
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self._path)
+        if is_new:
+            try:
+                self._path.hardlink_to(temporary)
+            except FileExistsError:
+                temporary.unlink()
+                return False
+            temporary.unlink()
+        else:
+            temporary.replace(self._path)
         self._sync_folder()
-        return note
+        return True
 
     def clear(self) -> bool:
         """Remove it; whether it was there."""

@@ -26,9 +26,10 @@ def spawn(
     argv: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
     stdout: IO[bytes] | int | None = None,
     stderr: IO[bytes] | int | None = None,
-    death_signal: signal.Signals = signal.SIGKILL,
+    death_signal: signal.Signals | None = signal.SIGKILL,
     nice: int = 0,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own (a terminal's Ctrl-C goes to the parent, which stops it in order).
@@ -36,15 +37,16 @@ def spawn(
     Args:
         argv: Program and arguments.
         environment: Its whole environment; None inherits.
+        stdin: As for subprocess.
         stdout: As for subprocess.
         stderr: As for subprocess.
-        death_signal: What the kernel sends when the parent dies.
+        death_signal: What the kernel sends when the parent dies; None lets the child outlive it.
         nice: Steps of priority to give up.
     """
     return subprocess.Popen(  # noqa: S603  (argv is ours, no shell)
         list(argv),
         env=None if environment is None else dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
@@ -56,14 +58,14 @@ def _prctl() -> Callable[..., int] | None:
     return ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
-def _in_child(death_signal: signal.Signals, nice: int) -> Callable[[], None]:
+def _in_child(death_signal: signal.Signals | None, nice: int) -> Callable[[], None]:
     prctl = _prctl()
     parent = os.getpid()
 
     def prepare() -> None:
         if nice:
             _give_way(nice)
-        if prctl is not None:
+        if prctl is not None and death_signal is not None:
             prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
             if os.getppid() != parent:  # the parent died before prctl took hold
                 os._exit(1)

@@ -28,6 +28,7 @@ from engine.messages import AccountOpened, AnyBody, Head, decode, encode
 from engine.ports import Clock
 from streams.connection import Inflow, connect
 from streams.lease import Lease
+from streams.owner import note_account
 from streams.publisher import Outgoing
 from streams.reader import Reader
 from streams.subjects import subject_of
@@ -129,6 +130,7 @@ class Context(msgspec.Struct):
                     msg = f"the message on {subject} is a {type(body).__name__}, not AccountOpened"
                     raise BrokenPromiseError(msg)
                 self.account, self.run, self.opened_ns = body.account_number, body.run, body.ts_event
+                note_account(self.settings.data_path, body.account_number)
                 return body
             await asyncio.sleep(0.05)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from config import bots as bot_files
+from config import logs
 from config.settings import Settings, load
 from engine.errors import ConfigError
 from tapeline import folders
@@ -47,6 +48,7 @@ def run_daemon(roles: Sequence[str], config: Path | None, data_dir: Path | None)
         from streams.role import NoPoints
 
         return run(chosen[0], settings, NoPoints())
+    logs.configure(settings.log.level, "daemon")
     supervisor = Supervisor(settings, chosen)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -22,6 +22,7 @@ from typing import Literal
 import msgspec
 
 from config import bots as bot_files
+from config import logs
 from config.settings import Settings, load
 from engine.bots import Bot
 from engine.errors import ConfigError, TapelineError, UnreachableError
@@ -217,6 +218,7 @@ async def run_demo(options: DemoOptions) -> Summary:
         exchange.wait_ready(30.0)
         run_id = make_id("demo", options.seed, str(options.speed))[:12]
         settings = build_settings(bots, folder, exchange.urls, run_id, options.settings)
+        logs.configure(settings.log.level, "daemon")
         environment = dict(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
         supervisor = Supervisor(settings, ROLES, role_command=options.role_command, environment=environment, quiet=True)
         supervisor.start()

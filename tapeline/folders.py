@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from config.settings import Settings
+from config.settings import NatsSettings, Settings
 from engine.errors import ConfigError
 
 HOME = Path("tapeline-data")
@@ -67,3 +67,21 @@ def running_settings(folder: Path) -> Settings:
         msg = f"no daemon was ever started in {folder}: start one with `tapeline run --data-dir {folder}`"
         raise ConfigError(msg)
     return msgspec.json.decode(path.read_bytes(), type=Settings)
+
+
+def commanded(folder: Path | None, *, needs_folder: bool = False) -> tuple[Path | None, Settings | None]:
+    """Give whom a command is for: the data directory, and the settings of the daemon.
+
+    Args:
+        folder: The option; where it is None, TAPELINE_NATS__URL names a daemon anywhere.
+        needs_folder: Give the data directory also where a NATS is named.
+
+    Returns:
+        The data directory, None where only a NATS is named; settings, None where no daemon runs in the directory.
+    """
+    url = os.environ.get("TAPELINE_NATS__URL", "") if folder is None else ""
+    if url:
+        settings = Settings(nats=NatsSettings(url=url, prefix=os.environ.get("TAPELINE_NATS__PREFIX", "tape")))
+        return resolve(None) if needs_folder else None, settings
+    found = resolve(folder)
+    return found, running_settings(found) if is_running(found) else None

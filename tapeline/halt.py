@@ -1,72 +1,150 @@
 """`tapeline halt` and `tapeline resume`: whether orders may leave.
 
 Halting sets the latch file first: executor looks at it before each POST and cancels what is open, with or without NATS.
-Then the command is stored, so that risk denies and everybody sees why. Resuming goes the other way and needs a daemon.
+Then the command is stored, so that risk denies and everybody sees why. With `--flatten` or `--suspend` the account
+itself is dealt with from this process, by REST, while the command is on its way (tapeline.fence). Resuming goes the
+other way and needs a daemon.
 """
 
 from __future__ import annotations
 
+# Nothing that speaks with NATS or the venue is imported before the latch is set: that would be half a second.
 import asyncio
 import getpass
-import os
 import secrets
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from adapters.clock import wall_ns
-from config.settings import NatsSettings, Settings
-from engine.errors import TapelineError, UnreachableError
+from config.settings import Settings
+from engine.errors import ConfigError, TapelineError, UnreachableError
 from engine.messages import Command
 from engine.values import TradingMode
-from streams.commanding import obeyed
-from streams.connection import connect
 from streams.latch import Latch
-from streams.probe import Probe
-from streams.role import topology_of
 from tapeline import folders
+
+if TYPE_CHECKING:
+    from streams.probe import Probe
+    from streams.role import Points
 
 _OBEYED_S_MAX = 10.0
 _ENDED_S_MAX = 30.0
+_NOBODY = "no daemon runs there; one that is started finds the latch and stays halted\n"
 
 
-def run_halt(data_dir: Path | None, reason: str, *, reduce_only: bool) -> int:
-    """Halt; 0 when risk obeys and nothing is open, 1 when only the latch is known to hold."""
-    folder, settings = _where(data_dir)
-    mode = TradingMode.REDUCING if reduce_only else TradingMode.HALTED
+class HaltOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to happen besides the halt.
+
+    Attributes:
+        reduce_only: Let orders pass that make a position smaller, instead of halting.
+        flatten: Cancel what is open, then close every position, by REST from here.
+        suspend: Let the account refuse new orders afterwards; False lifts that before anything else.
+    """
+
+    reduce_only: bool = False
+    flatten: bool = False
+    suspend: bool | None = None
+
+    @property
+    def needs_fence(self) -> bool:
+        """Whether this process speaks with the venue."""
+        return self.flatten or self.suspend is not None
+
+
+def run_halt(data_dir: Path | None, reason: str, options: HaltOptions, points: Points | None = None) -> int:
+    """Halt; 0 when what was asked for is known to be so.
+
+    Without `--flatten` and `--suspend`: risk obeys and nothing is open; 1 when only the latch is known to hold. With
+    them: the account is as asked, whether or not NATS answers.
+    """
+    if options.reduce_only and options.needs_fence:
+        msg = "--reduce-only leaves positions and the account alone: give it without --flatten and --suspend"
+        raise ConfigError(msg)
+    folder, settings = folders.commanded(data_dir, needs_folder=options.needs_fence)
+    mode = TradingMode.REDUCING if options.reduce_only else TradingMode.HALTED
     command = _command(mode, reason)
-    if folder is not None and not reduce_only:
+    if folder is not None and not options.reduce_only:
         note = Latch(folder).set(reason, command.by, command.ts_event)
         command = Command(note.id or command.id, mode, note.reason, note.by, note.ts_event)
         sys.stdout.write(f"latch set in {folder}: no order leaves from here on\n")
+        sys.stdout.flush()
+    if options.needs_fence and folder is not None:
+        from streams.role import NoPoints
+        from tapeline.fence.act import act
+
+        return _beside(settings, command, lambda: act(folder, command.id, options, points or NoPoints()))
     if settings is None:
-        sys.stdout.write("no daemon runs there; one that is started finds the latch and stays halted\n")
+        sys.stdout.write(_NOBODY)
         return 0
     try:
         return asyncio.run(_halt(settings, command))
     except UnreachableError as err:
-        if folder is None or reduce_only:
+        if folder is None or options.reduce_only:
             raise
         sys.stderr.write(f"tapeline: {err}; the latch holds, and executor cancels what is open without NATS\n")
         return 1
 
 
-def run_resume(data_dir: Path | None, reason: str) -> int:
+def _beside(settings: Settings | None, command: Command, work: Callable[[], int]) -> int:
+    """Work on the account without waiting for NATS; the command is told meanwhile, if anybody listens."""
+    told = [""]
+
+    def tell() -> None:
+        told[0] = asyncio.run(_told(settings, command))
+
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    wait_s = 3 * _OBEYED_S_MAX
+    try:
+        return work()
+    except KeyboardInterrupt:
+        wait_s = 0.0
+        raise
+    finally:
+        telling.join(wait_s)
+        sys.stdout.write(told[0])
+
+
+async def _told(settings: Settings | None, command: Command) -> str:
+    """Store the command; say how that went. Never raises for want of a daemon, and ends within a bounded time."""
+    from streams.commanding import obeyed
+    from streams.connection import connect
+    from streams.role import topology_of
+
+    if settings is None:
+        return _NOBODY
+    try:
+        async with asyncio.timeout(2 * _OBEYED_S_MAX):
+            nc = await connect(settings.nats.url, "tapeline-halt", first_timeout_s=3)
+            try:
+                has_obeyed = await obeyed(nc, topology_of(settings), command, wall_ns(), _OBEYED_S_MAX)
+            finally:
+                await nc.close()
+    except (UnreachableError, TimeoutError) as err:
+        why = str(err) or "NATS does not answer"
+        return f"the daemon was not told ({why}); the latch holds: executor sends nothing, and tells risk later\n"
+    if not has_obeyed:
+        return "the command is stored, but risk does not answer: see `tapeline status`\n"
+    return f"trading is {command.mode.value}: {command.reason}\n"
+
+
+def run_resume(data_dir: Path | None, reason: str, *, unsuspend: bool = False) -> int:
     """End a halt; 0 when risk obeys."""
-    folder, settings = _where(data_dir)
+    folder, settings = folders.commanded(data_dir, needs_folder=unsuspend)
     if settings is None:
         msg = f"no daemon runs in {folder}: start it (it stays halted), then resume"
         raise UnreachableError(msg)
+    if folder is not None:
+        from tapeline.fence.act import lift_or_tell
+
+        lift_or_tell(folder, lift=unsuspend)
     return asyncio.run(_resume(settings, folder, _command(TradingMode.ACTIVE, reason)))
-
-
-def _where(data_dir: Path | None) -> tuple[Path | None, Settings | None]:
-    """Give the data directory, if it is here, and the settings of the daemon, if one runs."""
-    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
-    if url:
-        return None, Settings(nats=NatsSettings(url=url, prefix=os.environ.get("TAPELINE_NATS__PREFIX", "tape")))
-    folder = folders.resolve(data_dir)
-    return folder, folders.running_settings(folder) if folders.is_running(folder) else None
 
 
 def _command(mode: TradingMode, reason: str) -> Command:
@@ -74,6 +152,11 @@ def _command(mode: TradingMode, reason: str) -> Command:
 
 
 async def _halt(settings: Settings, command: Command) -> int:
+    from streams.commanding import obeyed
+    from streams.connection import connect
+    from streams.probe import Probe
+    from streams.role import topology_of
+
     nc = await connect(settings.nats.url, "tapeline-halt", first_timeout_s=3)
     try:
         topology = topology_of(settings)
@@ -105,6 +188,10 @@ async def _wait_for_end(probe: Probe) -> int:
 
 
 async def _resume(settings: Settings, folder: Path | None, command: Command) -> int:
+    from streams.commanding import obeyed
+    from streams.connection import connect
+    from streams.role import topology_of
+
     nc = await connect(settings.nats.url, "tapeline-resume", first_timeout_s=3)
     try:
         if folder is not None:

@@ -22,6 +22,7 @@ from streams.locks import FolderLock
 from streams.process import spawn, stop
 from streams.server import NatsServer
 from tapeline.bytecode import child_environment
+from tapeline.fence.watch import Watch
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -76,6 +77,9 @@ class Supervisor:
         self._server = None if settings.nats.url else NatsServer(self._folder / "nats")
         url = self._server.url if self._server else settings.nats.url
         self.settings = msgspec.structs.replace(settings, nats=msgspec.structs.replace(settings.nats, url=url))
+        self._watch: Watch | None = None
+        if settings.daemon.cancel_on_death_s and "executor" in roles:
+            self._watch = Watch(self._settings_file, self._environment, self._folder / "logs" / "deadman.log")
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -116,6 +120,11 @@ class Supervisor:
         else:
             child.process = spawn(argv, environment=self._environment, nice=_NICE.get(child.role, 0))
         child.started_at = time.monotonic()
+        self._tell_watch(child)
+
+    def _tell_watch(self, child: _Child) -> None:
+        if self._watch is not None and child.role == "executor" and child.process is not None:
+            self._watch.tell(child.process.pid)
 
     def poll(self) -> None:
         """Look after the children: restart with backoff what died. Call it a few times a second.
@@ -135,6 +144,7 @@ class Supervisor:
                 continue
             code = child.process.poll()
             if code is None:
+                self._tell_watch(child)
                 if child.failures and now - child.started_at > _STEADY_S:
                     child.failures = 0
                 continue
@@ -162,8 +172,24 @@ class Supervisor:
             if child.process is not None:
                 stop(child.process, _STOP_S_MAX)
                 child.process = None
+        if self._watch is not None:
+            self._watch.stop()
+        if self._is_locked and self.settings.daemon.cancel_on_exit:
+            self._cancel_everything()
         if self._server is not None:
             self._server.stop()
         if self._is_locked:
             self._lock.release()
             self._is_locked = False
+
+    def _cancel_everything(self) -> None:
+        """Cancel every open order of the account; the roles that could send another have ended."""
+        from tapeline.fence.access import check_account, open_access
+        from tapeline.fence.act import cancel_everything
+
+        try:
+            access = open_access(self.settings, self._environment)
+            check_account(access)
+            cancel_everything(access, log.warning, _STOP_S_MAX)
+        except TapelineError as err:
+            log.critical("orders stay open at the venue", reason=str(err))

@@ -10,6 +10,7 @@ from engine.messages import (
     Head,
     Message,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderFilled,
     OrderIntent,
@@ -17,7 +18,7 @@ from engine.messages import (
     Position,
     Signal,
 )
-from engine.values import NS_PER_MINUTE, Direction, OrderType, Side, TimeInForce
+from engine.values import NS_PER_MINUTE, Direction, OrderType, Purpose, Side, TimeInForce
 
 T0 = 1_700_000_000_000_000_000
 HEAD = Head(ts_init=T0 + 7, ts_recv=T0 + 3, trace="AAPL|1m|0|0")
@@ -66,6 +67,22 @@ def signal(ident="s1", **kw):
         "indicators": {"sma_5": 100.0, "sma_3": 100.125},
     }
     return Signal(**(values | kw))
+
+
+def adopted(ident="leg", venue_order_id="v1", **kw):
+    values = {
+        "id": ident,
+        "bot": "alpha",
+        "symbol": "AAPL",
+        "side": Side.SELL,
+        "quantity": Decimal(30),
+        "order_type": OrderType.STOP,
+        "time_in_force": TimeInForce.DAY,
+        "venue_order_id": venue_order_id,
+        "purpose": Purpose.FOREIGN,
+        "ts_event": T0,
+    }
+    return OrderAdopted(**(values | kw))
 
 
 def intent(ident="c1", **kw):

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from engine.errors import BusyError
-from engine.messages import Head, Message
+from engine.messages import Head, Message, OrderCanceled
+from engine.values import Purpose
 from storage import ipc
 from storage.guard import SqlRefusedError
 from storage.sql import SqlService, open_read_only
@@ -393,6 +394,10 @@ def test_views_tell_the_story_of_an_order(tmp_path):
         samples.canceled("c6", "v6", "0"),
         samples.fill("v6", "5", "5", "99", client_order_id="c6"),  # a canceled order may still fill
         samples.fill("v9", "1", "1", "50", client_order_id="by hand", bot="manual"),
+        samples.adopted("leg", "v10", purpose=Purpose.PROTECT, parent="c3", stop_px=Decimal(90)),
+        samples.adopted("flatten-1-AAPL-1", "v11", bot="flatten", purpose=Purpose.FLATTEN),
+        samples.fill("v11", "4", "4", "98", client_order_id="flatten-1-AAPL-1", bot="flatten"),
+        OrderCanceled("flatten-1-AAPL-1", "flatten", "AAPL", "v11", Decimal(4), samples.T0),
         samples.position("v5|10", 10),
         samples.position("v5|30", 30),
         samples.position("x", 7, symbol="MSFT"),
@@ -418,7 +423,11 @@ def test_views_tell_the_story_of_an_order(tmp_path):
             "c5": ("Filled", "30.000000000", "101.000000000", "0.750000000", "v5", "30.000000000"),
             "c6": ("Canceled", "5.000000000", "99.000000000", nine, "v6", "30.000000000"),
             "by hand": ("PartiallyFilled", "1.000000000", "50.000000000", nine, "v9", None),
+            "leg": ("Accepted", nine, None, nine, "v10", "30.000000000"),
+            "flatten-1-AAPL-1": ("Canceled", "4.000000000", "98.000000000", nine, "v11", "30.000000000"),
         }
+        legs = "SELECT bot, side, order_type, stop_px, purpose, parent FROM orders WHERE client_order_id = 'leg'"
+        assert service.query(legs).frame().rows() == [("alpha", "sell", "stop", Decimal(90), "protect", "c3")]
         trades = service.query("FROM executed_trades ORDER BY client_order_id, cum_qty").frame()
         assert (
             ",".join(trades.columns[:9]) == "symbol,action,price,quantity,signal,strategy,reason,indicators,created_at"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from streams.latch import NAME, Latch
+from streams.latch import NAME, Latch, LatchNote
 
 
 def test_it_is_set_read_and_cleared(tmp_path: Path) -> None:
@@ -40,3 +42,30 @@ def test_a_file_made_by_hand_or_unreadable_counts(tmp_path: Path) -> None:
     note = latch.read()
     assert note is not None
     assert "cannot be read" in note.reason
+
+
+def test_one_made_by_hand_gets_an_id_and_is_never_away(tmp_path: Path) -> None:
+    latch = Latch(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).touch()
+    note = latch.set("odd fills", "anna", 17)
+    assert len(note.id) == 32
+    assert note.reason.startswith("odd fills (")
+    assert latch.set("me too", "ben", 18) == note == latch.read()
+
+
+def test_two_who_halt_at_once_mean_the_same_latch(tmp_path: Path) -> None:
+    def set_it(number: int) -> LatchNote:
+        barrier.wait()
+        return Latch(tmp_path / "data").set("odd fills", f"person {number}", number)
+
+    for by_hand in (False, True):
+        for turn in range(20):
+            barrier = threading.Barrier(4)
+            Latch(tmp_path / "data").clear()
+            if by_hand:
+                (tmp_path / "data" / "run" / NAME).touch()
+            with ThreadPoolExecutor(4) as pool:
+                ids = {note.id for note in pool.map(set_it, range(4))}
+            assert len(ids) == 1, turn
+            assert Latch(tmp_path / "data").read().id in ids
