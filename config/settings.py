@@ -63,12 +63,20 @@ class AlpacaSettings(_Section, frozen=True):
 
 
 class FeedSettings(_Section, frozen=True):
-    """Feed: timeframe, backfill, watchdog."""
+    """Feed: timeframe, backfill, watchdog, marks.
+
+    A symbol has at most one mark per `mark_every_ms` of venue time, and another at once when its price moved by more
+    than `mark_move_fraction`. `symbol_silent_s_max`: a symbol whose bars lie farther behind the others is listed in the
+    status.
+    """
 
     timeframe: Literal["1m"] = "1m"
     mute_s_max: Seconds = 150.0
     backfill_s_max: Count = 5 * 24 * 3600
     backfill_attempts_max: Count = 5
+    symbol_silent_s_max: Seconds = 900.0
+    mark_every_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
+    mark_move_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.002
 
 
 class SignalsSettings(_Section, frozen=True):
@@ -110,9 +118,15 @@ class RecorderSettings(_Section, frozen=True):
 
 
 class DaemonSettings(_Section, frozen=True):
-    """Daemon: a role that dies is started again after a wait that doubles up to this."""
+    """Daemon: a role that dies is started again after a wait that doubles up to this.
+
+    Every `clock_every_s` this machine's clock is compared with the venue's (not with a virtual one); surely farther
+    apart than `clock_offset_ms_max`, trading becomes reducing.
+    """
 
     restart_wait_s_max: Seconds = 30.0
+    clock_every_s: Seconds = 300.0
+    clock_offset_ms_max: Count = 1_000
 
 
 class LogSettings(_Section, frozen=True):
