@@ -63,12 +63,20 @@ class AlpacaSettings(_Section, frozen=True):
 
 
 class FeedSettings(_Section, frozen=True):
-    """Feed: timeframe, backfill, watchdog."""
+    """Feed: timeframe, backfill, watchdog, marks.
+
+    A symbol has at most one mark per `mark_every_ms` of venue time, and another at once when its price moved by more
+    than `mark_move_fraction`. `symbol_silent_s_max`: a symbol whose bars lie farther behind the others is listed in the
+    status.
+    """
 
     timeframe: Literal["1m"] = "1m"
     mute_s_max: Seconds = 150.0
     backfill_s_max: Count = 5 * 24 * 3600
     backfill_attempts_max: Count = 5
+    symbol_silent_s_max: Seconds = 900.0
+    mark_every_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
+    mark_move_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.002
 
 
 class SignalsSettings(_Section, frozen=True):
@@ -121,11 +129,15 @@ class DaemonSettings(_Section, frozen=True):
         cancel_on_death_s: Without a living executor for so long, a process of its own cancels every open order of the
             account, those that protect positions too; it outlives a daemon that was killed. 0 is off.
         cancel_on_exit: Cancel every open order of the account when the daemon is stopped.
+        clock_every_s: How often this machine's clock is compared with the venue's (not with a virtual one).
+        clock_offset_ms_max: Surely farther apart than this, trading becomes reducing.
     """
 
     restart_wait_s_max: Seconds = 30.0
     cancel_on_death_s: SecondsOrOff = 0.0
     cancel_on_exit: bool = False
+    clock_every_s: Seconds = 300.0
+    clock_offset_ms_max: Count = 1_000
 
 
 class FlattenSettings(_Section, frozen=True):

@@ -6,17 +6,23 @@ Invariants:
    meanwhile, until that of the last connection is.
 3. A bar fetched after the fact is marked backfill only when it is too old to trade on; one that is still fresh is a bar
    like any other (so a feed that was restarted at once changes no decision).
+4. A gap that history closed is told with the number of bars it brought, after them; one that is given up, before what
+   waited. No word is made of an absence in which no session was open and no bar was traded.
 Called by streams/services/feed. Never fetches anything, never reads a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from engine.messages import Bar, Gap, MarketBody
-from engine.values import NS_PER_MS, timeframe_ns
+from engine.sessions import SessionTable
+from engine.values import NS_PER_MS, asset_class_of, timeframe_ns
+
+AWAY, TOO_OLD = "not connected", "older than the longest backfill"
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -36,12 +42,22 @@ class IngestCore:
         since_ns: Where a symbol without any bar starts: the opening of the ledger.
         bar_age_ms_max: A fetched bar older than this is backfill.
         span_ms_max: Longest history to ask for; what is older is declared a gap.
+        sessions: When bars are due, kept up by the owner.
     """
 
     def __init__(
-        self, timeframe: str, known: dict[str, int], since_ns: int, bar_age_ms_max: int, span_ms_max: int
+        self,
+        timeframe: str,
+        known: dict[str, int],
+        since_ns: int,
+        bar_age_ms_max: int,
+        span_ms_max: int,
+        *,
+        sessions: SessionTable,
     ) -> None:
         self._timeframe = timeframe
+        self._length_ns = timeframe_ns(timeframe)
+        self._sessions = sessions
         self._last = dict(known)
         self._since_ns = since_ns
         self._age_ns_max = bar_age_ms_max * NS_PER_MS
@@ -49,6 +65,11 @@ class IngestCore:
         self._held: dict[str, list[Bar]] = {}
         self._awaited: dict[str, int] = {}  # per held symbol, up to where history must come before it is let go
         self.repeated = 0
+
+    @property
+    def last(self) -> Mapping[str, int]:
+        """Time of the last published bar per symbol."""
+        return self._last
 
     @property
     def waiting(self) -> int:
@@ -60,11 +81,11 @@ class IngestCore:
         spans: dict[int, list[str]] = {}
         gaps: list[MarketBody] = []
         oldest = now_ns - self._span_ns_max
-        step = timeframe_ns(self._timeframe)
+        step = self._length_ns
         for symbol in symbols:
             since = self._last.get(symbol, self._since_ns)
             if since < oldest:
-                gaps.append(Gap(symbol, self._timeframe, since, oldest, "older than the longest backfill"))
+                gaps.append(Gap(symbol, self._timeframe, since, oldest, TOO_OLD))
                 since = oldest
             # Intervals end on multiples of their length; `since` may lie between two.
             if now_ns - since >= step or now_ns // step > since // step or symbol in self._held:
@@ -88,15 +109,24 @@ class IngestCore:
             ready.append(bar)
         return ready
 
-    def on_history(self, span: Span, bars: Sequence[Bar], now_ns: int) -> list[Bar]:
-        """Give the fetched bars and then what waited behind them, in time order."""
+    def on_history(self, span: Span, bars: Sequence[Bar], now_ns: int) -> list[MarketBody]:
+        """Give the fetched bars and what waited behind them, in time order, and then the gaps that they close."""
         merged = [msgspec.structs.replace(bar, is_backfill=now_ns - bar.ts_event > self._age_ns_max) for bar in bars]
-        return self._release(span, merged)
+        closed = {symbol: self._since(span, symbol) for symbol in span.symbols if self._closes(span, symbol)}
+        released = self._release(span, merged)
+        fetched = {(bar.symbol, bar.ts_event) for bar in bars}
+        count = Counter(bar.symbol for bar in released if (bar.symbol, bar.ts_event) in fetched)
+        gaps = [
+            Gap(symbol, self._timeframe, since, span.to_ns, AWAY, "history", count[symbol])
+            for symbol, since in closed.items()
+            if count[symbol] or self._sessions.closes(asset_class_of(symbol), since, span.to_ns, self._length_ns)
+        ]
+        return [*released, *gaps]
 
     def on_history_failed(self, span: Span, reason: str) -> list[MarketBody]:
         """Declare the gap and let what waited pass."""
         gaps: list[MarketBody] = [
-            Gap(symbol, self._timeframe, self._last.get(symbol, span.from_ns), span.to_ns, reason)
+            Gap(symbol, self._timeframe, self._since(span, symbol), span.to_ns, reason)
             for symbol in span.symbols
             if self._closes(span, symbol)
         ]
@@ -109,6 +139,9 @@ class IngestCore:
                 fetched.extend(self._held.pop(symbol))
         fetched.sort(key=lambda bar: (bar.ts_event, bar.symbol))
         return self.on_bars(fetched)
+
+    def _since(self, span: Span, symbol: str) -> int:
+        return max(span.from_ns, self._last.get(symbol, 0))
 
     def _closes(self, span: Span, symbol: str) -> bool:
         """Whether this history is the one the symbol waits for, not that of an earlier connection."""

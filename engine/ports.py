@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.messages import Bar, OrderIntent
+from engine.messages import Bar, OrderIntent, SymbolStatus
 from engine.values import AssetClass, OrderClass, OrderType, Side, TimeInForce
 
 
@@ -137,6 +137,13 @@ class VenueSplit(msgspec.Struct, frozen=True):
     activities: tuple[str, ...] = ()
 
 
+class ClockOffset(msgspec.Struct, frozen=True):
+    """How far this machine's clock is ahead of the venue's, ns (negative: behind), and how far that may be wrong."""
+
+    offset_ns: int
+    error_ns: int
+
+
 class VenueAccount(msgspec.Struct, frozen=True):
     """The account as the venue reports it; by canonical symbol (BTC/USD) signed quantities and prices in USD."""
 
@@ -146,6 +153,23 @@ class VenueAccount(msgspec.Struct, frozen=True):
     buying_power: Decimal
     positions: dict[str, Decimal]
     prices: dict[str, Decimal] = {}
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """A trade that counts for the last price: odd lots, late and averaged ones are left out by the adapter."""
+
+    symbol: str
+    ts_event: int
+    px: float
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """Best bid and ask now; 0 where there is none on that side."""
+
+    symbol: str
+    ts_event: int
+    bid_px: float
+    ask_px: float
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -296,16 +320,29 @@ class VenueListener(Protocol):
 class BarListener(Protocol):
     """What a bar stream tells its owner, on the event loop, never blocking and never raising."""
 
-    def on_connected(self, symbols: Sequence[str]) -> None:
-        """The venue acknowledged the subscription for these symbols; bars before now may have been missed."""
+    def on_connected(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        """The venue acknowledged the subscription; what came before now may have been missed.
+
+        Args:
+            symbols: Symbols whose bars come.
+            marked: Those of them whose trades and quotes come.
+        """
         ...
 
-    def on_disconnected(self) -> None:
-        """The stream is down."""
+    def on_disconnected(self, symbols: Sequence[str]) -> None:
+        """The connection of these symbols is down."""
         ...
 
     def on_bars(self, bars: Sequence[Bar], ts_recv: int) -> None:
         """Bars of one frame, in the venue's order; `ts_recv` is the wall clock at reception, ns UTC."""
+        ...
+
+    def on_ticks(self, ticks: Sequence[Trade | Quote], ts_recv: int) -> None:
+        """Trades and quotes of one frame, in the venue's order; in a frame that has bars too, they come before."""
+        ...
+
+    def on_statuses(self, statuses: Sequence[SymbolStatus], ts_recv: int) -> None:
+        """Halts, resumptions and price bands of one frame."""
         ...
 
     def on_problem(self, level: str, what: str) -> None:
@@ -336,8 +373,14 @@ class Clock(Protocol):
 class BarStream(Protocol):
     """The socket side of a bar source."""
 
-    async def run(self, symbols: Sequence[str], listener: BarListener) -> None:
-        """Be connected and subscribed until `stop`. Raises ConfigError where no reconnect can help."""
+    async def run(self, symbols: Sequence[str], marked: Sequence[str], listener: BarListener) -> None:
+        """Be connected and subscribed until `stop`. Raises ConfigError where no reconnect can help.
+
+        Args:
+            symbols: Bars, halts and price bands of these.
+            marked: Trades and quotes of these, which are among `symbols`.
+            listener: Who is told.
+        """
         ...
 
     async def stop(self) -> None:
@@ -354,6 +397,14 @@ class UpdateStream(Protocol):
 
     async def stop(self) -> None:
         """Disconnect at once."""
+        ...
+
+
+class VenueTime(Protocol):
+    """The venue's own clock, asked over the network. Blocking."""
+
+    def offset(self) -> ClockOffset:
+        """Compare this machine's clock with it. Raises UnreachableError, ConfigError."""
         ...
 
 

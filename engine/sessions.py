@@ -31,6 +31,23 @@ class SessionTable:
         index = bisect_right(self._opens, ts_ns) - 1
         return index >= 0 and ts_ns < self._spans[self._opens[index]]
 
+    def closes(self, asset_class: AssetClass, from_ns: int, to_ns: int, step_ns: int) -> int:
+        """Count the intervals of length `step_ns` that end in (from_ns, to_ns] and lie in a regular session."""
+        if asset_class is AssetClass.CRYPTO:
+            return max(0, to_ns // step_ns - from_ns // step_ns)
+        count = 0
+        for opened in self._opens[max(0, bisect_right(self._opens, from_ns) - 1) :]:
+            if opened >= to_ns:
+                break
+            first, last = max(from_ns, opened), min(to_ns, self._spans[opened])
+            count += max(0, last // step_ns - first // step_ns)
+        return count
+
+    def opened_ns(self, ts_ns: int) -> int:
+        """Give when the session that is or was last open at `ts_ns` opened, ns UTC; 0 if none is known."""
+        index = bisect_right(self._opens, ts_ns) - 1
+        return self._opens[index] if index >= 0 else 0
+
     def day_start(self, ts_ns: int) -> int:
         """Give when the trading day of `ts_ns` began: the last opening, or midnight UTC, whichever is later."""
         index = bisect_right(self._opens, ts_ns) - 1

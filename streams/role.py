@@ -64,6 +64,7 @@ class Status(msgspec.Struct, frozen=True):
         busy: Requests to the outside that are open.
         counters: What it counted since start.
         problems: What a person should look at; empty when healthy.
+        notes: What a person may want to know.
     """
 
     role: str
@@ -74,6 +75,7 @@ class Status(msgspec.Struct, frozen=True):
     busy: int = 0
     counters: dict[str, int] = {}
     problems: list[str] = []
+    notes: list[str] = []
 
 
 class Context(msgspec.Struct):

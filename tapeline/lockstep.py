@@ -155,11 +155,12 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
                 return f"{role} is at {position} of {ends[stream]} in {stream}"
     feed, executor = statuses["feed"].counters, statuses["executor"].counters
     pairs = (
-        ("bars", ends.get(probe.topology.market, 0), venue.bars_emitted),
+        ("bars", ends.get(probe.topology.market, 0) - feed["gaps"], venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),
         ("activities", executor["fees"], venue.activities),
         ("ended orders", executor["ended"], venue.orders_terminal),
         ("bars waiting for history", feed["waiting"], 0),
+        ("symbols without trades and quotes", feed["unmarked"], 0),
         ("connection to trade_updates", executor["connected"], 1),
     )
     for what, ours, theirs in pairs:

@@ -77,12 +77,14 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
     """Choose the service; vendors are imported by the roles that need them only."""
     match role:
         case "feed":
-            from adapters.alpaca.connect import connect_feed
+            from adapters.alpaca.connect import connect_clock, connect_feed
             from streams.services.feed import Feed
 
             alpaca = alpaca_config(settings, os.environ)
+            # A venue whose time is virtual has none to compare ours with.
+            venue_time = None if settings.venue_clock_url else connect_clock(alpaca, wall_ns)
             return lambda context: Feed(
-                context, lambda is_open: connect_feed(alpaca, wall_ns, clock.estimate_ns, is_open)
+                context, lambda is_open: connect_feed(alpaca, wall_ns, clock.estimate_ns, is_open), venue_time
             )
         case "signals":
             from streams.services.signals import Signals

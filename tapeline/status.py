@@ -63,4 +63,5 @@ def _line(role: str, status: Status | None) -> str:
         return f"{role:9} no answer (not up yet, or down)"
     counters = "  ".join(f"{name} {count}" for name, count in status.counters.items())
     problems = f"  PROBLEMS: {'; '.join(status.problems)}" if status.problems else ""
-    return f"{role:9} {status.state:8} pid {status.pid}  {counters}{problems}"
+    notes = "".join(f"\n{'':9} {note}" for note in status.notes)
+    return f"{role:9} {status.state:8} pid {status.pid}  {counters}{problems}{notes}"

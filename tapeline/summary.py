@@ -21,7 +21,7 @@ SELECT
   (SELECT count(*) FROM orders) AS orders,
   (SELECT count(*) FROM fills) AS fills,
   (SELECT count(*) FROM fees) AS fees,
-  (SELECT count(*) FROM gaps) AS gaps,
+  (SELECT count(*) FROM gaps WHERE filled_by = 'none') AS gaps,
   (SELECT count(*) FROM conflicts) AS conflicts,
   (SELECT quantile_cont(ms, 0.5) FROM latency) AS p50_ms,
   (SELECT quantile_cont(ms, 0.99) FROM latency) AS p99_ms

@@ -32,8 +32,8 @@ LONG_FILES = {
 
 # What the core may import besides itself: no I/O, no clock, no randomness, no logging.
 ENGINE_IMPORTS = {
-    "__future__", "base64", "bisect", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "itertools",
-    "math", "msgspec", "operator", "re", "types", "typing", "engine",
+    "__future__", "base64", "bisect", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "heapq",
+    "itertools", "math", "msgspec", "operator", "re", "types", "typing", "engine",
 }  # fmt: skip
 
 # Who may read the wall clock. Everybody else is handed a time.

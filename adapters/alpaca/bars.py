@@ -1,11 +1,16 @@
-"""Minute bars from Alpaca's market-data streams, one connection per endpoint (stocks, crypto).
+"""Minute bars, ticks and halts from Alpaca's market-data streams, one connection per endpoint (stocks, crypto).
 
 Decides when a subscription counts (the venue's acknowledgement covers it) and when a silent socket is mute; turns each
-frame into one call of the listener. It never backfills and never drops a duplicate: feed does both. Corrected bars
-(`u`) are not asked for. Called by the feed role, on its event loop.
+frame into one call of the listener per kind. It never backfills and never drops a duplicate: feed does both. Corrected
+bars (`u`) are not asked for. Called by the feed role, on its event loop.
 
-Invariants: (1) after each (re)connect `on_connected` comes before the first bar of that connection; (2) one frame is
-at most one `on_bars`; (3) a bad bar is reported and costs itself only.
+Bars come first: they are subscribed alone, and the connection counts only with them. Then ticks (trades, quotes) and
+halts (statuses, lulds) are asked for, each by itself, since the venue refuses a request as a whole; one that is refused
+is reported and done without until the next connection.
+
+Invariants: (1) after each (re)connect `on_connected` comes before the first data of that connection; (2) one frame is
+at most one call of `on_statuses`, `on_ticks` and `on_bars`, in this order; (3) a bad record is reported and costs
+itself only.
 """
 
 from __future__ import annotations
@@ -20,11 +25,11 @@ import msgpack
 from alpaca.data.live.websocket import DataStream
 
 from adapters.alpaca.config import AlpacaConfig
-from adapters.alpaca.frames import FrameReader
+from adapters.alpaca.frames import Frame, FrameReader
 from adapters.alpaca.reporter import Reporter
 from adapters.alpaca.socket import RefusedError, SocketLife, run_all
 from engine.errors import BusyError
-from engine.messages import Bar
+from engine.liveness import few
 from engine.ports import BarListener
 from engine.values import AssetClass, asset_class_of
 
@@ -50,6 +55,7 @@ class BarStream(SocketLife, DataStream):
     Args:
         symbols: All that is ever subscribed on it, at least one (alpaca-py spins on none).
         wall_ns: Wall clock, for `ts_recv`.
+        marked: Those of them whose trades and quotes are wanted.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class BarStream(SocketLife, DataStream):
         symbols: Sequence[str],
         listener: BarListener,
         wall_ns: Callable[[], int],
+        *,
+        marked: Sequence[str] = (),
     ) -> None:
         crypto = asset_class is AssetClass.CRYPTO
         DataStream.__init__(
@@ -70,15 +78,16 @@ class BarStream(SocketLife, DataStream):
             websocket_params=config.websocket_params(),
         )
         reporter = Reporter(listener.on_problem, config.problem_repeat_s_min)
-        self.prepare(config, "crypto bars" if crypto else "stock bars", reporter, listener.on_disconnected)
+        self.wanted = tuple(dict.fromkeys(symbols))
+        self.prepare(config, "crypto bars" if crypto else "stock bars", reporter, self._on_disconnected)
         self.asset_class = asset_class
         self.listener = listener
-        self.wanted = tuple(dict.fromkeys(symbols))
+        self.marked = tuple(symbol for symbol in self.wanted if symbol in frozenset(marked))
         self._handlers["bars"].update(dict.fromkeys(self.wanted, _unused))
-        self._reader = FrameReader()
+        self._reader = FrameReader(has_ticks=bool(self.marked))
         self._wall_ns = wall_ns
-        self._held: list[tuple[list[Bar], int]] | None = None
-        self._acked: set[str] = set()
+        self._held: list[tuple[Frame, int]] | None = None
+        self._acked: dict[str, set[str]] = {}
         self._refused = False
         self._partial = 0
 
@@ -103,22 +112,45 @@ class BarStream(SocketLife, DataStream):
 
     async def _send_subscribe_msg(self) -> None:
         """Subscribe to everything and wait until the venue says so; what arrives meanwhile is held back."""
-        self._acked, self._refused, self._held = set(), False, []
+        self._acked, self._refused, self._held = {}, False, []
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.ack_s_max):
                     await super()._send_subscribe_msg()
-                    while not self._refused and self._missing():
+                    while not self._refused and self._missing("bars", self.wanted):
                         self.take(await self._ws.recv())
             self._judge_acknowledgement()
+            if self.marked:
+                await self._ask_for("trades and quotes", ("trades", "quotes"), self.marked)
+            if self.asset_class is AssetClass.US_EQUITY:
+                await self._ask_for("halts and price bands", ("statuses", "lulds"), self.wanted)
             held, self._held = self._held, None
         finally:
             self._held = None
         self.went_up()
-        covered = self.wanted if "*" in self._acked else [symbol for symbol in self.wanted if symbol in self._acked]
-        self._call(self.listener.on_connected, tuple(covered))
-        for bars, ts_recv in held:
-            self._call(self.listener.on_bars, bars, ts_recv)
+        lacking = {*self._missing("trades", self.marked), *self._missing("quotes", self.marked)}
+        self._call(
+            self.listener.on_connected,
+            tuple(symbol for symbol in self.wanted if self._is_acked("bars", symbol)),
+            tuple(symbol for symbol in self.marked if symbol not in lacking),
+        )
+        for read, ts_recv in held:
+            self._tell(read, ts_recv)
+
+    async def _ask_for(self, what: str, channels: Sequence[str], symbols: Sequence[str]) -> None:
+        """Subscribe to what the connection can do without; say so where it must."""
+        self._refused = False
+        request: dict[str, Any] = {**{channel: list(symbols) for channel in channels}, "action": "subscribe"}
+        message = bytes(msgpack.packb(request) or b"")
+        size = self._max_frame_size
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.ack_s_max):
+                await self._ws.send(message[start : start + size] for start in range(0, len(message), size))
+                while not self._refused and any(self._missing(channel, symbols) for channel in channels):
+                    self.take(await self._ws.recv())
+        missing = sorted({symbol for channel in channels for symbol in self._missing(channel, symbols)})
+        if missing:
+            self.reporter.report("error", f"{self._at}: no {what} of {few(missing)} symbols; going on without them")
 
     async def _consume(self) -> bool:
         await self.listen()
@@ -127,7 +159,7 @@ class BarStream(SocketLife, DataStream):
     # --- frames ------------------------------------------------------------------------------------------------------
 
     def take(self, frame: bytes | str) -> int:
-        """Handle one frame: bars to the listener in one call, errors and acknowledgements here."""
+        """Handle one frame: data to the listener, errors and acknowledgements here."""
         ts_recv = self._wall_ns()
         read = self._reader.read(frame)
         if read.has_data:
@@ -140,24 +172,41 @@ class BarStream(SocketLife, DataStream):
         if len(read.problems) > _PROBLEMS_PER_FRAME_MAX:
             more = len(read.problems) - _PROBLEMS_PER_FRAME_MAX
             self.reporter.report("warning", f"{self.name}: {more} more unreadable records in one frame")
+        if self._held is not None:
+            self._held.append((read, ts_recv))
+        else:
+            self._tell(read, ts_recv)
+        return len(read.bars) + len(read.ticks)
+
+    def _tell(self, read: Frame, ts_recv: int) -> None:
+        if read.statuses:
+            self._call(self.listener.on_statuses, read.statuses, ts_recv)
+        if read.ticks:
+            self._call(self.listener.on_ticks, read.ticks, ts_recv)
         if read.bars:
-            if self._held is not None:
-                self._held.append((read.bars, ts_recv))
-            else:
-                self._call(self.listener.on_bars, read.bars, ts_recv)
-        return len(read.bars)
+            self._call(self.listener.on_bars, read.bars, ts_recv)
+
+    def _on_disconnected(self) -> None:
+        self.listener.on_disconnected(self.wanted)
 
     def _control(self, record: dict[str, Any]) -> None:
         if record.get("T") == "subscription":
-            acked = record.get("bars")
-            self._acked = {symbol for symbol in acked if isinstance(symbol, str)} if isinstance(acked, list) else set()
+            self._acked = {
+                channel: {symbol for symbol in acked if isinstance(symbol, str)}
+                for channel, acked in record.items()
+                if isinstance(acked, list)
+            }
         elif record.get("T") == "error":
             code, text = record.get("code"), record.get("msg")
             self.reporter.report("error", f"{self._at}: {text} ({code}); {len(self.wanted)} symbols wanted")
             self._refused = True
 
-    def _missing(self) -> list[str]:
-        return [] if "*" in self._acked else [symbol for symbol in self.wanted if symbol not in self._acked]
+    def _is_acked(self, channel: str, symbol: str) -> bool:
+        acked = self._acked.get(channel, ())
+        return symbol in acked or "*" in acked
+
+    def _missing(self, channel: str, symbols: Sequence[str]) -> list[str]:
+        return [symbol for symbol in symbols if not self._is_acked(channel, symbol)]
 
     def _judge_acknowledgement(self) -> None:
         """Accept a full acknowledgement; a partial one only after several connections gave no better.
@@ -165,14 +214,14 @@ class BarStream(SocketLife, DataStream):
         Raises:
             SubscriptionError: Connect again.
         """
-        missing = self._missing()
+        missing = self._missing("bars", self.wanted)
         if not missing:
             self._partial = 0
             return
         self._partial += 1
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         what = f"{self._at}: {len(missing)} of {len(self.wanted)} symbols not acknowledged ({shown})"
-        if self._acked.intersection(self.wanted) and self._partial >= self.config.ack_attempts_max:
+        if len(missing) < len(self.wanted) and self._partial >= self.config.ack_attempts_max:
             self.reporter.report("critical", f"{what}; going on without them")
             return
         self.reporter.report("error", f"{what}; connecting again")
@@ -180,7 +229,7 @@ class BarStream(SocketLife, DataStream):
 
 
 class AlpacaBars:
-    """Bars of many symbols as they are made.
+    """Bars, ticks and halts of many symbols as they are made.
 
     Args:
         wall_ns: Wall clock in ns UTC, read once per frame.
@@ -194,8 +243,13 @@ class AlpacaBars:
         self._stopping = asyncio.Event()
         self._streams: list[BarStream] = []
 
-    async def run(self, symbols: Sequence[str], listener: BarListener) -> None:
+    async def run(self, symbols: Sequence[str], marked: Sequence[str], listener: BarListener) -> None:
         """Stream until `stop`; run it as a task, once. Cancelling it closes everything as well.
+
+        Args:
+            symbols: Bars of these; of the stocks among them also halts and price bands.
+            marked: Trades and quotes of these, which are among `symbols`.
+            listener: Who is told.
 
         Raises:
             ConfigError: The feed is not in the key's plan.
@@ -207,7 +261,9 @@ class AlpacaBars:
         for asset_class in AssetClass:
             chosen = [symbol for symbol in symbols if asset_class_of(symbol) is asset_class]
             if chosen:
-                self._streams.append(BarStream(self._config, asset_class, chosen, listener, self._wall_ns))
+                self._streams.append(
+                    BarStream(self._config, asset_class, chosen, listener, self._wall_ns, marked=marked)
+                )
         try:
             await run_all(self._streams, self._stopping, self._watch())
         finally:

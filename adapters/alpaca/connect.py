@@ -15,6 +15,7 @@ from engine.values import AssetClass
 
 if TYPE_CHECKING:
     from adapters.alpaca.bars import AlpacaBars
+    from adapters.alpaca.clock import AlpacaTime
     from adapters.alpaca.history import AlpacaHistory
     from adapters.alpaca.trading import AlpacaVenue
     from adapters.alpaca.updates import AlpacaUpdates
@@ -42,6 +43,13 @@ def connect_feed(
     from adapters.alpaca.history import AlpacaHistory  # noqa: PLC0415
 
     return AlpacaBars(config, wall_ns, is_open), AlpacaHistory(config, now_ns, on_problem)
+
+
+def connect_clock(config: AlpacaConfig, wall_ns: Callable[[], int]) -> AlpacaTime:
+    """Make the venue's clock, with which `wall_ns` is compared."""
+    from adapters.alpaca.clock import AlpacaTime  # noqa: PLC0415
+
+    return AlpacaTime(config, wall_ns)
 
 
 def connect_trading(config: AlpacaConfig, on_problem: OnProblem) -> tuple[AlpacaVenue, AlpacaUpdates]:

@@ -1,11 +1,11 @@
-"""The control URL of the exchange: venue clock, counters, steps of a lock-step run, start of a held one, faults.
+"""The control URL of the exchange: venue clock, counters, steps of a lock-step run, start of a held one, faults, halts.
 
 Not part of Alpaca's API and needs no key. The demo, the tests and the benchmarks call it; the Alpaca adapter never.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,7 @@ from aiohttp import web
 from adapters.exchange import rest
 from adapters.exchange.driver import Driver, PhaseError
 from adapters.exchange.faults import FaultPlan, read_plan
+from adapters.exchange.halting import DEFAULT_CODE, bands
 from adapters.exchange.market_ws import MarketHub
 from adapters.exchange.orders import Refusal
 from adapters.exchange.trading_ws import TradingHub
@@ -24,6 +25,22 @@ class StepRequest(msgspec.Struct):
     """Body of POST /control/step."""
 
     phase: str = ""
+
+
+class HaltRequest(msgspec.Struct):
+    """Body of POST /control/halts."""
+
+    symbol: str
+    halted: bool = True
+    code: str = DEFAULT_CODE
+
+
+class BandsRequest(msgspec.Struct):
+    """Body of POST /control/bands."""
+
+    symbol: str
+    low: Annotated[float, msgspec.Meta(gt=0)]
+    high: Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ControlRoutes:
@@ -54,6 +71,9 @@ class ControlRoutes:
             web.get("/control/faults", self.faults, allow_head=False),
             web.post("/control/faults", self.set_faults),
             web.delete("/control/faults", self.clear_faults),
+            web.get("/control/halts", self.halts, allow_head=False),
+            web.post("/control/halts", self.set_halt),
+            web.post("/control/bands", self.set_bands),
         ]
 
     async def status(self, _request: web.Request) -> web.StreamResponse:
@@ -128,6 +148,40 @@ class ControlRoutes:
         """DELETE /control/faults: nothing goes wrong on purpose any more."""
         self._venue.faults.load(FaultPlan())
         return rest.json_response(self._faults_json())
+
+    async def halts(self, _request: web.Request) -> web.StreamResponse:
+        """GET /control/halts: symbols that are halted, with the reason's code."""
+        return rest.json_response({"halted": self._venue.halting.symbols})
+
+    async def set_halt(self, request: web.Request) -> web.StreamResponse:
+        """POST /control/halts {"symbol": "AAPL", "halted": true, "code": "T1"}: halt (code LUDP: pause) or resume."""
+        try:
+            body = await rest.read_body(request, HaltRequest)
+            symbol = self._stock(body.symbol)
+        except rest.BadParameterError as error:
+            return rest.refused(error.refusal)
+        halting, now = self._venue.halting, self._driver.now_ns
+        self._market.note(halting.halt(symbol, body.code, now) if body.halted else halting.resume(symbol, now))
+        self._driver.tell()
+        return rest.json_response({"halted": halting.symbols, "venue_ns": now})
+
+    async def set_bands(self, request: web.Request) -> web.StreamResponse:
+        """POST /control/bands {"symbol": "AAPL", "low": 95, "high": 105}: tell the price bands (LULD)."""
+        try:
+            body = await rest.read_body(request, BandsRequest)
+            symbol = self._stock(body.symbol)
+        except rest.BadParameterError as error:
+            return rest.refused(error.refusal)
+        now = self._driver.now_ns
+        self._market.note(bands(symbol, body.low, body.high, now))
+        self._driver.tell()
+        return rest.json_response({"symbol": symbol, "venue_ns": now})
+
+    def _stock(self, name: str) -> str:
+        symbol = self._venue.symbol_of(name)
+        if symbol is None or "/" in symbol:
+            raise rest.BadParameterError(Refusal(422, 40010001, f"symbol must be a stock of this market, was {name!r}"))
+        return symbol
 
     def _faults_json(self) -> dict[str, Any]:
         faults = self._venue.faults

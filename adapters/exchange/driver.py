@@ -80,6 +80,7 @@ class Driver:
         """Emit what requests caused, at once in timed mode; in lock-step it waits for the next step."""
         if not self._venue.config.is_lockstep:
             self._trading.emit(self._venue.book.acknowledge(), self.now_ns)
+            self._market.say()
 
     async def step_events(self) -> int:
         """Do the first phase of a step.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgpack
@@ -17,15 +17,14 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from adapters.exchange.auth import Credentials, header_credentials
-from adapters.exchange.bars import History, VenueBar, late_copy
-from adapters.exchange.calendar import day_start_ns
+from adapters.exchange.bars import History, VenueBar
 from adapters.exchange.config import ExchangeConfig
 from adapters.exchange.faults import Faults
-from adapters.exchange.frames import Codec, array_frames, encode_bar, encode_message
+from adapters.exchange.frames import Codec, array_frames, encode_message
 from adapters.exchange.market_faults import MarketFaults
+from adapters.exchange.minute import Minute
 from adapters.exchange.outbox import Outbox
 from adapters.exchange.socket_faults import SocketFaults
-from adapters.exchange.ticks import quotes_of, trades_of
 
 STOCK_CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 CRYPTO_CHANNELS = ("trades", "quotes", "orderbooks", "bars", "updatedBars", "dailyBars")
@@ -93,75 +92,6 @@ class MarketConnection:
         return shown
 
 
-class Minute:
-    """One minute's messages of one endpoint, encoded when first wanted and then shared."""
-
-    def __init__(self, bars: list[VenueBar], late: list[VenueBar], history: History) -> None:
-        self._bars = bars
-        self._late = late
-        self._history = history
-        self._encoded: dict[tuple[Codec, str], list[tuple[str, bytes]]] = {}
-        self._frames: dict[tuple[Codec, str, frozenset[str]], list[bytes | str]] = {}
-
-    def frames(self, codec: Codec, channel: str, wanted: frozenset[str]) -> list[bytes | str]:
-        """Frames of one channel for one set of symbols."""
-        key = (codec, channel, wanted)
-        found = self._frames.get(key)
-        if found is None:
-            encoded = self.encoded(codec, channel)
-            if "*" in wanted:
-                messages = [message for _, message in encoded]
-            else:
-                messages = [message for symbol, message in encoded if symbol in wanted]
-            found = self._frames[key] = array_frames(codec, messages)
-        return found
-
-    @property
-    def ns(self) -> int:
-        """End of the minute, 0 without bars."""
-        return self._bars[0].close_ns if self._bars else 0
-
-    def faulty(self, connection: MarketConnection, wanted: frozenset[str]) -> list[bytes | str]:
-        """Frames of the bars as the connection's faults leave them."""
-        bars = [bar for bar in self._bars if "*" in wanted or bar.symbol in wanted]
-        codec = connection.codec
-        late = connection.wants("updatedBars")
-        updates = [
-            (bar.symbol, encode_bar(codec, "u", late_copy(bar))) for bar in bars if "*" in late or bar.symbol in late
-        ]
-        return connection.faults.bars(self.ns, [(bar.symbol, encode_bar(codec, "b", bar)) for bar in bars], updates)
-
-    def encoded(self, codec: Codec, channel: str) -> list[tuple[str, bytes]]:
-        """Every message of one channel, sorted by symbol."""
-        found = self._encoded.get((codec, channel))
-        if found is None:
-            found = self._encoded[codec, channel] = list(self._encode(codec, channel))
-        return found
-
-    def _encode(self, codec: Codec, channel: str) -> Iterable[tuple[str, bytes]]:
-        if channel == "bars":
-            return ((bar.symbol, encode_bar(codec, "b", bar)) for bar in self._bars)
-        if channel == "updatedBars":
-            return ((bar.symbol, encode_bar(codec, "u", bar)) for bar in self._late)
-        if channel == "dailyBars":
-            return ((bar.symbol, encode_bar(codec, "d", self._daily(bar))) for bar in self._bars)
-        if channel in ("trades", "quotes"):
-            kind, make = ("t", trades_of) if channel == "trades" else ("q", quotes_of)
-            return (
-                (bar.symbol, encode_message(codec, {"T": kind, "S": bar.symbol, **tick}))
-                for bar in self._bars
-                for tick in make(bar)
-            )
-        return ()
-
-    def _daily(self, bar: VenueBar) -> VenueBar:
-        start = day_start_ns(bar.open_ns)
-        known = self._history.of(bar.symbol)
-        if known is None:
-            return msgspec.structs.replace(bar, open_ns=start)
-        return known.combined(known.span(start, bar.open_ns), start)
-
-
 class MarketHub:
     """All market-data connections.
 
@@ -180,6 +110,7 @@ class MarketHub:
         self._history = history
         self._connections: list[MarketConnection] = []
         self._prepared: dict[str, Minute] = {}
+        self._words: list[dict[str, Any]] = []
         self.first_bar_sent_wall_ns = 0
         self.last_bar_sent_wall_ns = 0
 
@@ -202,28 +133,50 @@ class MarketHub:
             minute = Minute(_of(endpoint, bars, test_bars), _of(endpoint, late, []), self._history)
             self._prepared[endpoint] = minute
             for connection in self._connections:
-                if connection.endpoint == endpoint and (wanted := connection.wants("bars")):
-                    minute.frames(connection.codec, "bars", wanted)
+                if connection.endpoint == endpoint:
+                    if wanted := connection.wants("bars"):
+                        minute.frames(connection.codec, "bars", wanted)
+                    minute.ticks(connection.codec, connection.wants("trades"), connection.wants("quotes"))
 
     def emit(self, bars: list[VenueBar], test_bars: list[VenueBar], late: list[VenueBar]) -> None:
-        """Queue a minute: late updates of the minute before, quotes and trades, bars, daily bars."""
+        """Queue a minute: what is to be said of halts, late updates of the minute before, ticks, bars, daily bars."""
         self.first_bar_sent_wall_ns = self.last_bar_sent_wall_ns = 0
+        self.say()
         for connection in self._connections:
-            endpoint = connection.endpoint
+            endpoint, codec = connection.endpoint, connection.codec
             minute = self._prepared.get(endpoint)
             if minute is None:
                 minute = Minute(_of(endpoint, bars, test_bars), _of(endpoint, late, []), self._history)
                 self._prepared[endpoint] = minute
             if not self._sockets.sends(endpoint, str(minute.ns), connection.outbox):
                 continue
-            for channel in ("updatedBars", "quotes", "trades", "bars", "dailyBars"):
-                if wanted := connection.wants(channel):
-                    on_send = self._bar_sent if channel == "bars" else None
-                    is_wrong = channel == "bars" and connection.faults.are_asked_for
-                    frames = minute.frames(connection.codec, channel, wanted)
-                    for frame in minute.faulty(connection, wanted) if is_wrong else frames:
-                        connection.outbox.put(frame, on_send)
+            put = connection.outbox.put
+            if wanted := connection.wants("updatedBars"):
+                for frame in minute.frames(codec, "updatedBars", wanted):
+                    put(frame)
+            for frame in minute.ticks(codec, connection.wants("trades"), connection.wants("quotes")):
+                put(frame)
+            if wanted := connection.wants("bars"):
+                is_wrong = connection.faults.are_asked_for
+                for frame in minute.faulty(connection) if is_wrong else minute.frames(codec, "bars", wanted):
+                    put(frame, self._bar_sent)
+            if wanted := connection.wants("dailyBars"):
+                for frame in minute.frames(codec, "dailyBars", wanted):
+                    put(frame)
         self._prepared = {}
+
+    def note(self, message: dict[str, Any]) -> None:
+        """Keep a word on a halt or a price band until it is time to `say` it."""
+        self._words.append(message)
+
+    def say(self) -> None:
+        """Queue the words kept, to whoever wants them."""
+        words, self._words = self._words, []
+        for word in words:
+            channel = "statuses" if word["T"] == "s" else "lulds"
+            for connection in self._connections:
+                if not connection.wants(channel).isdisjoint((word["S"], "*")):
+                    connection.send(word)
 
     async def flushed(self) -> None:
         """Wait until the minute is handed to the kernel for every client."""

@@ -19,6 +19,7 @@ from adapters.exchange.calendar import VenueCalendar, day_start_ns, utc_date
 from adapters.exchange.config import ExchangeConfig
 from adapters.exchange.faults import Faults
 from adapters.exchange.generator import GeneratedBars, generator_symbols
+from adapters.exchange.halting import Halting
 from adapters.exchange.portfolio import EquityHistory
 from engine.errors import ConfigError
 from engine.values import NS_PER_MINUTE, to_decimal
@@ -60,6 +61,7 @@ class Venue:
         self.faults = Faults(config.seed, config.faults)
         self.book = Book(rules, self.calendar, self.last_price, self.symbol_of, self.faults)
         self.equity = EquityHistory(rules.cash)
+        self.halting = Halting()
         self.bars_emitted = 0
         self.late_updates: list[VenueBar] = []
         self._minute: list[VenueBar] | None = None
@@ -104,7 +106,7 @@ class Venue:
         if close_ns > self._day_end_ns:
             self.book.account.last_equity = self.book.account.valuation().equity
             self._day_end_ns = day_start_ns(close_ns - NS_PER_MINUTE) + _DAY_NS
-        self._minute = self.source.take()
+        self._minute = self.halting.trading(self.source.take())
         self.now_ns = close_ns
         return in_order([*acknowledged, *self.book.settle(self._minute, close_ns)])
 

@@ -31,13 +31,22 @@ class Bar(Body, frozen=True):
 
 
 class Gap(Body, frozen=True):
-    """A span for which bars may exist and could not be fetched. `ts_from` exclusive, `ts_to` inclusive (bar closes)."""
+    """A span in which bars may have been missed, and what became of it. Said once it is closed, or given up.
+
+    Attributes:
+        ts_from: Begin, exclusive (bar closes).
+        ts_to: End, inclusive.
+        filled_by: `history` brought what there was, or `none`: bars may be missing.
+        bars: How many came; without any there were none, as in the quiet minutes of a small stock.
+    """
 
     symbol: str
     timeframe: str
     ts_from: int
     ts_to: int
     reason: str
+    filled_by: str = "none"
+    bars: int = 0
 
 
 class Mark(Body, frozen=True):

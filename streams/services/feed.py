@@ -1,231 +1,296 @@
-"""feed: bars from the venue's socket to the market stream, once and in order, gaps closed by history or declared.
+"""feed: what the venue's sockets say to the streams. Bars and gaps to market, marks and halts to trading.
 
-It holds the one connection per endpoint. Its state is the stream itself: the last bar of each symbol. Decisions are
-engine.ingest's.
+It holds the one connection per endpoint. Its state is the streams themselves: the last bar, mark and status of each
+symbol. Decisions are engine.ingest's (bars, gaps), engine.marks' and engine.halts'; storing is streams.feeding's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import structlog
-from nats.js.errors import NotFoundError
 
 from engine.errors import UnreachableError
-from engine.ids import bar_key, make_id
+from engine.halts import BANDS, HALTS, HaltCore
+from engine.ids import make_id
 from engine.ingest import IngestCore, Span
-from engine.messages import Alert, Bar, Gap, MarketBody, Sessions, decode, decode_market
-from engine.ports import BarHistory, BarStream
+from engine.liveness import few
+from engine.marks import MarkCore
+from engine.messages import Alert, Bar, Mark, MarketBody, Sessions, SymbolStatus, decode, decode_market
+from engine.ports import BarHistory, BarStream, Quote, Trade, VenueTime
 from engine.sessions import SessionTable
-from engine.values import AssetClass, asset_class_of
-from streams.publisher import Outgoing, Publisher
+from engine.values import NS_PER_S, AssetClass, asset_class_of
+from streams.feeding.health import Health
+from streams.feeding.market import MarketStore
+from streams.feeding.telling import Teller
+from streams.feeding.watching import ClockWatch
 from streams.reader import Reader
 from streams.role import Context, Status, last_per_subject
 from streams.tasks import Tasks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-
-_REMEMBERED_MAX = 50_000
-"""Bars kept for publishing again when nats-server lost its newest ones; more than four minutes of the whole market."""
 IsOpen = Callable[[AssetClass], bool]
+_AHEAD_NS_MAX = 60 * NS_PER_S
+"""A trade or quote from farther in the future is junk, and would hold up marks until then."""
 
 
-class _NatsBack:
+class _Up(msgspec.Struct, frozen=True):
+    symbols: tuple[str, ...]
+
+
+class _Down(msgspec.Struct, frozen=True):
+    symbols: tuple[str, ...]
+
+
+class _Bars(msgspec.Struct, frozen=True):
+    bars: Sequence[Bar]
+    ts_recv: int
+
+
+class _Ticks(msgspec.Struct, frozen=True):
+    ticks: Sequence[Trade | Quote]
+    ts_recv: int
+
+
+class _Statuses(msgspec.Struct, frozen=True):
+    statuses: Sequence[SymbolStatus]
+    ts_recv: int
+
+
+class _Fetched(msgspec.Struct, frozen=True):
+    """History that came, or the reason why it did not."""
+
+    span: Span
+    bars: list[Bar] | str
+
+
+class _NatsBack(msgspec.Struct, frozen=True):
     """The connection to NATS came back."""
 
 
-class Feed:
-    """The feed service; a BarListener of its stream."""
+class _Told(msgspec.Struct, frozen=True):
+    """Something was stored beside: only a reason to say how far we are."""
 
-    def __init__(self, context: Context, connect: Callable[[IsOpen], tuple[BarStream, BarHistory]]) -> None:
+
+class Feed:
+    """The feed service; a BarListener of its stream.
+
+    Args:
+        context: The role's.
+        connect: Makes socket and history; gets whether a market is open now.
+        venue_time: The clock that ours is compared with; None where the venue's time is virtual.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        connect: Callable[[IsOpen], tuple[BarStream, BarHistory]],
+        venue_time: VenueTime | None = None,
+    ) -> None:
         self._context = context
         self._sessions = SessionTable()
-        self._stream, self._history = connect(self._is_open)
-        self._publisher = Publisher(context.nc, context.topology.market, "feed")
-        self._alerts = Publisher(context.nc, context.topology.trading, "feed")
-        self._core: IngestCore | None = None
+        self._health = Health(context.settings, context.clock, self._sessions)
+        self._stream, self._history = connect(self._health.is_open)
         self._inbox: asyncio.Queue[object] = asyncio.Queue()
+        self._tasks = Tasks(self._inbox.put_nowait)
+        self._market = MarketStore(context)
+        self._teller = Teller(context, lambda: self._inbox.put_nowait(_Told()))
+        self._watch = ClockWatch(context, venue_time, self.on_problem) if venue_time is not None else None
+        self._core: IngestCore | None = None
+        self._marks = MarkCore((), 1, 1.0, {})
+        self._halts = HaltCore(context.settings.feed.timeframe, ())
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="history")
         self._fetching = 0
         self._working = 0
-        self._published = 0
         self._received = 0
-        self._is_suspicious = False
-        self._recent: deque[tuple[int, Outgoing]] = deque(maxlen=_REMEMBERED_MAX)
-        self._connected: set[str] = set()
-        self._problems: dict[str, str] = {}
-        self._tasks = Tasks(self._inbox.put_nowait)
         self._calendar: Reader | None = None
 
     # --- listener (never blocks, never raises) -----------------------------------------------------------------------
 
-    def on_connected(self, symbols: Sequence[str]) -> None:
+    def on_connected(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
         """Ask for the history of the time away."""
-        self._connected.update(symbols)
-        self._inbox.put_nowait(tuple(symbols))
+        self._health.up(symbols, marked)
+        self._inbox.put_nowait(_Up(tuple(symbols)))
 
-    def on_disconnected(self) -> None:
+    def on_disconnected(self, symbols: Sequence[str]) -> None:
         """Note that nothing comes in."""
-        self._connected.clear()
+        self._health.down(symbols)
+        self._inbox.put_nowait(_Down(tuple(symbols)))
 
     def on_bars(self, bars: Sequence[Bar], ts_recv: int) -> None:
         """Queue the bars of a frame."""
         self._received += len(bars)
-        self._inbox.put_nowait((bars, ts_recv))
+        self._health.heard(bars[0].symbol)
+        self._inbox.put_nowait(_Bars(bars, ts_recv))
+
+    def on_ticks(self, ticks: Sequence[Trade | Quote], ts_recv: int) -> None:
+        """Queue the trades and quotes of a frame."""
+        self._health.heard(ticks[0].symbol)
+        self._inbox.put_nowait(_Ticks(ticks, ts_recv))
+
+    def on_statuses(self, statuses: Sequence[SymbolStatus], ts_recv: int) -> None:
+        """Queue the halts, resumptions and bands of a frame."""
+        self._inbox.put_nowait(_Statuses(statuses, ts_recv))
 
     def on_problem(self, level: str, what: str) -> None:
         """Queue an alert."""
-        self._problems[level] = what
+        self._health.say(level, what)
         self._inbox.put_nowait(Alert("", level, "feed", what, 0))
 
     # --- service -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Learn what was published, then subscribe."""
+        """Learn what was stored, then subscribe."""
         context = self._context
-        settings = context.settings
+        settings, topology = context.settings, context.topology
         await context.identify()
-        await self._publisher.sync()
-        subject = f"{context.topology.prefix}.bars.{settings.feed.timeframe}.>"
+        await self._market.start()
         known: dict[str, int] = {}
-        for data in await last_per_subject(context, context.topology.market, subject):
+        subject = f"{topology.prefix}.bars.{settings.feed.timeframe}.>"
+        for data in await last_per_subject(context, topology.market, subject):
             body = decode_market(data).body
             if isinstance(body, Bar):
                 known[body.symbol] = body.ts_event
+        await self._learn_told()
+        self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
+        await self._calendar.start()
+        for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.sessions.>"):
+            self._add_sessions(data)
         self._core = IngestCore(
             settings.feed.timeframe,
             known,
             context.opened_ns,
             settings.limits.bar_age_ms_max,
             settings.feed.backfill_s_max * 1000,
+            sessions=self._sessions,
         )
         context.reconnected.append(self.on_nats_back)
-        topology = context.topology
-        self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
-        await self._calendar.start()
-        self._tasks.spawn(self._stream.run(settings.symbols, self))
+        self._tasks.spawn(self._teller.run())
+        self._tasks.spawn(self._stream.run(settings.symbols, settings.marked_symbols, self))
+        if self._watch is not None:
+            self._tasks.spawn(self._watch.run())
+
+    async def _learn_told(self) -> None:
+        """Read the last mark and status of each symbol: nothing at or before them is said again."""
+        context, prefix = self._context, self._context.topology.prefix
+        feed, now = context.settings.feed, await context.clock.now_ns()
+        known: dict[str, int] = {}
+        statuses: list[SymbolStatus] = []
+        for kind in ("marks", f"status.{HALTS}", f"status.{BANDS}"):
+            for data in await last_per_subject(context, context.topology.trading, f"{prefix}.{kind}.>"):
+                match decode(data).body:
+                    case Mark() as mark:
+                        known[mark.symbol] = min(mark.ts_event, now)
+                    case SymbolStatus() as status:
+                        statuses.append(status)
+                    case _:
+                        pass
+        marked = context.settings.marked_symbols
+        self._marks = MarkCore(marked, feed.mark_every_ms, feed.mark_move_fraction, known)
+        self._halts = HaltCore(feed.timeframe, statuses)
 
     async def run(self) -> None:
-        """Publish what comes in, in order."""
+        """Store what comes in, in order."""
+        is_news = True
         while True:
             self._working = 0
-            if self._inbox.empty():
-                await self._context.announce(self.status())
+            if is_news and self._inbox.empty():
+                await self._context.announce(self._progress())
+                is_news = False
             item = await self._inbox.get()
             self._working = 1
             self._take_sessions()
-            match item:
-                case (list() | tuple() as bars, int() as ts_recv):
-                    await self._publish(self._known_core().on_bars(bars), ts_recv)
-                case Alert():
-                    await self._alert(item)
-                case (Span() as span, list() as bars):
-                    self._fetching -= 1
-                    now = await self._context.clock.now_ns()
-                    await self._publish(self._known_core().on_history(span, bars, now), self._context.wall_ns())
-                case (Span() as span, str() as reason):
-                    self._fetching -= 1
-                    await self._publish(self._known_core().on_history_failed(span, reason), self._context.wall_ns())
-                case BaseException():
-                    raise item
-                case _NatsBack():
-                    if self._is_suspicious:
-                        await self._republish()
-                case tuple() as symbols:
-                    await self._reconnected([str(symbol) for symbol in symbols])
-                case _:
-                    log.error("unknown item", item=repr(item))
+            is_news = await self._take(item) or is_news
+
+    async def _take(self, item: object) -> bool:
+        """Do what an item asks for; give whether others should hear how far we are now."""
+        match item:
+            case _Ticks():
+                await self._take_ticks(item)
+                return False  # what is told says so when it is stored
+            case _Bars():
+                await self._take_bars(item)
+            case _Statuses():
+                news = [told for status in item.statuses if (told := self._halts.on_status(status)) is not None]
+                self._teller.tell(news, item.ts_recv)
+            case _Fetched():
+                await self._take_history(item)
+            case _Up():
+                await self._reconnected(item.symbols)
+            case _Down():
+                self._teller.tell(self._marks.on_lost(item.symbols))
+            case _NatsBack():
+                await self._mended(await self._market.mend())
+            case Alert():
+                await self._alert(item)
+            case BaseException():
+                raise item
+            case _Told():
+                pass
+            case _:
+                log.error("unknown item", item=repr(item))
+        return True
 
     async def stop(self) -> None:
         """Disconnect; nothing else is to be kept."""
         await self._stream.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def status(self) -> Status:
-        """Say how it is; busy while history is fetched or bars wait behind it."""
-        counters = {"bars": self._published, "received": self._received, "connected": len(self._connected)}
-        if self._core is not None:
-            counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}
-        busy = self._working + self._fetching + self._inbox.qsize()
-        problems = [] if self._connected else ["not connected to the venue's market data"]
-        problems += [f"{level}: {what}" for level, what in self._problems.items() if level in ("error", "critical")]
-        published = {self._context.topology.market: self._publisher.last_seq}
-        published[self._context.topology.trading] = self._alerts.last_seq
-        return Status("feed", 0, "", {}, published, busy, counters, problems)
-
-    # --- parts -------------------------------------------------------------------------------------------------------
-
-    def _known_core(self) -> IngestCore:
-        assert self._core is not None  # noqa: S101  (set before the stream starts)
-        return self._core
-
-    async def _publish(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
-        if not bodies:
-            return
-        context = self._context
-        outgoing: list[Outgoing] = []
-        for body in bodies:
-            if isinstance(body, Gap):
-                key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}"
-            else:
-                key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
-            outgoing.append(context.outgoing(body, key, ts_recv=ts_recv))
-        if self._is_suspicious:
-            await self._republish()
-        context.points.hit("feed.before_publish")
-        await self._publisher.burst(outgoing)
-        first = self._publisher.last_seq - len(outgoing) + 1
-        self._recent.extend(enumerate(outgoing, first))
-        context.points.hit("feed.after_publish")
-        self._published += len(outgoing)
+        if self._watch is not None:
+            self._watch.close()
 
     def on_nats_back(self) -> None:
-        """Note that the server may have lost its newest messages: looked at before anything else is published."""
-        self._is_suspicious = True
+        """Note that the server may have lost its newest messages: looked at before anything else is stored."""
+        self._market.suspect()
         self._inbox.put_nowait(_NatsBack())
 
-    async def _republish(self) -> None:
-        """Publish again what nats-server acknowledged and lost: an async stream may lose its newest messages.
+    # --- taking ------------------------------------------------------------------------------------------------------
 
-        Losses are a tail, so the last message that is still where it was stored is found by bisection.
-        """
-        self._is_suspicious = False
-        recent = list(self._recent)
-        intact = 0
-        unknown = len(recent)
-        while intact < unknown:
-            middle = (intact + unknown) // 2
-            if await self._is_stored(*recent[middle]):
-                intact = middle + 1
-            else:
-                unknown = middle
-        lost = [outgoing for _, outgoing in recent[intact:]]
-        if not lost:
-            return
-        log.error("nats-server lost acknowledged bars, publishing them again", lost=len(lost))
-        for _ in lost:
-            self._recent.pop()
-        for outgoing in lost:
-            self._recent.append((await self._publisher.one(outgoing), outgoing))
-        await self._publisher.sync()
-        what = f"nats-server lost {len(lost)} acknowledged messages; they were published again"
-        await self._alert(Alert("", "error", "feed", what, 0))
+    async def _take_bars(self, item: _Bars) -> None:
+        """Tell the marks that the bars complete, then store the bars: in this order they are in the streams too."""
+        if self._health.marked:
+            stream, newest = asset_class_of(item.bars[0].symbol), max(bar.ts_event for bar in item.bars)
+            self._teller.tell(self._marks.on_time(stream, newest), item.ts_recv)
+        await self._store(self._known_core().on_bars(item.bars), item.ts_recv)
 
-    async def _is_stored(self, seq: int, outgoing: Outgoing) -> bool:
-        try:
-            found = await self._context.js.get_msg(self._context.topology.market, seq)
-        except NotFoundError:
-            return False
-        return found.data == outgoing.data
+    async def _take_ticks(self, item: _Ticks) -> None:
+        ticks = item.ticks
+        latest = self._context.clock.estimate_ns() + _AHEAD_NS_MAX
+        if any(tick.ts_event > latest for tick in ticks):
+            latest = await self._context.clock.now_ns() + _AHEAD_NS_MAX
+            ticks = [tick for tick in ticks if tick.ts_event <= latest]
+            if len(ticks) < len(item.ticks):
+                ahead = next(tick for tick in item.ticks if tick.ts_event > latest)
+                self.on_problem("error", f"a trade or quote of {ahead.symbol} is of the future ({ahead.ts_event} ns)")
+        for tick in ticks:
+            self._teller.tell(self._marks.on_tick(tick), item.ts_recv)
 
-    async def _reconnected(self, symbols: list[str]) -> None:
+    async def _take_history(self, item: _Fetched) -> None:
+        self._fetching -= 1
+        core = self._known_core()
+        if isinstance(item.bars, str):
+            bodies = core.on_history_failed(item.span, item.bars)
+        else:
+            bodies = core.on_history(item.span, item.bars, await self._context.clock.now_ns())
+        await self._store(bodies, self._context.wall_ns())
+
+    async def _store(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
+        self._teller.tell(self._halts.on_bars(body for body in bodies if isinstance(body, Bar)), ts_recv)
+        await self._teller.flushed()
+        await self._mended(await self._market.store(bodies, ts_recv))
+
+    async def _mended(self, lost: int) -> None:
+        if lost:
+            what = f"nats-server lost {lost} acknowledged messages; they were published again"
+            await self._alert(Alert("", "error", "feed", what, 0))
+
+    async def _reconnected(self, symbols: Sequence[str]) -> None:
         now = await self._context.clock.now_ns()
         spans, gaps = self._known_core().on_connected(symbols, now)
-        await self._publish(gaps, self._context.wall_ns())
+        await self._store(gaps, self._context.wall_ns())
         for span in spans:
             for asset_class in AssetClass:
                 wanted = tuple(s for s in span.symbols if asset_class_of(s) is asset_class)
@@ -241,21 +306,54 @@ class Feed:
                 self._pool, self._history.bars, asset_class, span.symbols, timeframe, span.from_ns, span.to_ns
             )
         except UnreachableError as err:
-            self._inbox.put_nowait((span, str(err)))
+            self._inbox.put_nowait(_Fetched(span, str(err)))
         else:
-            self._inbox.put_nowait((span, list(bars)))
+            self._inbox.put_nowait(_Fetched(span, list(bars)))
 
     async def _alert(self, alert: Alert) -> None:
         now = await self._context.clock.now_ns()
         alert_id = make_id(self._context.account, self._context.run, "feed", alert.level, alert.what, now)
-        body = Alert(alert_id, alert.level, "feed", alert.what, now)
-        await self._alerts.one(self._context.outgoing(body, alert_id))
+        self._teller.tell([Alert(alert_id, alert.level, "feed", alert.what, now)])
 
-    def _is_open(self, asset_class: AssetClass) -> bool:
-        return self._sessions.is_open(asset_class, self._context.clock.estimate_ns())
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Say how it is, with what a person may want to know."""
+        notes: list[str] = []
+        if self._core is not None:
+            notes = self._health.notes(self._core.last, self._context.opened_ns)
+        if halted := self._halts.halted:
+            notes.append(f"halted: {few(halted)}")
+        if self._watch is not None and self._watch.note:
+            notes.append(self._watch.note)
+        return msgspec.structs.replace(self._progress(), notes=notes)
+
+    def _progress(self) -> Status:
+        """Say how far it is; busy while history is fetched, bars wait behind it, or words are not stored yet."""
+        topology, health = self._context.topology, self._health
+        counters = {"bars": self._market.bars, "received": self._received, "connected": len(health.connected)}
+        counters |= {"marks": self._teller.marks, "statuses": self._teller.statuses, "gaps": self._market.gaps}
+        counters["unmarked"] = health.unmarked
+        if self._core is not None:
+            counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}
+        busy = self._working + self._fetching + self._inbox.qsize() + self._teller.open
+        published = {topology.market: self._market.last_seq, topology.trading: self._teller.last_seq}
+        problems = health.problems()
+        if self._watch is not None and self._watch.problem:
+            problems.append(self._watch.problem)
+        return Status("feed", 0, "", {}, published, busy, counters, problems)
+
+    # --- parts -------------------------------------------------------------------------------------------------------
+
+    def _known_core(self) -> IngestCore:
+        assert self._core is not None  # noqa: S101  (set before the stream starts)
+        return self._core
 
     def _take_sessions(self) -> None:
         for item in self._calendar.take(100) if self._calendar else []:
-            body = decode(item.data).body
-            if isinstance(body, Sessions):
-                self._sessions.add(body)
+            self._add_sessions(item.data)
+
+    def _add_sessions(self, data: bytes) -> None:
+        body = decode(data).body
+        if isinstance(body, Sessions):
+            self._sessions.add(body)

@@ -23,9 +23,9 @@ RECEIVED = 1_700_000_000_000_000_000
 class Running:
     """An AlpacaBars that runs as a task, and what it said."""
 
-    def __init__(self, bars: AlpacaBars, ear: Ear, symbols: list[str]) -> None:
+    def __init__(self, bars: AlpacaBars, ear: Ear, symbols: list[str], marked: list[str]) -> None:
         self.bars, self.ear = bars, ear
-        self.task = asyncio.create_task(bars.run(symbols, ear))
+        self.task = asyncio.create_task(bars.run(symbols, marked, ear))
 
     async def connected(self, times: int = 1) -> None:
         await until(lambda: len(self.ear.of("connected")) >= times, what=str(self.ear.log))
@@ -40,10 +40,11 @@ async def running(
     symbols: list[str] | None = None,
     ear: Ear | None = None,
     is_open: Callable[[AssetClass], bool] | None = None,
+    marked: list[str] | None = None,
     **changes: Any,
 ) -> AsyncIterator[Running]:
     bars = AlpacaBars(wire.config(**changes), lambda: RECEIVED, is_open)
-    run = Running(bars, ear or Ear(), ["SPY", "QQQ"] if symbols is None else symbols)
+    run = Running(bars, ear or Ear(), ["SPY", "QQQ"] if symbols is None else symbols, marked or [])
     try:
         yield run
     finally:
@@ -60,7 +61,7 @@ async def test_bars_of_a_frame_arrive_in_one_call_after_the_acknowledgement(wire
         await until(lambda: len(run.ear.bars) == 3)
     kinds = [(entry[0], len(entry[1]) if entry[0] == "bars" else None) for entry in run.ear.log]
     assert kinds == [("connected", None), ("bars", 2), ("bars", 1), ("disconnected", None)]
-    assert run.ear.of("connected") == [(("SPY", "QQQ"),)]
+    assert run.ear.of("connected") == [(("SPY", "QQQ"), ())]
     assert {ts_recv for _, ts_recv in run.ear.of("bars")} == {RECEIVED}
 
 
@@ -186,7 +187,7 @@ async def test_partial_acknowledgement_is_tried_again_then_lived_with(wire: Wire
     async with running(wire, ack_s_max=0.05, ack_attempts_max=3) as run:
         await run.connected()
         assert wire.connects == 3
-        assert run.ear.of("connected") == [(("SPY",),)]
+        assert run.ear.of("connected") == [(("SPY",), ())]
         level, what = await run.problem("going on without them")
         assert level == "critical"
         assert "1 of 2 symbols not acknowledged (QQQ)" in what
@@ -214,7 +215,7 @@ async def test_no_acknowledgement_at_all_never_counts(wire: Wire) -> None:
 async def test_star_covers_everything(wire: Wire) -> None:
     async with running(wire, ["*"]) as run:
         await run.connected()
-        assert run.ear.of("connected") == [(("*",),)]
+        assert run.ear.of("connected") == [(("*",), ())]
 
 
 @pytest.mark.parametrize("where", ["upgrade", "greeting", "auth"])
@@ -340,7 +341,7 @@ async def test_second_run_at_once_is_refused(wire: Wire) -> None:
     async with running(wire) as run:
         await run.connected()
         with pytest.raises(BusyError):
-            await run.bars.run(["SPY"], Ear())
+            await run.bars.run(["SPY"], [], Ear())
 
 
 async def test_stream_that_is_behind_lets_others_run(wire: Wire) -> None:

@@ -99,7 +99,7 @@ async def test_bars_arrive_and_a_cut_socket_is_made_anew(exchange: Exchange) -> 
     config = exchange.config(stock_ws_url=f"{ws}/v2/iex", crypto_ws_url=f"{ws}/v1beta3/crypto/us")
     ear = Ear()
     bars, history = connect_feed(config, lambda: 7)
-    running = asyncio.create_task(bars.run(["AAPL", "BRK.B", "BTC/USD"], ear))
+    running = asyncio.create_task(bars.run(["AAPL", "BRK.B", "BTC/USD"], [], ear))
     await until(lambda: len(ear.of("connected")) == 2)
     await exchange.minute()
     await until(lambda: len(ear.bars) == 3)
@@ -192,7 +192,7 @@ async def test_wrong_secret_is_seen_on_every_side(exchange: Exchange) -> None:
     config = exchange.config(secret="not-it")
     bars, history = connect_feed(config, lambda: 7)
     venue, updates = connect_trading(config, ear.on_problem)
-    tasks = [asyncio.create_task(bars.run(["AAPL"], ear)), asyncio.create_task(updates.run(ear))]
+    tasks = [asyncio.create_task(bars.run(["AAPL"], [], ear)), asyncio.create_task(updates.run(ear))]
     await until(lambda: ear.problem("stock bars") and ear.problem("trade updates"))
     assert {level for level, what in ear.of("problem") if "refused the key" in what} == {"critical"}
     with pytest.raises(ConfigError, match="ALPACA_SECRET_KEY"):

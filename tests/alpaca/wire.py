@@ -37,6 +37,7 @@ class Socket:
     def __init__(self, wire: Wire, ws: web.WebSocketResponse, request: web.Request) -> None:
         self.wire, self.ws, self.request = wire, ws, request
         self.received: list[Any] = []
+        self.asked: dict[str, Any] = {}
 
     def send(self, records: Any) -> None:
         self.wire.do(self.ws.send_bytes(msgpack.packb(records, datetime=True)))
@@ -67,6 +68,7 @@ class Wire:
         self.greeting: Any = [{"T": "success", "msg": "connected"}]
         self.auth_answer: Any = [{"T": "success", "msg": "authenticated"}]
         self.subscribe_answer: Callable[[list[str]], Any] = lambda symbols: [{"T": "subscription", "bars": symbols}]
+        self.more_answer: Callable[[dict[str, Any]], Any] = lambda asked: [{"T": "subscription", **asked}]
         # trading
         self.authorization: Any = {
             "stream": "authorization",
@@ -176,7 +178,13 @@ class Wire:
             if message["action"] == "auth":
                 answer = self.auth_answer
             elif message["action"] == "subscribe":
-                answer = self.subscribe_answer(sorted(message.get("bars", [])))
+                socket.asked |= {channel: sorted(names) for channel, names in message.items() if channel != "action"}
+                if "bars" in message:
+                    answer = self.subscribe_answer(socket.asked["bars"])
+                    if isinstance(answer, list):
+                        socket.asked["bars"] = next((r["bars"] for r in answer if r.get("T") == "subscription"), [])
+                else:  # an answer holds the whole subscription
+                    answer = self.more_answer(dict(socket.asked))
             if answer is not None:
                 await ws.send_bytes(msgpack.packb(answer))
         return ws
@@ -257,11 +265,17 @@ class Ear:
     def on_connected(self, *symbols: Any) -> None:
         self.log.append(("connected", *symbols))
 
-    def on_disconnected(self) -> None:
-        self.log.append(("disconnected",))
+    def on_disconnected(self, *symbols: Any) -> None:
+        self.log.append(("disconnected", *symbols))
 
     def on_bars(self, bars: Any, ts_recv: int) -> None:
         self.log.append(("bars", list(bars), ts_recv))
+
+    def on_ticks(self, ticks: Any, ts_recv: int) -> None:
+        self.log.append(("ticks", list(ticks), ts_recv))
+
+    def on_statuses(self, statuses: Any, ts_recv: int) -> None:
+        self.log.append(("statuses", list(statuses), ts_recv))
 
     def on_update(self, update: Any) -> None:
         self.log.append(("update", update))

@@ -1,22 +1,34 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine.ingest import IngestCore, Span
-from engine.messages import Bar, Gap
-from engine.values import NS_PER_MINUTE
+from engine.messages import Bar, Gap, Sessions
+from engine.sessions import SessionTable
+from engine.values import NS_PER_MINUTE, AssetClass
 from tests.engine.build import bar, minute
 
 AGE_MS = 120_000
 LONGEST_MS = 60 * 60_000
 
 
-def _core(**known: int) -> IngestCore:
+def _core(*open_minutes: tuple[int, int], **known: int) -> IngestCore:
+    """A core whose market is closed, but in the sessions given; so most tests see no filled gaps."""
     last = {symbol: minute(number) for symbol, number in known.items()}
-    return IngestCore("1m", last, minute(0), AGE_MS, LONGEST_MS)
+    sessions = SessionTable()
+    spans = tuple((minute(opened), minute(closed)) for opened, closed in open_minutes)
+    sessions.add(Sessions(AssetClass.US_EQUITY, spans, 0))
+    return IngestCore("1m", last, minute(0), AGE_MS, LONGEST_MS, sessions=sessions)
+
+
+def _released(bodies: object) -> list[Bar]:
+    """The bars of what history set free, without the words on gaps."""
+    return [body for body in bodies if isinstance(body, Bar)]  # type: ignore[attr-defined]
 
 
 def _bars(*numbers: int, symbol: str = "AAPL") -> list[Bar]:
@@ -43,9 +55,9 @@ def test_live_bars_wait_behind_the_history_and_come_out_in_order() -> None:
     assert core.waiting == 2
     assert core.on_bars(_bars(11)) == []
     assert core.on_bars(_bars(12) + _bars(11, symbol="MSFT")) == []
-    assert core.on_history(spans[1], _bars(10, symbol="MSFT"), minute(12)) == _bars(10, 11, symbol="MSFT")
+    assert _released(core.on_history(spans[1], _bars(10, symbol="MSFT"), minute(12))) == _bars(10, 11, symbol="MSFT")
     assert core.on_bars(_bars(12, symbol="MSFT")) == _bars(12, symbol="MSFT")  # its gap is closed; AAPL's is not
-    released = core.on_history(spans[0], _bars(6, 8, 11), minute(12))
+    released = _released(core.on_history(spans[0], _bars(6, 8, 11), minute(12)))
     assert _numbers(released) == [6, 8, 11, 12]
     assert core.waiting == 0
     assert core.on_bars(_bars(13)) == _bars(13)
@@ -55,7 +67,7 @@ def test_symbols_of_one_span_are_merged_by_time_then_name() -> None:
     core = _core()
     [span], _ = core.on_connected(["MSFT", "AAPL"], minute(2))
     fetched = _bars(1, 2, symbol="MSFT") + _bars(1, 2)
-    released = core.on_history(span, fetched, minute(2))
+    released = _released(core.on_history(span, fetched, minute(2)))
     assert [(item.symbol, *_numbers([item])) for item in released] == [
         ("AAPL", 1), ("MSFT", 1), ("AAPL", 2), ("MSFT", 2),
     ]  # fmt: skip
@@ -65,14 +77,14 @@ def test_only_a_fetched_bar_that_is_too_old_to_trade_on_is_backfill() -> None:
     core = _core(AAPL=0)
     [span], _ = core.on_connected(["AAPL"], minute(6))
     core.on_bars(_bars(7))
-    released = core.on_history(span, _bars(3, 4, 5, 6), minute(6) + 1)
+    released = _released(core.on_history(span, _bars(3, 4, 5, 6), minute(6) + 1))
     # 2 minutes and 1 ns old: bar 4; exactly 2 minutes would still do. What came live is never backfill.
     assert [(*_numbers([item]), item.is_backfill) for item in released] == [
         (3, True), (4, True), (5, False), (6, False), (7, False),
     ]  # fmt: skip
     core = _core(AAPL=0)
     [span], _ = core.on_connected(["AAPL"], minute(6))
-    assert [item.is_backfill for item in core.on_history(span, _bars(4), minute(6))] == [False]
+    assert [item.is_backfill for item in _released(core.on_history(span, _bars(4), minute(6)))] == [False]
 
 
 def test_a_short_absence_asks_for_nothing() -> None:
@@ -113,9 +125,9 @@ def test_a_second_loss_while_history_is_on_its_way_keeps_the_symbol_waiting() ->
     assert core.on_bars(_bars(4)) == []
     [second], _ = core.on_connected(["AAPL"], minute(7))  # 5 and 6 came while nobody listened
     assert core.on_bars(_bars(8)) == []
-    released = core.on_history(first, _bars(1, 2, 3), minute(8))
+    released = _released(core.on_history(first, _bars(1, 2, 3), minute(8)))
     released += core.on_bars(_bars(9))
-    released += core.on_history(second, _bars(1, 2, 3, 4, 5, 6, 7), minute(9))
+    released += _released(core.on_history(second, _bars(1, 2, 3, 4, 5, 6, 7), minute(9)))
     assert _numbers(released) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert core.waiting == 0
 
@@ -125,7 +137,7 @@ def test_an_earlier_history_that_fails_is_no_gap_when_a_later_one_covers_it() ->
     [first], _ = core.on_connected(["AAPL"], minute(3))
     [second], _ = core.on_connected(["AAPL"], minute(7))
     assert core.on_history_failed(first, "reset") == []
-    assert _numbers(core.on_history(second, _bars(1, 5, 7), minute(7))) == [1, 5, 7]
+    assert _numbers(_released(core.on_history(second, _bars(1, 5, 7), minute(7)))) == [1, 5, 7]
 
 
 def test_a_bar_that_waits_is_not_forgotten_when_the_clock_is_behind_the_exchange() -> None:
@@ -133,10 +145,55 @@ def test_a_bar_that_waits_is_not_forgotten_when_the_clock_is_behind_the_exchange
     [first], _ = core.on_connected(["AAPL"], minute(6))
     core.on_bars(_bars(7))
     spans, _ = core.on_connected(["AAPL"], minute(6) - 1)
-    released: list[object] = list(core.on_history(first, _bars(6), minute(7)))
+    released: list[object] = list(_released(core.on_history(first, _bars(6), minute(7))))
     for span in spans:
-        released += core.on_history(span, _bars(6), minute(7))
+        released += _released(core.on_history(span, _bars(6), minute(7)))
     assert _numbers(released) == [6, 7]
+
+
+def _told(bodies: Iterable[Bar | Gap]) -> list[tuple[str, int] | Gap]:
+    return [body if isinstance(body, Gap) else (body.symbol, *_numbers([body])) for body in bodies]
+
+
+def _gap(symbol: str, since: int, until: int, bars: int) -> Gap:
+    return Gap(symbol, "1m", minute(since), minute(until), "not connected", "history", bars)
+
+
+def test_a_gap_that_history_closed_says_with_how_many_bars_after_them() -> None:
+    core = _core((0, 100), AAPL=5, MSFT=5)
+    [span], _ = core.on_connected(["AAPL", "MSFT"], minute(9))
+    core.on_bars(_bars(10))
+    told = _told(core.on_history(span, [*_bars(6, 8), *_bars(5, symbol="MSFT")], minute(10)))
+    aapl = [("AAPL", number) for number in (6, 8, 10)]
+    assert told == [*aapl, _gap("AAPL", 5, 9, 2), _gap("MSFT", 5, 9, 0)]
+    # 10 came live and 5 was known: neither was missing.
+
+
+def test_a_gap_while_no_session_was_open_is_told_only_when_bars_came() -> None:
+    core = _core((0, 6), (20, 30), AAPL=6, MSFT=6, TSLA=6)
+    core.on_bars([bar(1.0, 6, "BTC/USD")])
+    [span], _ = core.on_connected(["AAPL", "MSFT", "BTC/USD"], minute(20))
+    told = _told(core.on_history(span, _bars(9, symbol="MSFT"), minute(20)))
+    assert told == [("MSFT", 9), _gap("MSFT", 6, 20, 1), _gap("BTC/USD", 6, 20, 0)]
+    [span], _ = core.on_connected(["TSLA"], minute(21))
+    assert core.on_history(span, [], minute(21)) == [_gap("TSLA", 6, 21, 0)]
+
+
+def test_two_losses_are_one_gap_with_the_bars_of_both() -> None:
+    core = _core((0, 100), AAPL=0)
+    [first], _ = core.on_connected(["AAPL"], minute(3))
+    [second], _ = core.on_connected(["AAPL"], minute(7))
+    assert core.on_history(first, _bars(1, 2, 3), minute(8)) == []
+    told = _told(core.on_history(second, _bars(1, 2, 3, 5), minute(9)))
+    assert told == [*(("AAPL", number) for number in (1, 2, 3, 5)), _gap("AAPL", 0, 7, 4)]
+
+
+def test_what_was_too_old_is_not_part_of_the_gap_that_history_closed() -> None:
+    core = _core((0, 200), AAPL=5)
+    [span], [lost] = core.on_connected(["AAPL"], minute(105))
+    assert isinstance(lost, Gap)
+    assert (lost.filled_by, lost.bars) == ("none", 0)
+    assert core.on_history(span, _bars(50), minute(105))[-1] == _gap("AAPL", 45, 105, 1)
 
 
 class Connections(RuleBasedStateMachine):
@@ -153,7 +210,12 @@ class Connections(RuleBasedStateMachine):
 
     def _take(self, bodies: object) -> None:
         for body in bodies:  # type: ignore[attr-defined]
-            if isinstance(body, Gap):
+            if isinstance(body, Gap) and body.filled_by == "history":
+                span = range(
+                    (body.ts_from - minute(0)) // NS_PER_MINUTE + 1, (body.ts_to - minute(0)) // NS_PER_MINUTE + 1
+                )
+                assert body.bars == len(set(span) & set(self.published)) > 0
+            elif isinstance(body, Gap):
                 first, last = ((ts - minute(0)) // NS_PER_MINUTE for ts in (body.ts_from, body.ts_to))
                 self.declared |= set(range(first + 1, last + 1))
             else:
@@ -216,5 +278,5 @@ TestConnections = Connections.TestCase
 def test_a_fetched_bar_is_else_unchanged() -> None:
     core = _core(AAPL=0)
     [span], _ = core.on_connected(["AAPL"], minute(60))
-    [old] = core.on_history(span, _bars(1), minute(60))
+    [old] = _released(core.on_history(span, _bars(1), minute(60)))
     assert old == msgspec.structs.replace(_bars(1)[0], is_backfill=True)

@@ -52,3 +52,35 @@ def test_hours_of_another_market_open_no_stock_exchange() -> None:
     table = SessionTable()
     table.add(Sessions(CRYPTO, ((0, 10**19),), 0))
     assert not table.is_open(STOCKS, 12 * HOUR)
+
+
+MINUTE = HOUR // 60
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "count"),
+    [
+        (9 * HOUR, 9 * HOUR, 0),
+        (9 * HOUR, 9 * HOUR + MINUTE - 1, 0),  # the first interval ends a minute after the opening
+        (9 * HOUR, 9 * HOUR + MINUTE, 1),
+        (9 * HOUR + 30 * 10**9, 9 * HOUR + MINUTE, 1),
+        (0, 10 * HOUR, 60),
+        (15 * HOUR + 59 * MINUTE, 33 * HOUR + MINUTE, 2),  # the last of a day and the first of the next
+        (16 * HOUR, 33 * HOUR, 0),
+        (0, 10**16, 11 * 60),
+        (50 * HOUR, 60 * HOUR, 0),
+        (12 * HOUR, 11 * HOUR, 0),
+    ],
+)
+def test_bars_that_may_have_been_are_those_of_sessions(since: int, until: int, count: int) -> None:
+    assert _table((9 * HOUR, 16 * HOUR), (33 * HOUR, 37 * HOUR)).closes(STOCKS, since, until, MINUTE) == count
+
+
+def test_of_crypto_every_interval_may_have_been() -> None:
+    assert SessionTable().closes(CRYPTO, 0, 2 * HOUR, MINUTE) == 120
+    assert SessionTable().closes(STOCKS, 0, 2 * HOUR, MINUTE) == 0
+
+
+def test_the_last_opening_is_known_until_the_next() -> None:
+    table = _table((9 * HOUR, 16 * HOUR), (33 * HOUR, 37 * HOUR))
+    assert [table.opened_ns(at * HOUR) for at in (8, 9, 20, 33)] == [0, 9 * HOUR, 9 * HOUR, 33 * HOUR]

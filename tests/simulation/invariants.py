@@ -255,7 +255,7 @@ def _bars(world: World, market: list[AnyBody]) -> None:
     last: dict[str, int] = {}
     there: set[tuple[str, int]] = set()
     truth = {(bar.symbol, bar.ts_event): bar for bar in world.exchange.out}
-    gaps: list[Gap] = [body for body in market if isinstance(body, Gap)]
+    gaps = [body for body in market if isinstance(body, Gap) and body.filled_by == "none"]
     for body in market:
         if not isinstance(body, Bar):
             continue

@@ -8,6 +8,7 @@ streams/reader.py. What a dead incarnation publishes is not stored.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,9 +153,12 @@ class _JetStream:
     ) -> Any:
         return await self._client.request(self._client.stream(stream), subject, data, headers or {})
 
-    async def stream_info(self, name: str) -> Any:
+    async def stream_info(self, name: str, subjects_filter: str = "") -> Any:
         await asyncio.sleep(0)
-        return SimpleNamespace(state=SimpleNamespace(last_seq=self._client.stream(name).last_seq, first_seq=1))
+        stream = self._client.stream(name)
+        wanted = subjects_filter.removesuffix(">")
+        subjects = Counter(subject for subject in stream.subjects if wanted and subject.startswith(wanted))
+        return SimpleNamespace(state=SimpleNamespace(last_seq=stream.last_seq, first_seq=1, subjects=subjects))
 
     async def get_msg(self, name: str, seq: int, direct: bool = False) -> Any:
         await asyncio.sleep(0)

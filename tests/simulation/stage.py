@@ -7,6 +7,8 @@ from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
+import streams.feeding.health
+import streams.feeding.market
 import streams.pipeline
 import streams.publisher
 import streams.rest
@@ -27,8 +29,12 @@ def staged(world: World) -> Generator[None]:
     executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
     scenery: list[tuple[Any, str, Any]] = []
     for name, stand_in, modules in (
-        ("time", SimpleNamespace(monotonic=world.loop.time), (streams.pipeline, streams.rest, executor)),
-        ("log", quiet(), (streams.publisher, executor, feed)),
+        (
+            "time",
+            SimpleNamespace(monotonic=world.loop.time),
+            (streams.pipeline, streams.rest, streams.feeding.health, executor),
+        ),
+        ("log", quiet(), (streams.publisher, streams.feeding.market, executor, feed)),
         ("last_per_subject", last_per_subject, (feed, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
     ):

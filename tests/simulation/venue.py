@@ -183,7 +183,7 @@ class Line:
                 listener.on_connected(*first)
                 await down.wait()
                 self._listener = None
-                listener.on_disconnected()
+                listener.on_disconnected(*first[:1])
         finally:
             if self._down is down:
                 self._listener = None

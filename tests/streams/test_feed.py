@@ -33,9 +33,9 @@ class _Source:
         self.listener: BarListener | None = None
         self.stopped = asyncio.Event()
 
-    async def run(self, symbols: Sequence[str], listener: BarListener) -> None:
+    async def run(self, symbols: Sequence[str], marked: Sequence[str], listener: BarListener) -> None:
         self.listener = listener
-        listener.on_connected(symbols)
+        listener.on_connected(symbols, marked)
         await self.stopped.wait()
 
     async def stop(self) -> None:

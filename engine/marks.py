@@ -1,0 +1,166 @@
+"""When a Mark is due: trades and quotes of a symbol conflated by their own times, so that two equal runs mark equally.
+
+A trade that comes `every` or more after the symbol's last mark is told at once, and so is one that moved by more than a
+fraction from the last price told. Everything else waits until a time of its stream is seen that lies `every` behind the
+first thing that waits (and behind the last mark): of any symbol of the stream, or of the close of a bar. A stream is
+one connection of the venue, whose messages keep their order; two connections do not, so one never ends a wait on the
+other. A quote that repeats the prices told only shows that they still hold: it makes a mark when the last one is old.
+
+Invariants:
+1. No clock and no framing decides: the same events in the same order give the same marks.
+2. Every trade is in the low and high of exactly one mark, or waits for one, or was lost with its connection's end.
+3. Per symbol, marks strictly grow in ts_event, and each begins where the one before ended, unless events may have been
+   missed in between (start, lost connection): then it begins right before its first event, which shows the hole.
+4. After a restart nothing at or before the last mark stored counts.
+Called by streams/services/feed. Never publishes, never reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from engine.messages import Mark
+from engine.ports import Quote, Trade
+from engine.values import NS_PER_MS, AssetClass, asset_class_of, to_decimal
+
+_REPEATED_AFTER = 8
+"""A quote with the prices told makes a mark when this many times `every` have passed since the last."""
+
+
+class _Symbol:
+    """What is known of a symbol, and what waits to be told.
+
+    Attributes:
+        floor_ns: Nothing at or before it counts.
+        told_ns: End of the last mark; 0 without one.
+        told_px: Last price told; 0 for none.
+        first_ns: Time of what waits, as it came first; 0 while nothing waits.
+        oldest_ns: Begin of the span that waits,
+        newest_ns: and its end.
+    """
+
+    __slots__ = (
+        "ask", "bid", "first_ns", "floor_ns", "high", "is_continued", "last", "last_ns", "low", "name", "newest_ns",
+        "oldest_ns", "stream", "told_ns", "told_px",
+    )  # fmt: skip
+
+    def __init__(self, name: str, floor_ns: int) -> None:
+        self.name, self.stream = name, asset_class_of(name)
+        self.floor_ns = self.told_ns = floor_ns
+        self.is_continued = False
+        self.bid = self.ask = self.last = self.told_px = 0.0
+        self.low = self.high = 0.0
+        self.last_ns = self.first_ns = self.oldest_ns = self.newest_ns = 0
+
+
+class MarkCore:
+    """State of one feed's marks.
+
+    Args:
+        symbols: Symbols that are marked; ticks of others are ignored.
+        every_ms: Least time between two marks of a symbol, unless its price moves.
+        move_fraction: A trade that lies farther than this from the last price told is told at once.
+        known: End of the last stored mark per symbol.
+    """
+
+    def __init__(self, symbols: Iterable[str], every_ms: int, move_fraction: float, known: dict[str, int]) -> None:
+        self._symbols = {name: _Symbol(name, known.get(name, 0)) for name in symbols}
+        self._every_ns = every_ms * NS_PER_MS
+        self._move = move_fraction
+        self._seen_ns = dict.fromkeys(AssetClass, 0)
+        self._due: dict[AssetClass, list[tuple[int, str]]] = {stream: [] for stream in AssetClass}
+
+    @property
+    def waiting(self) -> int:
+        """Symbols with something that is not told yet."""
+        return sum(symbol.first_ns > 0 for symbol in self._symbols.values())
+
+    def on_tick(self, tick: Trade | Quote) -> list[Mark]:
+        """Take in a trade or quote; give what is due now, in the order of its becoming due."""
+        symbol = self._symbols.get(tick.symbol)
+        if symbol is None or tick.ts_event <= symbol.floor_ns:
+            return []
+        marks = self.on_time(symbol.stream, tick.ts_event)
+        if isinstance(tick, Quote):
+            self._quote(symbol, tick)
+            return marks
+        self._open_span(symbol, tick.ts_event)
+        if self._trade(symbol, tick):
+            marks.append(self._told(symbol))
+        return marks
+
+    def on_time(self, stream: AssetClass, ts_event: int) -> list[Mark]:
+        """Learn that a stream has reached this venue time; give what waited long enough."""
+        seen = self._seen_ns[stream] = max(self._seen_ns[stream], ts_event)
+        due = self._due[stream]
+        marks: list[Mark] = []
+        while due and due[0][0] <= seen:
+            at, name = heappop(due)
+            symbol = self._symbols[name]
+            if symbol.first_ns and at >= self._due_at(symbol):
+                marks.append(self._told(symbol))
+        return marks
+
+    def on_lost(self, symbols: Iterable[str]) -> list[Mark]:
+        """Tell what waits, because the connection that would end the wait is gone; quotes count no longer."""
+        marks: list[Mark] = []
+        for name in sorted(symbols):
+            symbol = self._symbols.get(name)
+            if symbol is not None:
+                if symbol.first_ns:
+                    marks.append(self._told(symbol))
+                symbol.bid = symbol.ask = 0.0
+                symbol.is_continued = False
+        return marks
+
+    def _due_at(self, symbol: _Symbol) -> int:
+        return max(symbol.first_ns, symbol.told_ns) + self._every_ns
+
+    def _open_span(self, symbol: _Symbol, ts_event: int) -> None:
+        if symbol.first_ns:
+            symbol.oldest_ns = min(symbol.oldest_ns, ts_event)
+            symbol.newest_ns = max(symbol.newest_ns, ts_event)
+            return
+        symbol.first_ns = symbol.oldest_ns = symbol.newest_ns = ts_event
+        heappush(self._due[symbol.stream], (self._due_at(symbol), symbol.name))
+
+    def _quote(self, symbol: _Symbol, quote: Quote) -> None:
+        is_same = quote.bid_px == symbol.bid and quote.ask_px == symbol.ask
+        if is_same and quote.ts_event - symbol.told_ns < _REPEATED_AFTER * self._every_ns:
+            return
+        self._open_span(symbol, quote.ts_event)
+        symbol.bid, symbol.ask = quote.bid_px, quote.ask_px
+
+    def _trade(self, symbol: _Symbol, trade: Trade) -> bool:
+        """Fold a trade in; say whether it is told at once."""
+        px = trade.px
+        symbol.low = min(symbol.low, px) if symbol.low else px
+        symbol.high = max(symbol.high, px)
+        if trade.ts_event >= symbol.last_ns:  # one that comes late is part of the range, but not the last
+            symbol.last, symbol.last_ns = px, trade.ts_event
+        if trade.ts_event - symbol.told_ns >= self._every_ns:
+            return True
+        return abs(px - symbol.told_px) > self._move * symbol.told_px > 0
+
+    def _told(self, symbol: _Symbol) -> Mark:
+        """Make the mark of what waits, and begin anew."""
+        begin = symbol.told_ns if symbol.is_continued else max(symbol.told_ns, symbol.oldest_ns - 1)
+        ts_event = max(symbol.newest_ns, symbol.told_ns + 1)
+        traded = symbol.low > 0
+        mark = Mark(
+            symbol=symbol.name,
+            ts_from=begin,
+            ts_event=ts_event,
+            last_px=to_decimal(symbol.last) if traded else None,
+            low_px=to_decimal(symbol.low) if traded else None,
+            high_px=to_decimal(symbol.high) if traded else None,
+            bid_px=to_decimal(symbol.bid) if symbol.bid else None,
+            ask_px=to_decimal(symbol.ask) if symbol.ask else None,
+        )
+        if traded:
+            symbol.told_px = symbol.last
+        symbol.told_ns, symbol.is_continued = ts_event, True
+        symbol.low = symbol.high = 0.0
+        symbol.first_ns = 0
+        return mark

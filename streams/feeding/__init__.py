@@ -1,0 +1,1 @@
+"""Parts of the feed service: storing bars, telling marks and halts, watching the clock."""

@@ -1,0 +1,263 @@
+"""Marks: by the times of the events alone, every trade in one of them, none of it twice after a restart."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.marks import MarkCore
+from engine.messages import Mark
+from engine.ports import Quote, Trade
+from engine.values import NS_PER_MS, NS_PER_S, AssetClass, to_decimal
+from tests.engine.build import T0
+
+STOCKS, CRYPTO = AssetClass.US_EQUITY, AssetClass.CRYPTO
+D = Decimal
+EVERY = 250
+Tick = Trade | Quote
+
+
+def _core(*symbols: str, move: float = 0.01, **known: int) -> MarkCore:
+    return MarkCore(symbols or ("AAPL", "MSFT", "BTC/USD"), EVERY, move, {name: at(ms) for name, ms in known.items()})
+
+
+def at(ms: float) -> int:
+    return T0 + int(ms * NS_PER_MS)
+
+
+def trade(ms: float, px: float, symbol: str = "AAPL") -> Trade:
+    return Trade(symbol, at(ms), px)
+
+
+def quote(ms: float, bid: float, ask: float, symbol: str = "AAPL") -> Quote:
+    return Quote(symbol, at(ms), bid, ask)
+
+
+def play(core: MarkCore, *ticks: Tick) -> list[Mark]:
+    return [mark for tick in ticks for mark in core.on_tick(tick)]
+
+
+def mark(since: float, until: float, *prices: str, symbol: str = "AAPL", bid: str = "", ask: str = "") -> Mark:
+    """Prices: last, low, high; none for a mark of quotes alone."""
+    last, low, high = (D(px) for px in prices) if prices else (None, None, None)
+    return Mark(symbol, at(since), at(until), last, low, high, D(bid) if bid else None, D(ask) if ask else None)
+
+
+NS = 1 / NS_PER_MS
+
+
+def test_a_trade_after_a_pause_is_told_at_once_and_what_follows_waits() -> None:
+    core = _core()
+    assert core.on_tick(trade(0, 100.0)) == [mark(-NS, 0, "100.0", "100.0", "100.0")]
+    assert play(core, trade(10, 100.2), trade(20, 99.9), trade(30, 100.1)) == []
+    assert core.waiting == 1
+    assert core.on_tick(trade(249, 100.0)) == []
+    # 250 ms after the first that waits; the trade that shows the time is not in it, and begins a wait of its own.
+    assert core.on_tick(trade(260, 100.3)) == [mark(0, 249, "100.0", "99.9", "100.2")]
+    assert core.on_tick(trade(498, 100.4)) == []
+    assert core.on_tick(trade(499, 100.5)) == [mark(249, 499, "100.5", "100.3", "100.5")]
+
+
+def test_the_time_of_another_symbol_ends_the_wait_and_that_of_another_connection_does_not() -> None:
+    core = _core()
+    play(core, trade(0, 100.0), trade(10, 100.5))
+    assert core.on_tick(quote(9_000, 1.0, 2.0, "BTC/USD")) == []
+    assert core.on_tick(quote(259, 1.0, 2.0, "MSFT")) == []
+    assert core.on_tick(quote(260, 1.0, 2.1, "MSFT")) == [mark(0, 10, "100.5", "100.5", "100.5")]
+
+
+def test_the_close_of_a_bar_ends_the_wait_of_its_connection() -> None:
+    core = _core()
+    play(core, trade(0, 100.0), trade(1, 100.5), quote(3, 7.0, 8.0, "BTC/USD"), quote(1, 5.0, 6.0, "MSFT"))
+    assert core.on_time(CRYPTO, at(252)) == []
+    assert core.on_time(STOCKS, at(60_000)) == [
+        mark(0, 1, "100.5", "100.5", "100.5"),
+        mark(1 - NS, 1, symbol="MSFT", bid="5.0", ask="6.0"),
+    ]
+    assert core.on_time(CRYPTO, at(253)) == [mark(3 - NS, 3, symbol="BTC/USD", bid="7.0", ask="8.0")]
+    assert core.waiting == 0
+
+
+def test_a_move_is_told_at_once() -> None:
+    core = _core(move=0.01)
+    play(core, trade(0, 100.0))
+    assert play(core, trade(1, 101.0), trade(2, 99.0)) == []  # exactly the fraction is not more
+    assert core.on_tick(trade(3, 98.99)) == [mark(0, 3, "98.99", "98.99", "101.0")]
+    assert core.on_tick(trade(4, 99.98)) == [mark(3, 4, "99.98", "99.98", "99.98")]  # counted from the last told
+
+
+def test_quotes_wait_and_stand_in_every_mark_until_the_next() -> None:
+    core = _core()
+    assert core.on_tick(quote(0, 99.0, 101.0)) == []
+    assert core.on_tick(trade(0, 100.0)) == [mark(-NS, 0, "100.0", "100.0", "100.0", bid="99.0", ask="101.0")]
+    assert play(core, quote(1, 50.0, 0.0), quote(2, 98.0, 102.0)) == []
+    assert core.on_tick(trade(300, 100.5)) == [
+        mark(0, 2, bid="98.0", ask="102.0"),
+        mark(2, 300, "100.5", "100.5", "100.5", bid="98.0", ask="102.0"),
+    ]
+    play(core, quote(400, 0.0, 102.0))
+    assert core.on_time(STOCKS, at(700)) == [mark(300, 400, ask="102.0")]
+
+
+def test_a_quote_that_says_the_same_makes_a_mark_only_now_and_then() -> None:
+    core = _core()
+    play(core, quote(0, 99.0, 101.0), trade(0, 100.0))
+    same = [quote(ms, 99.0, 101.0) for ms in range(100, 2000, 100)]
+    assert play(core, *same) == []
+    assert core.waiting == 0
+    assert play(core, quote(2_000, 99.0, 101.0), quote(2_250, 99.0, 101.0)) == [mark(0, 2_000, bid="99.0", ask="101.0")]
+
+
+def test_a_trade_that_comes_late_is_in_the_range_and_is_not_the_last() -> None:
+    core = _core()
+    play(core, trade(100, 100.0))
+    assert play(core, trade(50, 99.5), trade(60, 100.5)) == []
+    assert core.on_time(STOCKS, at(349)) == []
+    # It ends after the mark before, though nothing in it is as young: spans never overlap.
+    assert core.on_time(STOCKS, at(350)) == [mark(100, 100 + NS, "100.0", "99.5", "100.5")]
+
+
+def test_trades_of_one_moment_are_in_marks_of_their_own_keys() -> None:
+    core = _core(move=0.01)
+    told = play(core, trade(0, 100.0), trade(0, 102.0), trade(0, 104.1))
+    assert told == [
+        mark(-NS, 0, "100.0", "100.0", "100.0"),
+        mark(0, NS, "102.0", "102.0", "102.0"),
+        mark(NS, 2 * NS, "104.1", "104.1", "104.1"),
+    ]
+
+
+def test_after_a_restart_nothing_at_or_before_the_last_mark_counts_and_the_hole_shows() -> None:
+    core = _core(AAPL=1_000)
+    assert play(core, trade(900, 90.0), quote(950, 1.0, 2.0), trade(1_000, 91.0)) == []
+    assert core.waiting == 0
+    assert core.on_tick(trade(1_100, 100.0)) == []  # 250 ms after the last mark have not passed
+    assert core.on_tick(trade(5_000, 101.0)) == [
+        mark(1_100 - NS, 1_100, "100.0", "100.0", "100.0"),
+        mark(1_100, 5_000, "101.0", "101.0", "101.0"),
+    ]
+
+
+def test_a_lost_connection_tells_what_waits_and_forgets_the_quotes() -> None:
+    core = _core()
+    play(core, quote(0, 99.0, 101.0), trade(0, 100.0), trade(10, 100.5), trade(10, 7.0, "BTC/USD"))
+    assert core.on_lost(["MSFT", "AAPL", "GOOG"]) == [mark(0, 10, "100.5", "100.5", "100.5", bid="99.0", ask="101.0")]
+    assert core.on_lost(["AAPL"]) == []
+    assert core.on_tick(trade(9_000, 99.0)) == [mark(9_000 - NS, 9_000, "99.0", "99.0", "99.0")]
+
+
+def test_symbols_that_are_not_marked_are_ignored() -> None:
+    core = _core("MSFT")
+    assert play(core, trade(0, 100.0), quote(0, 1.0, 2.0)) == []
+    assert core.waiting == 0
+
+
+# --- whatever comes ------------------------------------------------------------------------------------------------------
+
+SYMBOLS = ("AAPL", "MSFT")
+_px = st.integers(90_00, 110_00).map(lambda cents: cents / 100)
+
+
+@st.composite
+def streams(draw: st.DrawFn, *, in_order: bool) -> list[Tick]:
+    """Ticks of one connection, with times that grow (or nearly do)."""
+    now = 0
+    ticks: list[Tick] = []
+    for _ in range(draw(st.integers(0, 60))):
+        now += draw(st.sampled_from((1, 5, 40, 100, 249, 250, 251, 1_000)))
+        ms = now if in_order else max(0, now - draw(st.sampled_from((0, 0, 0, 1, 40, 400))))
+        symbol = draw(st.sampled_from(SYMBOLS))
+        if draw(st.booleans()):
+            ticks.append(trade(ms, draw(_px), symbol))
+        else:
+            ticks.append(quote(ms, draw(_px), draw(_px), symbol))
+    return ticks
+
+
+def _trades(ticks: list[Tick], symbol: str) -> list[Trade]:
+    return [tick for tick in ticks if isinstance(tick, Trade) and tick.symbol == symbol]
+
+
+def _of(marks: list[Mark], symbol: str) -> list[Mark]:
+    return [mark for mark in marks if mark.symbol == symbol]
+
+
+@given(streams(in_order=True), st.sampled_from((0.0001, 0.01, 1.0)))
+def test_each_trade_is_in_exactly_one_mark_and_prices_are_those_of_its_trades(ticks: list[Tick], move: float) -> None:
+    core = _core(*SYMBOLS, move=move)
+    marks = [*play(core, *ticks), *core.on_time(STOCKS, at(10**9))]
+    assert core.waiting == 0
+    for symbol in SYMBOLS:
+        told = _of(marks, symbol)
+        counted = 0
+        for one in told:
+            inside = [t for t in _trades(ticks, symbol) if one.ts_from < t.ts_event <= one.ts_event]
+            counted += len(inside)
+            prices = [to_decimal(t.px) for t in inside]
+            assert (one.low_px, one.high_px) == ((min(prices), max(prices)) if prices else (None, None))
+            assert one.last_px == (prices[-1] if prices else None)
+            quotes = [t for t in ticks if isinstance(t, Quote) and t.symbol == symbol and t.ts_event <= one.ts_event]
+            expected = (to_decimal(quotes[-1].bid_px), to_decimal(quotes[-1].ask_px)) if quotes else (None, None)
+            assert (one.bid_px, one.ask_px) == expected
+        assert counted == len(_trades(ticks, symbol))
+
+
+@given(streams(in_order=False), st.sampled_from((0.0001, 0.01)))
+def test_with_late_trades_nothing_is_lost_and_spans_join(ticks: list[Tick], move: float) -> None:
+    core = _core(*SYMBOLS, move=move)
+    marks = [*play(core, *ticks), *core.on_time(STOCKS, at(10**9))]
+    for symbol in SYMBOLS:
+        told, trades = _of(marks, symbol), _trades(ticks, symbol)
+        assert all(a.ts_event == b.ts_from < b.ts_event for a, b in zip(told, told[1:], strict=False))
+        lows = [one.low_px for one in told if one.low_px is not None]
+        highs = [one.high_px for one in told if one.high_px is not None]
+        prices = [to_decimal(t.px) for t in trades]
+        assert (min(lows, default=None), max(highs, default=None)) == (
+            min(prices, default=None),
+            max(prices, default=None),
+        )
+        if trades:
+            newest = max(t.ts_event for t in trades)
+            last = next(t for t in reversed(trades) if t.ts_event == newest)
+            assert next(one.last_px for one in reversed(told) if one.last_px is not None) == to_decimal(last.px)
+
+
+@given(streams(in_order=True))
+def test_marks_of_a_symbol_are_not_more_often_than_asked_unless_the_price_moves(ticks: list[Tick]) -> None:
+    core = _core(*SYMBOLS, move=1.0)
+    told_at: dict[str, int] = {}
+    for tick in ticks:
+        for one in core.on_tick(tick):
+            assert tick.ts_event - told_at.get(one.symbol, 0) >= EVERY * NS_PER_MS
+            told_at[one.symbol] = one.ts_event
+
+
+@given(streams(in_order=True), st.data())
+def test_a_restart_says_nothing_twice_and_what_was_whole_before_stays_whole(
+    ticks: list[Tick], data: st.DataObject
+) -> None:
+    """Killed after any tick, started again with what was stored; some ticks come again, as after a replay."""
+    cut = data.draw(st.integers(0, len(ticks)))
+    again = data.draw(st.integers(0, cut))
+    first = _core(*SYMBOLS)
+    before = play(first, *ticks[:cut])
+    known = {symbol: _of(before, symbol)[-1].ts_event for symbol in SYMBOLS if _of(before, symbol)}
+    second = MarkCore(SYMBOLS, EVERY, 0.01, known)
+    after = [*play(second, *ticks[again:]), *second.on_time(STOCKS, at(10**9))]
+    for symbol in SYMBOLS:
+        told = _of(before + after, symbol)
+        assert all(a.ts_event <= b.ts_from < b.ts_event for a, b in zip(told, told[1:], strict=False))
+        # With everything after the last mark given again, no trade is missing in the end.
+        if again == 0:
+            inside = [t for t in _trades(ticks, symbol) if any(m.ts_from < t.ts_event <= m.ts_event for m in told)]
+            assert inside == _trades(ticks, symbol)
+
+
+def test_a_day_of_one_symbol_is_not_kept() -> None:
+    core = _core("AAPL")
+    for number in range(20_000):
+        core.on_tick(quote(number * 20, 99.0 + number % 3, 101.0))
+    assert len(core._due[STOCKS]) < 50
+    assert core.on_time(STOCKS, at(20_000 * 20) + NS_PER_S)
