@@ -3,9 +3,9 @@
 Trading: a few messages one after the other by request, each when the one before it is stored; many as an atomic batch
 (stored whole or not at all). A batch that fails for any reason, also because one of its ids is already stored (error
 10201), is sent again singly with the same ids, where `duplicate` counts as success. So a crash may always leave a first
-part of what was to be stored, never a later part without it. Market: a burst by plain publishes with an acknowledged last message, whose sequence must
-be the expected one; otherwise what is missing in the stream is sent singly. Both go on until it is done: the caller
-waits.
+part of what was to be stored, never a later part without it. Market: a burst by plain publishes with an acknowledged
+last message, whose sequence must be the expected one; otherwise what is missing in the stream is sent singly. Both go
+on until it is done: the caller waits.
 """
 
 from __future__ import annotations
