@@ -15,6 +15,7 @@ NS_PER_S = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_S
 NS_PER_DAY = 24 * 60 * NS_PER_MINUTE
 ZERO = Decimal(0)
+ONE = Decimal(1)
 EQUITY_TICK = Decimal("0.01")
 """Price step of US equities at or above 1 USD (SEC Rule 612)."""
 EQUITY_TICK_BELOW_1_USD = Decimal("0.0001")
@@ -31,7 +32,7 @@ class Side(StrEnum):
     @property
     def sign(self) -> int:
         """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self is _BUY else -1
 
 
 class OrderType(StrEnum):
@@ -92,7 +93,11 @@ class Direction(StrEnum):
     @property
     def sign(self) -> int:
         """+1 long, -1 short, 0 flat."""
-        return {"long": 1, "short": -1, "flat": 0}[self.value]
+        return _DIRECTION_SIGNS[self]
+
+
+_BUY = Side.BUY
+_DIRECTION_SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
 
 
 class AssetClass(StrEnum):
@@ -126,14 +131,14 @@ def to_decimal(value: float, tick: Decimal | None = None) -> Decimal:
 
 def round_to(value: Decimal, tick: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Round to a whole number of ticks; `rounding` is one of the decimal module's constants."""
-    return (value / tick).quantize(Decimal(1), rounding=rounding) * tick
+    return (value / tick).quantize(ONE, rounding=rounding) * tick
 
 
 def price_tick(symbol: str, price: Decimal) -> Decimal:
     """Give the venue's price step for this symbol at this price (Alpaca: sub-penny rule; crypto: 1e-9)."""
     if asset_class_of(symbol) is AssetClass.CRYPTO:
         return CRYPTO_TICK
-    return EQUITY_TICK if price >= 1 else EQUITY_TICK_BELOW_1_USD
+    return EQUITY_TICK if price >= ONE else EQUITY_TICK_BELOW_1_USD
 
 
 def plain(value: Decimal) -> str:
