@@ -5,40 +5,32 @@ Called by engine.risk. Never looks at limits.
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
-from functools import lru_cache
+from decimal import ROUND_DOWN, Decimal
 
 from engine.bots import Bot
 from engine.messages import Signal
-from engine.values import CRYPTO_LOT, ONE, ZERO, AssetClass, asset_class_of, price_tick, to_decimal
+from engine.values import CRYPTO_LOT, AssetClass, asset_class_of, price_tick, round_to, to_decimal
 
-_exact = lru_cache(256)(to_decimal)  # fractions and strengths are few
+_WHOLE = Decimal(1)
 
 
 def lot_of(symbol: str) -> Decimal:
     """Smallest step of a quantity: whole shares, 1e-9 coins."""
-    return CRYPTO_LOT if asset_class_of(symbol) is AssetClass.CRYPTO else ONE
+    return CRYPTO_LOT if asset_class_of(symbol) is AssetClass.CRYPTO else _WHOLE
 
 
 def reference_price(signal: Signal) -> Decimal:
     """Price of the signal's bar as an exact number on the venue's tick."""
-    return _on_tick(signal.symbol, signal.price)
-
-
-@lru_cache(64)
-def _on_tick(symbol: str, price: float) -> Decimal:
-    """Asked for a few times in one decision. Ticks are powers of ten, so digits are all there is to round."""
-    exact = to_decimal(price)
-    return exact.quantize(price_tick(symbol, exact), ROUND_HALF_EVEN)
+    exact = to_decimal(signal.price)
+    return round_to(exact, price_tick(signal.symbol, exact))
 
 
 def target_quantity(bot: Bot, signal: Signal, price: Decimal) -> Decimal:
     """Signed quantity to hold: direction x strength x position_fraction x capital / price, rounded toward zero."""
-    sign = signal.direction.sign
-    if sign == 0 or price <= 0:
-        return ZERO
-    notional = bot.capital * _exact(bot.position_fraction) * _exact(signal.strength)
-    return sign * (notional / price).quantize(lot_of(signal.symbol), ROUND_DOWN)
+    if signal.direction.sign == 0 or price <= 0:
+        return Decimal(0)
+    notional = bot.capital * to_decimal(bot.position_fraction) * to_decimal(signal.strength)
+    return signal.direction.sign * round_to(notional / price, lot_of(signal.symbol), ROUND_DOWN)
 
 
 def order_quantity(target: Decimal, held: Decimal, working: Decimal) -> tuple[Decimal, bool]:

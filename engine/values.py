@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -96,6 +97,7 @@ class Direction(StrEnum):
         return _DIRECTION_SIGNS[self]
 
 
+_POWERS_OF_TEN = frozenset({ONE, EQUITY_TICK, EQUITY_TICK_BELOW_1_USD, CRYPTO_TICK, CRYPTO_LOT})
 _BUY = Side.BUY
 _DIRECTION_SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
 
@@ -125,13 +127,21 @@ def to_decimal(value: float, tick: Decimal | None = None) -> Decimal:
     if not math.isfinite(value):
         msg = f"a price or quantity must be a finite number, was {value!r}"
         raise ValueError(msg)
-    exact = Decimal(repr(float(value)))
+    exact = _shortest(value) if value else Decimal(repr(float(value)))  # the cache would mix up 0.0 and -0.0
     return exact if tick is None else round_to(exact, tick)
+
+
+@lru_cache(4096)
+def _shortest(value: float) -> Decimal:
+    """Limits and fractions are few, and a price is asked for a few times in one decision."""
+    return Decimal(repr(float(value)))
 
 
 def round_to(value: Decimal, tick: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Round to a whole number of ticks; `rounding` is one of the decimal module's constants."""
-    return (value / tick).quantize(ONE, rounding=rounding) * tick
+    if tick in _POWERS_OF_TEN:  # the same by moving the point: digits are all there is to round
+        return (+value).quantize(tick, rounding=rounding)
+    return (value / tick).quantize(Decimal(1), rounding=rounding) * tick
 
 
 def price_tick(symbol: str, price: Decimal) -> Decimal:
