@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 from nats.aio.client import Client
 
-from engine.bots import Bot
+from engine.bots import Bot, RiskLimits
+from engine.errors import ConfigError
 from streams.connection import connect
 from streams.probe import Probe
 from streams.role import topology_of
@@ -21,6 +22,48 @@ from tapeline.role_main import ROLES
 from tapeline.supervisor import Supervisor
 
 QUIET_S_MAX = 300.0
+_HIGH = 10**12
+
+
+def every_rule_on(symbols: Sequence[str]) -> dict[str, object]:
+    """Give settings with which every rule has a limit to judge by, and none of them refuses.
+
+    Raises:
+        ConfigError: There is a limit of which this is not said here.
+    """
+    limits: dict[str, object] = {
+        "order_notional_usd_max": _HIGH,
+        "order_quantity_max": _HIGH,
+        "position_fraction_max": 1.0,
+        "symbol_exposure_usd_max": _HIGH,
+        "bot_exposure_fraction_max": 1000.0,
+        "gross_exposure_usd_max": _HIGH,
+        "net_exposure_usd_max": _HIGH,
+        "positions_max": _HIGH,
+        "open_orders_max": _HIGH,
+        "orders_per_min_max": _HIGH,
+        "bot_orders_per_min_max": _HIGH,
+        "bot_orders_per_day_max": _HIGH,
+        "repeats_max": _HIGH,
+        "repeats_window_s": 600,
+        "daily_loss_usd_max": _HIGH,
+        "bot_daily_loss_fraction_max": 1000.0,
+        "drawdown_usd_max": _HIGH,
+        "bot_drawdown_fraction_max": 1000.0,
+        "price_move_fraction_max": 1000.0,
+        "opposite_sides": False,
+        "restricted_symbols": ["RESTRICTED"],
+        "allowed_symbols": list(symbols),
+        "bar_age_ms_max": 10**9,
+        "price_buffer_fraction": 0.02,
+        "intent_valid_ms": 10**9,
+    }
+    if unsaid := [name for name in RiskLimits.__struct_fields__ if name not in limits]:
+        msg = (
+            f"a benchmark with every rule on must say values for {', '.join(unsaid)}: add them to benchmarks/system.py"
+        )
+        raise ConfigError(msg)
+    return {f"limits.{name}": limit for name, limit in limits.items()}
 
 
 class System(msgspec.Struct):

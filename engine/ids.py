@@ -18,7 +18,7 @@ def make_id(*parts: str | int) -> str:
     Args:
         parts: Texts and integers; their order counts. No part may hold the ASCII unit separator.
     """
-    text = _SEPARATOR.join(str(part) for part in parts)
+    text = _SEPARATOR.join(map(str, parts))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

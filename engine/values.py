@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_S
 NS_PER_DAY = 24 * 60 * NS_PER_MINUTE
 ZERO = Decimal(0)
+ONE = Decimal(1)
 EQUITY_TICK = Decimal("0.01")
 """Price step of US equities at or above 1 USD (SEC Rule 612)."""
 EQUITY_TICK_BELOW_1_USD = Decimal("0.0001")
@@ -32,7 +34,7 @@ class Side(StrEnum):
     @property
     def sign(self) -> int:
         """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self is _BUY else -1
 
 
 class OrderType(StrEnum):
@@ -96,7 +98,12 @@ class Direction(StrEnum):
     @property
     def sign(self) -> int:
         """+1 long, -1 short, 0 flat."""
-        return {"long": 1, "short": -1, "flat": 0}[self.value]
+        return _DIRECTION_SIGNS[self]
+
+
+_POWERS_OF_TEN = frozenset({ONE, EQUITY_TICK, EQUITY_TICK_BELOW_1_USD, CRYPTO_TICK, CRYPTO_LOT})
+_BUY = Side.BUY
+_DIRECTION_SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
 
 
 class AssetClass(StrEnum):
@@ -124,12 +131,20 @@ def to_decimal(value: float, tick: Decimal | None = None) -> Decimal:
     if not math.isfinite(value):
         msg = f"a price or quantity must be a finite number, was {value!r}"
         raise ValueError(msg)
-    exact = Decimal(repr(float(value)))
+    exact = _shortest(value) if value else Decimal(repr(float(value)))  # the cache would mix up 0.0 and -0.0
     return exact if tick is None else round_to(exact, tick)
+
+
+@lru_cache(4096)
+def _shortest(value: float) -> Decimal:
+    """Limits and fractions are few, and a price is asked for a few times in one decision."""
+    return Decimal(repr(float(value)))
 
 
 def round_to(value: Decimal, tick: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Round to a whole number of ticks; `rounding` is one of the decimal module's constants."""
+    if tick in _POWERS_OF_TEN:  # the same by moving the point: digits are all there is to round
+        return (+value).quantize(tick, rounding=rounding)
     return (value / tick).quantize(Decimal(1), rounding=rounding) * tick
 
 
@@ -142,7 +157,7 @@ def price_tick(symbol: str, price: Decimal) -> Decimal:
     """Give the venue's price step for this symbol at this price (Alpaca: sub-penny rule; crypto: 1e-9)."""
     if asset_class_of(symbol) is AssetClass.CRYPTO:
         return CRYPTO_TICK
-    return EQUITY_TICK if price >= 1 else EQUITY_TICK_BELOW_1_USD
+    return EQUITY_TICK if price >= ONE else EQUITY_TICK_BELOW_1_USD
 
 
 def plain(value: Decimal) -> str:

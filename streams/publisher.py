@@ -1,10 +1,11 @@
 """Publishing with certainty: what returns is stored, in this order, once.
 
-Trading: one message by request; several as an atomic batch (stored whole or not at all). A batch that fails for any
-reason, also because one of its ids is already stored (error 10201), is sent again singly with the same ids, where
-`duplicate` counts as success. Market: a burst by plain publishes with an acknowledged last message, whose sequence must
-be the expected one; otherwise what is missing in the stream is sent singly. Both go on until it is done: the caller
-waits.
+Trading: a few messages one after the other by request, each when the one before it is stored; many as an atomic batch
+(stored whole or not at all). A batch that fails for any reason, also because one of its ids is already stored (error
+10201), is sent again singly with the same ids, where `duplicate` counts as success. So a crash may always leave a first
+part of what was to be stored, never a later part without it. Market: a burst by plain publishes with an acknowledged
+last message, whose sequence must be the expected one; otherwise what is missing in the stream is sent singly. Both go
+on until it is done: the caller waits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 1000
 """Limit of nats-server for one atomic batch (stream.go, streamDefaultMaxAtomicBatchSize)."""
+_SINGLY_MAX = 6
+"""nats-server makes a store of its own on disk for each batch: 4 to 6 ms whatever its size, where a message stored
+singly takes 0.7 ms (nats-server 2.15, fsync of 0.4 ms)."""
 _BURST_MAX = 2000
 """Messages between two acknowledged ones of a burst; the server refuses floods of 10,000 unacknowledged."""
 _ACK_S_MAX = 5.0
@@ -76,9 +80,9 @@ class Publisher:
             return ack.seq
 
     async def atomic(self, messages: Sequence[Outgoing]) -> None:
-        """Store messages in order, in batches that are stored whole."""
+        """Store messages in order; more than a few in batches that are stored whole."""
         for chunk in itertools.batched(messages, _BATCH_MAX):
-            if len(chunk) == 1 or not await self._batch(chunk):
+            if len(chunk) <= _SINGLY_MAX or not await self._batch(chunk):
                 for message in chunk:
                     await self.one(message)
 

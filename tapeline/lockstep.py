@@ -61,6 +61,10 @@ class Control:
         """Ask how the venue is."""
         return msgspec.json.decode(await self._request("GET", "/status"), type=VenueStatus)
 
+    async def accepted(self) -> dict[str, int]:
+        """Ask when each order was taken in: wall time, ns UTC, by client_order_id."""
+        return msgspec.json.decode(await self._request("GET", "/accepted"), type=dict[str, int])
+
     async def step(self, phase: str) -> Step:
         """Let the venue do a phase."""
         return msgspec.json.decode(await self._request("POST", "/step", {"phase": phase}), type=Step)

@@ -52,20 +52,32 @@ class ControlRoutes:
         market: Market-data connections.
         trading: Trading connections.
         gate: Requests in flight.
+        accepted: When orders were taken in.
     """
 
-    def __init__(self, venue: Venue, driver: Driver, market: MarketHub, trading: TradingHub, gate: rest.Gate) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        driver: Driver,
+        market: MarketHub,
+        trading: TradingHub,
+        *,
+        gate: rest.Gate,
+        accepted: rest.AcceptLog,
+    ) -> None:
         self._venue = venue
         self._driver = driver
         self._market = market
         self._trading = trading
         self._gate = gate
+        self._accepted = accepted
 
     def routes(self) -> list[web.RouteDef]:
         """All routes."""
         return [
             web.get("/control/status", self.status, allow_head=False),
             web.get("/control/clock", self.clock, allow_head=False),
+            web.get("/control/accepted", self.accepted, allow_head=False),
             web.post("/control/step", self.step),
             web.post("/control/start", self.start),
             web.get("/control/faults", self.faults, allow_head=False),
@@ -109,6 +121,10 @@ class ControlRoutes:
                 "running": self._driver.state == "running",
             }
         )
+
+    async def accepted(self, _request: web.Request) -> web.StreamResponse:
+        """GET /control/accepted: wall time, ns UTC, at which each of the newest orders was taken in."""
+        return rest.json_response(self._accepted.times())
 
     async def step(self, request: web.Request) -> web.StreamResponse:
         """POST /control/step {"phase": "events"} or {"phase": "bars"}."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from engine.values import NS_PER_S
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _WINDOW_S = 60.0
+_ACCEPTED_MAX = 50_000
 _WEBSOCKETS = frozenset({"/stream", "/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/news"})
 
 
@@ -30,6 +32,21 @@ class BadParameterError(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+
+class AcceptLog:
+    """When orders were taken in, by the wall clock: the newest ones, for measurements (`/control/accepted`)."""
+
+    def __init__(self) -> None:
+        self._times: deque[tuple[str, int]] = deque(maxlen=_ACCEPTED_MAX)
+
+    def note(self, client_order_id: str) -> None:
+        """Note an order at the moment it was taken in."""
+        self._times.append((client_order_id, time.time_ns()))
+
+    def times(self) -> dict[str, int]:
+        """Ns UTC by client_order_id, oldest first."""
+        return dict(self._times)
 
 
 class Gate:

@@ -29,9 +29,11 @@ class OrderRoutes:
     Args:
         venue: Book and market.
         driver: Venue time.
+        accepted: Where it is noted when orders were taken in.
     """
 
-    def __init__(self, venue: Venue, driver: Driver) -> None:
+    def __init__(self, venue: Venue, driver: Driver, accepted: rest.AcceptLog) -> None:
+        self._accepted = accepted
         self._venue = venue
         self._book = venue.book
         self._driver = driver
@@ -57,7 +59,10 @@ class OrderRoutes:
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v2/orders."""
         body = await rest.read_body(request, OrderRequest)
-        return self._told(self._book.submit(body, self._driver.now_ns))
+        outcome = self._book.submit(body, self._driver.now_ns)
+        if isinstance(outcome, Order):
+            self._accepted.note(outcome.client_order_id)
+        return self._told(outcome)
 
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """PATCH /v2/orders/{id}."""

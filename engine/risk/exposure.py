@@ -7,6 +7,7 @@ portfolio: never checkpointed, built anew. Called by engine.risk.core.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -21,6 +22,7 @@ class Sums(msgspec.Struct):
     gross: Decimal = ZERO
     net: Decimal = ZERO
     pnl: Decimal = ZERO
+    realized: Decimal = ZERO
     open_symbols: int = 0
     unknown: dict[str, None] = msgspec.field(default_factory=dict[str, None])
 
@@ -29,11 +31,13 @@ class _Part(msgspec.Struct, frozen=True):
     gross: Decimal = ZERO
     net: Decimal = ZERO
     pnl: Decimal = ZERO
+    realized: Decimal = ZERO
     is_open: bool = False
     is_unknown: bool = False
 
 
 _NOTHING = _Part()
+_NOBODY: tuple[tuple[Decimal, ...], tuple[Decimal, ...]] = ((), ())
 
 
 class Exposure:
@@ -64,7 +68,7 @@ class Exposure:
     def pnl(self) -> dict[str, Decimal]:
         """Give P&L of the account ("") and of every bot, USD; those that are 0 left out."""
         every = {"": self.account.pnl, **{bot: sums.pnl for bot, sums in self._of.items()}}
-        return {scope: pnl for scope, pnl in every.items() if pnl}
+        return {scope: normal(pnl) for scope, pnl in every.items() if pnl}
 
     def mark(self, symbol: str, price: Decimal, ts_event: int, *, also_equal: bool = True) -> None:
         """Take in a price, USD, unless a later one is known; at equal times only with `also_equal`.
@@ -85,9 +89,12 @@ class Exposure:
         known = self._marks.get(symbol)
         return None if known is None else known[1]
 
-    def others(self, bot: str, symbol: str) -> tuple[list[Decimal], list[Decimal]]:
+    def others(self, bot: str, symbol: str) -> tuple[Sequence[Decimal], Sequence[Decimal]]:
         """Give what every other bot holds and has working in a symbol, signed."""
-        names = [name for name in self._bots.get(symbol, ()) if name != bot]
+        holders = self._bots.get(symbol)
+        if not holders or (len(holders) == 1 and bot in holders):
+            return _NOBODY
+        names = [name for name in holders if name != bot]
         book = self._portfolio
         return [book.signed_qty(name, symbol) for name in names], [book.working_qty(name, symbol) for name in names]
 
@@ -99,33 +106,44 @@ class Exposure:
     def touch(self, bot: str, symbol: str) -> None:
         """Count a holding anew after it, its working orders or its price changed."""
         key = f"{bot}|{symbol}"
-        self._bots.setdefault(symbol, {})[bot] = None
-        old, new = self._parts.get(key, _NOTHING), self._part(bot, symbol)
+        holders = self._bots.get(symbol)
+        if holders is None:
+            self._bots[symbol] = {bot: None}
+        else:
+            holders[bot] = None
+        old, new = self._parts.get(key, _NOTHING), self._part(key, symbol)
         self._parts[key] = new
+        gross, net, pnl = new.gross - old.gross, new.net - old.net, new.pnl - old.pnl
+        realized, opened = new.realized - old.realized, new.is_open - old.is_open
         for sums in (self.account, self.of(bot)):
-            sums.gross = normal(sums.gross + new.gross - old.gross)
-            sums.net = normal(sums.net + new.net - old.net)
-            sums.pnl = normal(sums.pnl + new.pnl - old.pnl)
-            sums.open_symbols += new.is_open - old.is_open
+            # Trailing zeros stay: equal amounts are written equally where they leave, here it costs the most.
+            if gross:
+                sums.gross += gross
+            if net:
+                sums.net += net
+            if pnl:
+                sums.pnl += pnl
+            if realized:
+                sums.realized += realized
+            sums.open_symbols += opened
             if new.is_unknown:
                 sums.unknown[key] = None
-            else:
-                sums.unknown.pop(key, None)
+            elif old.is_unknown:
+                del sums.unknown[key]
 
-    def _part(self, bot: str, symbol: str) -> _Part:
-        held = self._portfolio.holdings.get(f"{bot}|{symbol}")
-        quantity = ZERO if held is None else held.signed_qty
-        realized = ZERO if held is None else held.realized_pnl
-        expected = quantity + self._portfolio.working_qty(bot, symbol)
-        if quantity == 0 and expected == 0:
-            return _Part(pnl=realized)
-        price = self.last(symbol)
-        if price is None:
-            return _Part(pnl=realized, is_open=True, is_unknown=True)
-        cost = ZERO if held is None else held.cost
-        return _Part(
-            gross=max(abs(quantity), abs(expected)) * price,
-            net=expected * price,
-            pnl=realized + quantity * price - cost,
-            is_open=True,
-        )
+    def _part(self, key: str, symbol: str) -> _Part:
+        held = self._portfolio.holdings.get(key)
+        working = self._portfolio.working.get(key, ZERO)
+        quantity, realized, cost = ZERO, ZERO, ZERO
+        if held is not None:
+            quantity, realized, cost = held.signed_qty, held.realized_pnl, held.cost
+        expected = quantity + working
+        if not quantity and not expected:
+            return _Part(pnl=realized, realized=realized)
+        known = self._marks.get(symbol)
+        if known is None:
+            return _Part(pnl=realized, realized=realized, is_open=True, is_unknown=True)
+        price = known[1]
+        value = quantity * price
+        after = value if expected == quantity else expected * price
+        return _Part(max(abs(value), abs(after)), after, realized + value - cost, realized, is_open=True)

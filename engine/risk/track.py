@@ -6,11 +6,13 @@ for the account. Memory is bounded: times older than the longest window are drop
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from decimal import Decimal
 
 import msgspec
 
 from engine.messages import OrderIntent
+from engine.portfolio import normal
 from engine.risk.exposure import Exposure
 from engine.values import NS_PER_MINUTE, ZERO, Side
 
@@ -22,9 +24,9 @@ class Track(msgspec.Struct):
 
     Attributes:
         day: When the trading day began, ns UTC.
-        minute: Per scope, when the orders of the last minute were approved.
+        minute: Per scope, when the orders of the last minute were approved, ascending.
         today: Per scope, orders approved in this trading day.
-        sides: Per `bot|symbol|side`, when its orders within the window were approved.
+        sides: Per `bot|symbol|side`, when its orders within the window were approved, ascending.
         day_pnl: Per scope, P&L when the day began; 0 where absent.
         peak: Per scope, the highest P&L seen; 0 where absent.
     """
@@ -48,7 +50,7 @@ class Track(msgspec.Struct):
         """Move the peaks after a price or a fill."""
         for scope, pnl in ((ACCOUNT, exposure.account.pnl), (bot, exposure.of(bot).pnl)):
             if pnl > self.peak.get(scope, ZERO):
-                self.peak[scope] = pnl
+                self.peak[scope] = normal(pnl)
 
     def approved(self, intent: OrderIntent, window_ns: int) -> None:
         """Count an order."""
@@ -56,15 +58,15 @@ class Track(msgspec.Struct):
         for scope in (ACCOUNT, intent.bot):
             _note(self.minute, scope, at, NS_PER_MINUTE)
             self.today[scope] = self.today.get(scope, 0) + 1
-        _note(self.sides, f"{intent.bot}|{intent.symbol}|{intent.side.value}", at, window_ns)
+        _note(self.sides, f"{intent.bot}|{intent.symbol}|{intent.side}", at, window_ns)
 
     def in_minute(self, scope: str, now_ns: int) -> int:
         """Orders of the minute before now."""
-        return len(_after(self.minute.get(scope), now_ns - NS_PER_MINUTE))
+        return _count_after(self.minute.get(scope), now_ns - NS_PER_MINUTE)
 
     def same_side(self, bot: str, symbol: str, side: Side, after_ns: int) -> int:
         """Orders of one bot, symbol and side since then."""
-        return len(_after(self.sides.get(f"{bot}|{symbol}|{side.value}"), after_ns))
+        return _count_after(self.sides.get(f"{bot}|{symbol}|{side}"), after_ns)
 
     def loss(self, scope: str, pnl: Decimal) -> Decimal:
         """Loss since the day began, USD."""
@@ -82,13 +84,20 @@ class Track(msgspec.Struct):
 
 
 def _note(table: dict[str, list[int]], key: str, at: int, window_ns: int) -> None:
-    times = table[key] = _after(table.get(key), at - window_ns)
-    times.append(at)
+    """Add a time and drop those that left the window."""
+    times = table.get(key)
+    if times is None:
+        table[key] = [at]
+        return
+    if times[0] <= at - window_ns:
+        del times[: bisect_right(times, at - window_ns)]
+    if times and at < times[-1]:  # the clock was set back
+        insort(times, at)
+    else:
+        times.append(at)
 
 
-def _after(times: list[int] | None, ns: int) -> list[int]:
+def _count_after(times: list[int] | None, ns: int) -> int:
     if not times:
-        return []
-    if times[0] > ns:
-        return times
-    return [at for at in times if at > ns]
+        return 0
+    return len(times) if times[0] > ns else len(times) - bisect_right(times, ns)

@@ -205,3 +205,4 @@ def test_sums_kept_up_are_those_made_anew() -> None:
             kept, anew = core._exposure, Exposure(core.state.portfolio, core.state.marks)  # type: ignore[reportPrivateUsage]
             assert kept.account == anew.account
             assert kept.pnl() == anew.pnl()
+            assert kept.account.realized == core.state.portfolio.realized_pnl

@@ -76,6 +76,20 @@ def test_a_rounded_value_is_whole_ticks_and_less_than_one_tick_away(value: Decim
     assert round_to(rounded, tick, how) == rounded
 
 
+@given(
+    st.decimals(min_value=-(10**18), max_value=10**18, allow_nan=False),
+    st.sampled_from([EQUITY_TICK, D("0.0001"), CRYPTO_TICK, D(1)]),
+    st.sampled_from([ROUND_DOWN, ROUND_UP, ROUND_HALF_EVEN]),
+)
+def test_ticks_that_are_powers_of_ten_round_like_all_others(value: Decimal, tick: Decimal, how: str) -> None:
+    """The short way for them writes what the long way writes, sign of a zero and number of digits included."""
+    assert str(round_to(value, tick, how)) == str((value / tick).quantize(D(1), rounding=how) * tick)
+
+
+def test_the_sign_of_a_zero_does_not_depend_on_what_was_converted_before() -> None:
+    assert [str(to_decimal(value)) for value in (0.0, -0.0, 0.0, -0.0)] == ["0.0", "-0.0", "0.0", "-0.0"]
+
+
 def test_price_steps_follow_the_venue() -> None:
     assert price_tick("AAPL", D("1")) == D("0.01")
     assert price_tick("AAPL", D("0.9999")) == D("0.0001")
