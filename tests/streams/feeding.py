@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from config.settings import Settings, parse
 from engine.messages import AnyBody, Bar, Head, Sessions, decode, encode
-from engine.ports import BarListener, VenueTime
-from engine.values import AssetClass
+from engine.ports import BarListener, Clock, VenueTime
+from engine.values import NS_PER_MINUTE, AssetClass
 from streams.connection import Inflow
 from streams.role import Context, NoPoints, Points
 from streams.services.feed import Feed
 from streams.topology import Topology
-from tests.engine.build import T0, minute, opened
+from tests.engine.build import T0, opened
 from tests.streams.wire import until
 
 SYMBOLS = ("AAPL", "BTC/USD", "MSFT")
@@ -68,7 +67,7 @@ class Source:
 class Wired:
     """One life of a feed."""
 
-    def __init__(self, feed: Feed, source: Source, clock: StillClock, context: Context) -> None:
+    def __init__(self, feed: Feed, source: Source, clock: Clock, context: Context) -> None:
         self.feed, self.source, self.clock, self.context = feed, source, clock, context
         self.failure: BaseException | None = None
 
@@ -101,11 +100,11 @@ def settings_of(topology: Topology, **more: Any) -> Settings:
     return msgspec.structs.replace(settings, nats=msgspec.structs.replace(settings.nats, prefix=topology.prefix))
 
 
-async def open_ledger(context: Context, *spans: tuple[int, int]) -> None:
-    """Store whose stream it is and when the market is open (minutes after T0)."""
+async def open_ledger(context: Context, opened_ns: int) -> None:
+    """Store whose stream it is, and that the market is open for 400 minutes."""
     prefix, js = context.topology.prefix, context.js
-    await js.publish(f"{prefix}.opened", encode(Head(1), opened()))
-    sessions = Sessions(AssetClass.US_EQUITY, tuple((minute(a), minute(b)) for a, b in spans), T0)
+    await js.publish(f"{prefix}.opened", encode(Head(1), msgspec.structs.replace(opened(), ts_event=opened_ns)))
+    sessions = Sessions(AssetClass.US_EQUITY, ((opened_ns, opened_ns + 400 * NS_PER_MINUTE),), opened_ns)
     await js.publish(f"{prefix}.sessions.us_equity", encode(Head(1), sessions))
 
 
@@ -113,11 +112,12 @@ async def open_ledger(context: Context, *spans: tuple[int, int]) -> None:
 async def running(
     nc: Inflow,
     topology: Topology,
-    clock: StillClock,
+    clock: Clock,
     *,
     points: Points | None = None,
     venue_time: VenueTime | None = None,
     is_new: bool = True,
+    opened_ns: int = T0,
     make: Callable[[Context], Feed] | None = None,
     **more: Any,
 ) -> AsyncIterator[Wired]:
@@ -126,7 +126,7 @@ async def running(
     settings = settings_of(topology, **more)
     context = Context("feed", settings, topology, nc, nc, js, clock, lambda: T0, points or NoPoints(), [])
     if is_new:
-        await open_ledger(context, (0, 400))
+        await open_ledger(context, opened_ns)
     source = Source()
     feed = make(context) if make else Feed(context, lambda _is_open: (source, source), venue_time)
     wired = Wired(feed, source, clock, context)
@@ -148,7 +148,3 @@ async def running(
         feed._tasks.cancel()
         for reader in context.readers:
             await reader.stop()
-
-
-def prices(*px: str) -> list[Decimal]:
-    return [Decimal(one) for one in px]
