@@ -99,7 +99,7 @@ class Feed:
         self._tasks = Tasks(self._inbox.put_nowait)
         self._market = MarketStore(context)
         self._teller = Teller(context, lambda: self._inbox.put_nowait(_Told()))
-        self._watch = ClockWatch(context, venue_time, self.on_problem) if venue_time is not None else None
+        self._watch = ClockWatch(context, venue_time, self._alert_soon) if venue_time is not None else None
         self._core: IngestCore | None = None
         self._marks = MarkCore((), 1, 1.0, {})
         self._halts = HaltCore(context.settings.feed.timeframe, ())
@@ -137,8 +137,11 @@ class Feed:
         self._inbox.put_nowait(_Statuses(statuses, ts_recv))
 
     def on_problem(self, level: str, what: str) -> None:
-        """Queue an alert."""
+        """Show it, and queue an alert."""
         self._health.say(level, what)
+        self._alert_soon(level, what)
+
+    def _alert_soon(self, level: str, what: str) -> None:
         self._inbox.put_nowait(Alert("", level, "feed", what, 0))
 
     # --- service -----------------------------------------------------------------------------------------------------

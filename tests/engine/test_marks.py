@@ -80,6 +80,12 @@ def test_the_close_of_a_bar_ends_the_wait_of_its_connection() -> None:
     assert core.waiting == 0
 
 
+def test_the_time_of_a_stream_does_not_go_back() -> None:
+    core = _core()
+    play(core, quote(1_000, 1.0, 2.0, "MSFT"), quote(100, 99.0, 101.0))
+    assert core.on_tick(quote(300, 1.0, 2.1, "MSFT")) == [mark(100 - NS, 100, bid="99.0", ask="101.0")]
+
+
 def test_a_move_is_told_at_once() -> None:
     core = _core(move=0.01)
     play(core, trade(0, 100.0))

@@ -79,24 +79,34 @@ def logs(folder: Path) -> str:
 HEAD_COLUMNS = {"ts_init", "ts_recv", "trace", "execution_id", "activity_id", "via"}
 TABLES = (
     "bars", "gaps", "accounts_opened", "sessions", "signals", "intents", "denials", "no_trades", "order_events",
-    "fills", "fees", "positions", "account", "alerts", "conflicts",
+    "fills", "fees", "marks", "symbol_statuses", "positions", "account", "alerts", "conflicts",
 )  # fmt: skip
 
 
 def tables(folder: Path) -> dict[str, list]:
-    """Give every table's rows without the head's columns, sorted: what two equal runs agree on."""
+    """Give every table's rows without the head's columns, sorted: what two equal runs agree on.
+
+    Gaps that history filled are left out: a feed that was killed says so, and the bars are the same.
+    """
     found = {}
     with open_read_only(folder / "tapeline.duckdb") as sql:
         for name in TABLES:
-            frame = sql.query(f"SELECT * FROM {name}", row_limit=1_000_000).frame()
+            where = " WHERE filled_by <> 'history'" if name == "gaps" else ""
+            frame = sql.query(f"SELECT * FROM {name}{where}", row_limit=1_000_000).frame()
             kept = [column for column in frame.columns if column not in HEAD_COLUMNS]
             found[name] = sorted(map(repr, frame.select(kept).rows()))
     return found
 
 
 def bodies(folder: Path) -> dict[str, list[bytes]]:
-    """Give the raw bodies of both streams by subject, in stream order, read from nats-server itself."""
-    return asyncio.run(_bodies(folder))
+    """Give the raw bodies of both streams by subject, in stream order, read from nats-server itself.
+
+    Gaps that history filled are left out, as in `tables`.
+    """
+    found = asyncio.run(_bodies(folder))
+    for subject in [name for name in found if ".gaps." in name]:
+        found[subject] = [body for body in found[subject] if b'"filled_by":"history"' not in body]
+    return {subject: list(lines) for subject, lines in found.items() if lines}
 
 
 async def _bodies(folder: Path) -> dict[str, list[bytes]]:

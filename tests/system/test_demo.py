@@ -179,12 +179,16 @@ def _lives(pid: int) -> bool:
 
 
 def test_two_runs_give_the_same_bodies(tmp_path):
-    """Same bars and seed: alone, and beside a CPU burner under another hash seed; whole bodies by subject."""
+    """Same bars and seed: alone, and beside a CPU burner under another hash seed; whole bodies by subject.
+
+    With a collar every symbol has marks, whose place and content follow from ticks: they must be equal too.
+    """
     bars = write_bars(tmp_path / "bars.parquet", ["AAA", "BBB"], 30)
-    first = demo(tmp_path / "a", "--bars", str(bars), "--speed", "max", env={"PYTHONHASHSEED": "1"})
+    lockstep: dict = {"settings": {"limits.collar_fraction_max": 0.5}}
+    first = demo(tmp_path / "a", "--bars", str(bars), "--speed", "max", env={"PYTHONHASHSEED": "1"}, **lockstep)
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"])]
     try:
-        second = demo(tmp_path / "b", "--bars", str(bars), "--speed", "max", env={"PYTHONHASHSEED": "2"})
+        second = demo(tmp_path / "b", "--bars", str(bars), "--speed", "max", env={"PYTHONHASHSEED": "2"}, **lockstep)
     finally:
         for burner in burners:
             burner.kill()
@@ -194,6 +198,9 @@ def test_two_runs_give_the_same_bodies(tmp_path):
     assert fingerprint(a) == fingerprint(b)
     assert sum(map(len, a.values())) > 100
     assert first["fills"] == second["fills"] > 5
+    assert [len(a[f"tape.marks.{symbol}"]) for symbol in ("AAA", "BBB")] == [
+        4 * len(a[f"tape.bars.1m.{symbol}"]) for symbol in ("AAA", "BBB")
+    ]
     assert tables(tmp_path / "a") == tables(tmp_path / "b")
 
 
