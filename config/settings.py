@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,7 +97,10 @@ class RiskSettings(_Section, frozen=True):
 class ExecutorSettings(_Section, frozen=True):
     """Executor: REST budget (Alpaca allows 200 a minute; a cancel is two), reconciliation, checkpoints.
 
-    `foreign_orders`: whose orders of others on this account are: `manual` or `unattributed`.
+    `foreign_orders`: whose orders of others on this account are: `manual` or `unattributed`. `reconcile_every_s`: how
+    often orders, cash and positions are compared with the venue's. `difference_s_min`: how long a difference lasts that
+    nothing explains before the ledger is corrected. `correction_usd_max`: a larger one sets trading to REDUCING until a
+    person looked.
     """
 
     requests_per_min_max: Count = 160
@@ -104,9 +108,18 @@ class ExecutorSettings(_Section, frozen=True):
     rest_workers: Count = 4
     lookup_wait_s: Seconds = 0.5
     activities_every_s: Seconds = 30.0
+    reconcile_every_s: Seconds = 60.0
+    difference_s_min: Seconds = 15.0
+    correction_usd_max: Decimal = Decimal(1)
     foreign_orders: Literal["manual", "unattributed"] = "manual"
     checkpoint_messages: Count = 5_000
     checkpoint_s: Seconds = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that compares with nothing."""
+        if not (self.correction_usd_max.is_finite() and self.correction_usd_max >= 0):
+            msg = f"correction_usd_max must be a finite number >= 0, was {self.correction_usd_max}"
+            raise ValueError(msg)
 
 
 class RecorderSettings(_Section, frozen=True):

@@ -142,6 +142,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drawdown_usd_max: Fall of the account's P&L from its peak; latches the account.
         bot_drawdown_fraction_max: The same for a bot as a share of its capital; latches the bot.
         price_move_fraction_max: Largest move of the reference price against the last one known.
+        overnight_move_fraction_max: Largest move of a share's first price of a session against the last one of an
+            earlier session; beyond it, and close to a simple split ratio, the symbol is blocked.
         opposite_sides: Whether a bot may be long where another is short.
         restricted_symbols: Symbols that must not be bought or sold short; what is held may be sold.
         allowed_symbols: If any, only these may be traded.
@@ -174,6 +176,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drawdown_usd_max: Usd = None
     bot_drawdown_fraction_max: Share = 0.2
     price_move_fraction_max: Share = 0.3
+    overnight_move_fraction_max: Share = 0.35
     opposite_sides: bool = False
     restricted_symbols: tuple[str, ...] = ()
     allowed_symbols: tuple[str, ...] = ()

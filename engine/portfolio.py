@@ -1,8 +1,9 @@
 """The ledger: positions by (bot, symbol), cash, reservations, realized P&L by average cost, right through zero.
 
 Invariants:
-1. cash = opening cash + sum over fills of -side x quantity x price - commission + sum of fee cash. Exact Decimals:
-   sums are made with 60 digits, for 19 of a quantity times 14 of a price are more than the 28 that decimal keeps.
+1. cash = opening cash + sum over fills of -side x quantity x price - commission + cash of fees, corrections and splits.
+   Exact Decimals: sums are made with 60 digits, for 19 of a quantity times 14 of a price are more than the 28 that
+   decimal keeps.
 2. Cost basis is kept exact; what a reduction takes out of it is rounded to 1e-9 and the rest stays, so that
    realized P&L + remaining cost never drifts.
 3. A reservation exists from approval to the terminal event and shrinks with each fill.
@@ -18,11 +19,14 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 
-from engine.messages import Fee, Fill, OrderIntent
-from engine.values import ZERO
+from engine.messages import Correction, Fee, Fill, OrderIntent, Split
+from engine.splits import order_quantity, shared_out
+from engine.values import ZERO, normal
 
 _STEP = Decimal("0.000000001")
 _EXACT = Context(prec=60)
+TRANSFERS = frozenset({"CSD", "CSW", "CSR", "TRANS", "JNL", "JNLC", "JNLS", "ACATC", "ACATS"})
+"""Activities by which cash or shares come and go without a gain or a loss (Alpaca's names)."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -180,18 +184,70 @@ class Portfolio(msgspec.Struct):
 
     @exactly
     def apply_fee(self, fee: Fee) -> Holding:
-        """Book a fee: its cash, and a quantity taken out of the holding (realized as a loss of its cost)."""
-        held = self.holding(fee.bot, fee.symbol)
+        """Book an activity: its cash, and a change of the holding.
+
+        A fee is realized as a loss (a quantity with its cost), a dividend as a gain. What is transferred is neither:
+        shares come and go at the average price of those that are held.
+        """
+        held, is_transfer = self.holding(fee.bot, fee.symbol), fee.kind in TRANSFERS
         if fee.quantity:
-            held.trade(fee.quantity, ZERO)
-        held.realized_pnl = normal(held.realized_pnl + fee.cash)
+            held.trade(fee.quantity, held.avg_px_open if is_transfer else ZERO)
+        if not is_transfer:
+            held.realized_pnl = normal(held.realized_pnl + fee.cash)
         self.cash = normal(self.cash + fee.cash)
         return held
 
+    @exactly
+    def apply_correction(self, correction: Correction) -> Holding:
+        """Book a correction: no gain and no loss, shares at their price, or at the average of those that are held.
 
-def normal(value: Decimal) -> Decimal:
-    """Drop trailing zeros without going to exponents, so that equal amounts are written equally."""
-    if value == 0:
-        return ZERO  # a zero may carry a sign
-    short = value.normalize()
-    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short
+        Not at the last price that risk knows: which that is, may be another one after a restart.
+        """
+        held = self.holding(correction.bot, correction.symbol)
+        if correction.quantity:
+            held.trade(correction.quantity, held.avg_px_open if correction.price is None else correction.price)
+        self.cash = normal(self.cash + correction.cash)
+        return held
+
+    @exactly
+    def apply_split(self, split: Split) -> list[str]:
+        """Turn every bot's holding into what a split makes of it; cost and realized P&L stay, save of what is paid out.
+
+        Working orders and what they hold of the cash follow; give the keys (`bot|symbol`) of changed holdings.
+        """
+        held = {key: h for key, h in self.holdings.items() if key.endswith(f"|{split.symbol}") and h.signed_qty}
+        parts = shared_out({key: h.signed_qty for key, h in held.items()}, split)
+        dropped = sum((abs(part.given) for part in parts.values()), ZERO)
+        price = split.cash_in_lieu / dropped if dropped else ZERO
+        self.cash = normal(self.cash + split.cash_in_lieu)
+        changed: list[str] = []
+        for key, part in parts.items():
+            holding, bot = held[key], key.split("|", 1)[0]
+            holding.signed_qty = part.quantity
+            if part.given:
+                holding.trade(-part.given, price)
+            holding.signed_qty = normal(holding.signed_qty)
+            changed.append(key)
+            if split.new_symbol != split.symbol:
+                self._rename(holding, self.holding(bot, split.new_symbol))
+                changed.append(f"{bot}|{split.new_symbol}")
+        self._split_orders(split)
+        return changed
+
+    def _rename(self, old: Holding, new: Holding) -> None:
+        """Move a holding to its new name; what was earned under the old one stays there."""
+        if new.signed_qty and (new.signed_qty > 0) != (old.signed_qty > 0):
+            new.trade(old.signed_qty, old.cost / old.signed_qty)
+        else:
+            new.signed_qty, new.cost = normal(new.signed_qty + old.signed_qty), new.cost + old.cost
+        old.signed_qty, old.cost = ZERO, ZERO
+
+    def _split_orders(self, split: Split) -> None:
+        for order in self.reservations.values():
+            bot, symbol = order.key.split("|", 1)
+            if symbol == split.symbol:
+                self._move(order.key, -order.sign * order.leaves_qty, ZERO)
+                order.leaves_qty = order_quantity(order.leaves_qty, split.ratio)
+                order.quantity = max(order_quantity(order.quantity, split.ratio), order.leaves_qty)
+                order.key = f"{bot}|{split.new_symbol}"
+                self._move(order.key, order.sign * order.leaves_qty, ZERO)

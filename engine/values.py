@@ -160,6 +160,14 @@ def price_tick(symbol: str, price: Decimal) -> Decimal:
     return EQUITY_TICK if price >= ONE else EQUITY_TICK_BELOW_1_USD
 
 
+def normal(value: Decimal) -> Decimal:
+    """Drop trailing zeros without going to exponents, so that equal amounts are written equally."""
+    if value == 0:
+        return ZERO  # a zero may carry a sign
+    short = value.normalize()
+    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short
+
+
 def plain(value: Decimal) -> str:
     """Write a Decimal without exponent and without trailing zeros: Decimal('1E+2') -> '100'."""
     text = format(value or ZERO, "f")  # a zero may carry a sign

@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-import msgspec
-
 from engine.adoption import adopt, filled_before, is_of_another_tapeline
-from engine.execution.fold import ExecOrder, ExecState, ExecutionFold
+from engine.execution.accounting import Accounting
+from engine.execution.conclusion import Conclusion
+from engine.execution.fold import ExecOrder, ExecState, since
+from engine.ids import make_id
 from engine.messages import (
     AnyBody,
-    Fee,
+    CancelOrder,
     Fill,
     OrderAccepted,
     OrderAdopted,
@@ -41,7 +42,6 @@ from engine.ports import (
     LookupOutcome,
     NotFound,
     Rejected,
-    VenueActivity,
     VenueExecution,
     VenueOrder,
     VenueUpdate,
@@ -49,27 +49,7 @@ from engine.ports import (
 from engine.values import ZERO, Purpose, TradingMode, money
 
 
-class Conclusion(msgspec.Struct, frozen=True):
-    """What a report implies.
-
-    Attributes:
-        events: To be stored, in order.
-        needs_executions: Executions are missing and must be asked for.
-        needs_orders: The venue speaks of an order that is not known: its list must be asked for.
-        intruders: Ids of orders that another data directory of Tapeline placed on this account.
-        ask_again: The order must be asked for once more, after a wait.
-        send_again: The venue does not have this order: it may be posted with the same id.
-    """
-
-    events: tuple[AnyBody, ...] = ()
-    needs_executions: bool = False
-    needs_orders: bool = False
-    intruders: tuple[str, ...] = ()
-    ask_again: bool = False
-    send_again: OrderIntent | None = None
-
-
-class ExecutionCore(ExecutionFold):
+class ExecutionCore(Accounting):
     """What follows for the orders of one account from what the venue says."""
 
     # --- what to do ------------------------------------------------------------------------------------------------
@@ -98,7 +78,7 @@ class ExecutionCore(ExecutionFold):
     def executions_since(self) -> int:
         """Venue time from which executions may be missing: the last one known, or before it the oldest open order."""
         state = self.state
-        oldest = min((_since(order) for order in self._open()), default=state.last_execution_ns)
+        oldest = min((since(order) for order in self._open()), default=state.last_execution_ns)
         return max(min(state.last_execution_ns, oldest, state.swept_ns), state.opened_ns)
 
     def orders_since(self) -> int:
@@ -230,7 +210,7 @@ class ExecutionCore(ExecutionFold):
         for report in reports:
             order = self._order_of(report)
             if order is not None:
-                events += self._adopt_legs(order, report)
+                events += [*self._adopt_legs(order, report), *self._otherwise_split(order, report)]
                 continue
             if from_venue(report.status) in TERMINAL and not report.filled_qty:
                 continue  # it came and went without a trace in the account
@@ -245,6 +225,17 @@ class ExecutionCore(ExecutionFold):
                     before = filled_before(leg, done) if is_older else ZERO
                     events.append(adopt(leg, adopted, foreign=foreign, before=before))
         return Conclusion(tuple(events), intruders=tuple(intruders))
+
+    def _otherwise_split(self, order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
+        """Wish for the end of an order that the venue did not take through a split as the ledger did."""
+        intent, key, theirs = order.intent, order.intent.id, report.quantity
+        if not order.is_open or not order.restated_ns or intent.notional is not None or key in self.state.unwanted:
+            return []
+        if theirs in (None, intent.quantity) or from_venue(report.status) in TERMINAL:
+            return []
+        reason = f"after a split its quantity is {theirs} at the venue and {intent.quantity} in the ledger"
+        wish_id = make_id(self.state.account, self.state.run, "cancel", key, order.restated_ns)
+        return [CancelOrder(wish_id, key, reason, "executor", report.updated_ns)]
 
     def _adopt_legs(self, order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
         return [
@@ -287,23 +278,6 @@ class ExecutionCore(ExecutionFold):
         events.sort(key=_time_of)
         return Conclusion(tuple(body for _, body in events), needs_executions=missing)
 
-    def on_activities(self, activities: Iterable[VenueActivity]) -> Conclusion:
-        """Turn fees, dividends and transfers into ledger events, each once."""
-        fees = {
-            activity.id: Fee(
-                id=activity.id,
-                kind=activity.kind,
-                bot=self.state.last_bot.get(activity.symbol, "unattributed"),
-                symbol=activity.symbol,
-                cash=activity.cash,
-                quantity=activity.quantity,
-                ts_event=activity.ts_event,
-            )
-            for activity in activities
-            if activity.id not in self.state.fees and (activity.cash or activity.quantity)
-        }
-        return Conclusion(tuple(fees.values()))
-
     def _begun_with(self, order: ExecOrder) -> Decimal:
         """Give what a replacement had filled from the start: it counts on from the order before it (Alpaca)."""
         before = self.state.orders.get(order.intent.replaces) if isinstance(order.intent, OrderIntent) else None
@@ -317,7 +291,7 @@ class ExecutionCore(ExecutionFold):
         filled, spent, counted = max(order.filled_qty, self._begun_with(order)), ZERO, ZERO
         events: list[Fill | OrderFilled] = []
         for execution in sorted(executions, key=lambda e: e.cum_qty):
-            if execution.cum_qty <= filled:
+            if execution.cum_qty <= filled or execution.ts_event <= order.restated_ns:
                 continue
             if execution.cum_qty - execution.last_qty != filled:
                 return None
@@ -357,10 +331,6 @@ class ExecutionCore(ExecutionFold):
             case _:
                 end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, order.filled_qty, ts_ns)
         return Conclusion((end,))
-
-
-def _since(order: ExecOrder) -> int:
-    return order.intent.decided_ns if isinstance(order.intent, OrderIntent) else order.intent.ts_event
 
 
 def _is_whole(order: ExecOrder, filled: Decimal, status: OrderStatus) -> bool:

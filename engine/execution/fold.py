@@ -11,10 +11,13 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.execution.book import FROM_FEES, Book
+from engine.ids import make_id
 from engine.messages import (
     AccountOpened,
     AnyBody,
     CancelOrder,
+    Correction,
     Fee,
     Fill,
     OrderAccepted,
@@ -27,11 +30,13 @@ from engine.messages import (
     OrderReplaced,
     OrderSubmitted,
     Sessions,
+    Split,
     SymbolStatus,
     TradingState,
 )
 from engine.orders import TERMINAL, OrderStatus, move
 from engine.ports import VenueOrder
+from engine.splits import restated, times
 from engine.values import ZERO, TradingMode
 
 _DONE_MAX = 100_000
@@ -53,6 +58,7 @@ class ExecOrder(msgspec.Struct):
         counted_qty: What `spent` is of; less than `filled_qty` for an order that was there before the ledger.
         filled_ns: Time of the last fill.
         is_unwanted: Somebody wishes it to end.
+        restated_ns: Effective time of the last split it went through: executions up to then are in `filled_qty`.
     """
 
     intent: OrderIntent | OrderAdopted
@@ -63,6 +69,7 @@ class ExecOrder(msgspec.Struct):
     counted_qty: Decimal = ZERO
     filled_ns: int = 0
     is_unwanted: bool = False
+    restated_ns: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -80,6 +87,8 @@ class ExecState(msgspec.Struct):
         assets: What the venue said last of each symbol, and
         assets_ns: when that was.
         swept_ns: Venue time up to which the venue's list of orders is known to hold no other.
+        book: What the account should hold.
+        splits: Those stored, by id.
     """
 
     account: str = ""
@@ -101,6 +110,8 @@ class ExecState(msgspec.Struct):
     swept_ns: int = 0
     assets: dict[str, SymbolStatus] = msgspec.field(default_factory=dict[str, SymbolStatus])
     assets_ns: int = 0
+    book: Book = msgspec.field(default_factory=Book)
+    splits: dict[str, Split] = msgspec.field(default_factory=dict[str, Split])
 
 
 class ExecutionFold:
@@ -121,6 +132,7 @@ class ExecutionFold:
         match body:
             case AccountOpened() if not state.account:
                 state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
+                state.book.open(body)
             case Sessions():
                 state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
             case SymbolStatus() if body.source == "assets":
@@ -146,13 +158,19 @@ class ExecutionFold:
                 self._move(body.client_order_id, _STATUS_OF[type(body)])
             case Fill():
                 self._apply_fill(body)
-            case Fee():
-                state.fees[body.id] = body.ts_event
-                state.last_activity_ns = max(state.last_activity_ns, body.ts_event)
-                while len(state.fees) > _DONE_MAX:
-                    del state.fees[next(iter(state.fees))]
+            case Fee() if body.id not in state.fees:
+                self._apply_fee(body)
+            case Split() if body.id not in state.splits:
+                self._apply_split(body)
+            case Correction() if body.id not in state.book.known:
+                reverses = next((key for key in state.book.corrected if self.reversal_id(key) == body.id), "")
+                state.book.correct(body, is_advance=body.source == FROM_FEES, reverses=reverses)
             case _:
                 pass
+
+    def reversal_id(self, of: str) -> str:
+        """Give the id of the correction that takes an earlier one back."""
+        return make_id(self.state.account, self.state.run, "reversal", of)
 
     def _move(self, client_order_id: str, to: OrderStatus) -> None:
         order = self.state.orders.get(client_order_id)
@@ -182,16 +200,43 @@ class ExecutionFold:
         order = self.state.orders.get(fill.client_order_id)
         self.state.last_execution_ns = max(self.state.last_execution_ns, fill.ts_event)
         self.state.last_bot[fill.symbol] = fill.bot
-        if order is None or fill.cum_qty <= order.filled_qty:
+        if order is None or fill.cum_qty <= order.filled_qty or fill.ts_event <= order.restated_ns:
             return
         self._learn_venue_id(fill.client_order_id, fill.venue_order_id)
         self.state.fills += 1
+        self.state.book.fill(fill)
         order.filled_qty = fill.cum_qty
         order.spent += fill.last_qty * fill.last_px
         order.counted_qty += fill.last_qty
         order.filled_ns = fill.ts_event
         if order.filled_qty < order.intent.quantity:
             order.status = move(order.status, OrderStatus.PARTIALLY_FILLED) or order.status
+
+    def _apply_fee(self, fee: Fee) -> None:
+        state = self.state
+        state.book.fee(fee)
+        state.fees[fee.id] = fee.ts_event
+        state.last_activity_ns = max(state.last_activity_ns, fee.ts_event)
+        while len(state.fees) > _DONE_MAX:
+            del state.fees[next(iter(state.fees))]
+
+    def _apply_split(self, split: Split) -> None:
+        """Restate what is open as the venue does; where fills could be mistaken for others afterwards, let it end."""
+        state = self.state
+        state.splits[split.id] = split
+        state.book.split(split)
+        if split.symbol in state.last_bot:
+            state.last_bot[split.new_symbol] = state.last_bot[split.symbol]
+        for key in state.open_ids:
+            order = state.orders[key]
+            if order.intent.symbol != split.symbol or since(order) >= split.ts_event:
+                continue
+            order.intent = restated(order.intent, split)
+            order.restated_ns = split.ts_event
+            if order.filled_qty and split.ratio < 1:  # a fill is named by what is filled after it: see rule 12
+                state.unwanted[key] = None
+            order.filled_qty = times(order.filled_qty, split.ratio)
+            order.counted_qty = times(order.counted_qty, split.ratio)
 
     def _open(self) -> Iterable[ExecOrder]:
         return (self.state.orders[key] for key in self.state.open_ids)
@@ -200,3 +245,8 @@ class ExecutionFold:
         """Give the order by its id; an order placed without one, or a leg, is named by the venue."""
         orders = self.state.orders
         return orders.get(report.client_order_id) or orders.get(self.state.by_venue_id.get(report.venue_order_id, ""))
+
+
+def since(order: ExecOrder) -> int:
+    """Give when an order was decided, or placed."""
+    return order.intent.decided_ns if isinstance(order.intent, OrderIntent) else order.intent.ts_event

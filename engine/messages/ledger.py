@@ -59,7 +59,8 @@ class Split(Body, frozen=True):
     Attributes:
         id: The venue's id of the corporate action or activity.
         ratio: New shares for an old one: 4 for a 4-for-1, 0.1 for a 1-for-10, 1 for a new name.
-        cash_in_lieu: USD paid for fractions that the venue does not keep.
+        fraction_qty: Of the account's net holding after it, what the venue does not keep, signed like the holding.
+        cash_in_lieu: USD paid for that, where the venue pays it with the split and not by an activity of its own.
     """
 
     id: str
@@ -68,19 +69,21 @@ class Split(Body, frozen=True):
     ratio: Decimal
     ts_event: int
     cash_in_lieu: Decimal = Decimal(0)
+    fraction_qty: Decimal = Decimal(0)
 
 
 class Correction(Body, frozen=True):
     """The ledger was brought to what the venue has, where no event explains the difference.
 
     Attributes:
-        id: Hash of what was compared.
+        id: Hash of what was compared, and of how often the ledger had moved until then.
         symbol: Of a holding; empty for cash.
         quantity: Change of the holding in `bot`, usually `unattributed`.
         cash: Change of cash, USD.
         ours: What the ledger had.
         theirs: What the venue has.
         source: Which answer of the venue said so.
+        price: What the venue said a share is worth, USD; None where it did not.
     """
 
     id: str
@@ -93,6 +96,7 @@ class Correction(Body, frozen=True):
     source: str
     reason: str
     ts_event: int
+    price: Decimal | None = None
 
 
 class Position(Body, frozen=True):

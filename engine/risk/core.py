@@ -21,9 +21,11 @@ from engine.bots import Bot, RiskLimits
 from engine.ids import make_id
 from engine.messages import (
     AccountOpened,
+    Alert,
     AnyBody,
     CancelOrder,
     Command,
+    Correction,
     Fee,
     Fill,
     Mark,
@@ -39,16 +41,17 @@ from engine.messages import (
     RiskDenied,
     Sessions,
     Signal,
+    Split,
     SymbolStatus,
     TargetReached,
     TradingState,
     Verdict,
 )
+from engine.risk.actions import Books
 from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
 from engine.risk.latching import latch
-from engine.risk.ledger import Ledger
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
 from engine.risk.replacing import answer_replace
@@ -70,7 +73,7 @@ from engine.values import (
     plain,
 )
 
-Answer = Verdict | TradingState | CancelOrder
+Answer = Verdict | TradingState | CancelOrder | Alert
 
 
 class RiskCore:
@@ -93,7 +96,7 @@ class RiskCore:
         self._exposure = Exposure(self.state.portfolio, self.state.marks)
         self._working = Working(self.state.orders)
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
-        self._ledger = Ledger(self.state, self._exposure, self._working, self._guards, self._sessions)
+        self._books = Books(self.state, self._exposure, self._working, self._guards, self._sessions, limits=limits)
         self._way = Way(self.state, self._working)
         self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
         self._protector = Protector(
@@ -110,10 +113,13 @@ class RiskCore:
     # --- what happened ---------------------------------------------------------------------------------------------
 
     def apply(self, body: AnyBody) -> list[AnyBody]:
-        """Let a stored message change the state; return what it causes (ledger, trading state, protection, exits)."""
+        """Let a stored message change the state; return what it causes (ledger, modes, protection, exits, alerts)."""
+        return [*self._apply(body), *self._books.alerts()]
+
+    def _apply(self, body: AnyBody) -> list[AnyBody]:
         match body:
             case AccountOpened():
-                self._ledger.open(body)
+                self._books.open(body)
             case Sessions():
                 if body.asset_class is AssetClass.US_EQUITY:
                     self.state.sessions.update(body.spans)
@@ -135,10 +141,8 @@ class RiskCore:
                 if body.id not in self.state.commands:
                     remember(self.state.commands, body.id, body.ts_event)
                     self._wishes.append(body)
-            case Fill():
-                return self._ledger.book_fill(body)
-            case Fee():
-                return self._ledger.book_fee(body)
+            case Fill() | Fee() | Split() | Correction():
+                return self._books.book(body)
             case Mark():
                 return self._take_mark(body)
             case SymbolStatus():
@@ -179,7 +183,7 @@ class RiskCore:
         self.state.canceling.pop(end.client_order_id, None)
         order = self._working.end(end.client_order_id)
         if isinstance(end, OrderRejected):
-            self._drop_rest(end.bot, end.symbol)
+            self._way.drop_rest(end.bot, end.symbol)
         if order is None:
             return []
         body = order.body
@@ -225,7 +229,7 @@ class RiskCore:
         remember(self.state.commands, command.id, command.ts_event)
         self.state.mode, self.state.mode_reason = command.mode, command.reason
         if command.mode is TradingMode.ACTIVE:
-            self.state.bot_modes.clear()
+            self._books.resume()
             self.state.track.forgive(self._exposure)
         return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
 
@@ -258,7 +262,7 @@ class RiskCore:
             answers += [answer, *self._apply_verdict(answer)]
         for intent in self._protector.wanted(now_ns):
             answers += [intent, *self._apply_verdict(intent)]
-        return answers
+        return [*answers, *self._books.alerts()]
 
     def _denied(
         self, signal: Signal, ordinal: int, now_ns: int, refusal: Refusal, quantity: Decimal | None = None
@@ -378,12 +382,6 @@ class RiskCore:
         # From the verdict alone, so that a replay, whose ledger may have moved on, concludes the same.
         if not intent.reserved and target_quantity(bot, signal, intent.ref_px) * intent.side.sign > 0:
             self.state.waiting[self.verdict_id(signal, ordinal + 1)] = (signal, ordinal + 1)
-
-    def _drop_rest(self, bot: str, symbol: str) -> None:
-        """Give up the rest of a target whose first order the venue refused: it would be refused again and again."""
-        waiting = self.state.waiting
-        for key in [k for k, (s, ordinal) in waiting.items() if ordinal and (s.bot, s.symbol) == (bot, symbol)]:
-            del waiting[key]
 
     def verdict_id(self, signal: Signal, ordinal: int) -> str:
         """Id of the answer to a signal: of the intent (and so the client_order_id), the denial, or the no-trade."""

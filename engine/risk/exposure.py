@@ -7,13 +7,15 @@ portfolio: never checkpointed, built anew. Called by engine.risk.core.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
 
-from engine.portfolio import Portfolio, exactly, normal
-from engine.values import ZERO
+from engine.messages import Split
+from engine.portfolio import Portfolio, exactly
+from engine.splits import divided
+from engine.values import ZERO, normal
 
 
 class Sums(msgspec.Struct):
@@ -51,6 +53,8 @@ class Exposure:
     def __init__(self, portfolio: Portfolio, marks: dict[str, tuple[int, Decimal]]) -> None:
         self._portfolio = portfolio
         self._marks = marks
+        self.on_move: Callable[[str, tuple[int, Decimal], tuple[int, Decimal]], None] = _ignore
+        """Told of each new price with the one before it: symbol, (time, price) before, (time, price) now."""
         self._parts: dict[str, _Part] = {}
         self._bots: dict[str, dict[str, None]] = {}
         self.account = Sums()
@@ -79,10 +83,20 @@ class Exposure:
         if price <= 0 or (known is not None and (ts_event < known[0] or (ts_event == known[0] and not also_equal))):
             return
         self._marks[symbol] = (ts_event, price)
+        if known is not None:
+            self.on_move(symbol, known, (ts_event, price))
         if known is not None and known[1] == price:
             return
         for bot in self._bots.get(symbol, ()):
             self.touch(bot, symbol)
+
+    def split(self, split: Split) -> None:
+        """Turn the last price of a symbol, if it is older than a split, into one of after it; the caller touches."""
+        known = self._marks.get(split.symbol)
+        if known is None or known[0] > split.ts_event:
+            return
+        del self._marks[split.symbol]
+        self._marks[split.new_symbol] = (known[0], divided(known[1], split.ratio))
 
     def last(self, symbol: str) -> Decimal | None:
         """Give the last known price, USD."""
@@ -147,3 +161,7 @@ class Exposure:
         value = quantity * price
         after = value if expected == quantity else expected * price
         return _Part(max(abs(value), abs(after)), after, realized + value - cost, realized, is_open=True)
+
+
+def _ignore(symbol: str, before: tuple[int, Decimal], now: tuple[int, Decimal]) -> None:
+    """Nobody asked."""

@@ -20,10 +20,11 @@ import msgspec
 
 from engine.bots import Bot
 from engine.ids import make_id
-from engine.messages import Mark, Protection, Signal
+from engine.messages import Mark, Protection, Signal, Split
 from engine.ordering import levels
 from engine.portfolio import Portfolio
 from engine.risk.working import Working
+from engine.splits import divided
 from engine.values import NS_PER_S, ZERO, Direction, plain
 
 STRATEGY = "guard"
@@ -203,11 +204,12 @@ class Guards:
         if guard is not None:
             guard.refused = guard.cause
 
-    def split(self, symbol: str, ratio: Decimal, ts_event: int) -> None:
+    def split(self, split: Split) -> None:
         """Move the peaks with a split: prices from before it do not count any more."""
-        for bot in self.watching(symbol):
-            guard = self._guards[f"{bot}|{symbol}"]
-            guard.peak_px, guard.opened_ns = guard.peak_px / ratio, ts_event
+        for bot in self.watching(split.symbol):
+            guard = self._guards.pop(f"{bot}|{split.symbol}")
+            guard.peak_px, guard.opened_ns = divided(guard.peak_px, split.ratio), max(guard.opened_ns, split.ts_event)
+            self._guards[f"{bot}|{split.new_symbol}"] = guard
 
 
 def _prices(mark: Mark, guard: Guard) -> tuple[Decimal, Decimal, Decimal | None]:

@@ -121,6 +121,7 @@ class Judge:
             statuses=tuple(s for key in _SOURCES if (s := state.statuses.get(f"{symbol}|{key}")) is not None),
             crossing="" if signal.strategy == STRATEGY else self._crossing(bot.name, symbol, sign),
             stopped_ns=state.stopped.get(f"{bot.name}|{symbol}", 0),
+            blocked="" if (block := state.blocked.get(symbol)) is None else block.reason,
         )
 
     def _crossing(self, bot: str, symbol: str, sign: int) -> str:

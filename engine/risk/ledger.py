@@ -59,12 +59,12 @@ class Ledger:
     def book_fill(self, fill: Fill) -> list[AnyBody]:
         """Book an execution; nothing for one that is booked."""
         state = self._state
-        booked = state.filled.get(fill.venue_order_id, ZERO)
-        if fill.cum_qty <= booked:
+        booked, order = state.filled.get(fill.venue_order_id, ZERO), self._working.get(fill.client_order_id)
+        if fill.cum_qty <= booked or (order is not None and fill.ts_event <= order.restated_ns):
             return []
         remember(state.filled, fill.venue_order_id, fill.cum_qty)
         state.track.turn(self._sessions.day_start(fill.ts_event), self._exposure)
-        self._working.fill(fill.client_order_id, fill.last_qty)
+        self._working.fill(fill)
         cause = fill_key(fill.venue_order_id, plain(fill.cum_qty))
         bodies: list[AnyBody] = []
         for part in self._parts(fill):
@@ -72,9 +72,9 @@ class Ledger:
             self._exposure.touch(part.bot, part.symbol)
             self._exposure.mark(part.symbol, part.last_px, part.ts_event, also_equal=False)
             state.track.observe(part.bot, self._exposure)
-            bodies.append(self._position(part.bot, part.symbol, cause, part.ts_event))
+            bodies.append(self.position(part.bot, part.symbol, cause, part.ts_event))
             bodies += self._guards.moved(part.bot, part.symbol, part.last_px, cause, part.ts_event)
-        return [*bodies, self._account(cause, fill.ts_event)]
+        return [*bodies, self.account(cause, fill.ts_event)]
 
     def book_fee(self, fee: Fee) -> list[AnyBody]:
         """Book a fee or another activity; nothing for one that is booked."""
@@ -84,9 +84,19 @@ class Ledger:
         remember(state.fees, fee.id, fee.ts_event)
         held = state.portfolio.apply_fee(fee)
         self._exposure.touch(fee.bot, fee.symbol)
-        bodies: list[AnyBody] = [self._position(fee.bot, fee.symbol, fee.id, fee.ts_event)]
+        bodies: list[AnyBody] = [self.position(fee.bot, fee.symbol, fee.id, fee.ts_event)]
         bodies += self._guards.moved(fee.bot, fee.symbol, held.avg_px_open, fee.id, fee.ts_event)
-        return [*bodies, self._account(fee.id, fee.ts_event)]
+        return [*bodies, self.account(fee.id, fee.ts_event)]
+
+    def position(self, bot: str, symbol: str, cause: str, ts_event: int) -> Position:
+        """Say what a bot holds."""
+        held = self._state.portfolio.holding(bot, symbol)
+        return Position(bot, symbol, held.signed_qty, held.avg_px_open, held.realized_pnl, cause, ts_event)
+
+    def account(self, cause: str, ts_event: int) -> Account:
+        """Say what the account has in cash."""
+        book = self._state.portfolio
+        return Account(book.cash, book.reserved, book.realized_pnl, cause, ts_event)
 
     def _parts(self, fill: Fill) -> list[Fill]:
         """Share a flattening fill out over the bots that hold the other side, by name; the rest belongs to nobody."""
@@ -103,11 +113,3 @@ class Ledger:
         if left:
             parts.append((UNATTRIBUTED, left))
         return [msgspec.structs.replace(fill, bot=bot, last_qty=quantity) for bot, quantity in parts]
-
-    def _position(self, bot: str, symbol: str, cause: str, ts_event: int) -> Position:
-        held = self._state.portfolio.holding(bot, symbol)
-        return Position(bot, symbol, held.signed_qty, held.avg_px_open, held.realized_pnl, cause, ts_event)
-
-    def _account(self, cause: str, ts_event: int) -> Account:
-        book = self._state.portfolio
-        return Account(book.cash, book.reserved, book.realized_pnl, cause, ts_event)

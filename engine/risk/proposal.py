@@ -59,6 +59,7 @@ class Proposal(msgspec.Struct, frozen=True):
         statuses: What the venue and the exchanges said of the symbol.
         crossing: Id of an order of another owner that waits on the other side, if any.
         stopped_ns: When a guard closed this bot's position in the symbol last; 0 for never.
+        blocked: Why the symbol is blocked; empty if it is not.
     """
 
     bot: Bot
@@ -85,6 +86,7 @@ class Proposal(msgspec.Struct, frozen=True):
     statuses: tuple[SymbolStatus, ...] = ()
     crossing: str = ""
     stopped_ns: int = 0
+    blocked: str = ""
 
     @property
     def reduces(self) -> bool:

@@ -34,6 +34,7 @@ from engine.risk.rules_limits import (
 )
 from engine.risk.rules_market import (
     allowed_symbols,
+    blocked_symbol,
     collar,
     cooldown,
     duplicate,
@@ -60,6 +61,7 @@ RULES: tuple[tuple[Rule, bool], ...] = (
     (price_sanity, True),
     (allowed_symbols, False),
     (restricted_symbols, False),
+    (blocked_symbol, False),
     (symbol_status, False),
     (price_band, False),
     (shortable, False),

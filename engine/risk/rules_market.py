@@ -39,6 +39,13 @@ def restricted_symbols(p: Proposal) -> Refusal | None:
     return Refusal("restricted_symbols", "the symbol is restricted", limit, p.signal.symbol)
 
 
+def blocked_symbol(p: Proposal) -> Refusal | None:
+    """Refuse a symbol whose price since an earlier session nothing explains, until a split does or a person resumes."""
+    if not p.blocked:
+        return None
+    return Refusal("blocked_symbol", p.blocked, "explained", "blocked")
+
+
 def session(p: Proposal) -> Refusal | None:
     """Refuse outside the regular session of the venue's calendar, as judged at the decision."""
     asset_class = asset_class_of(p.signal.symbol)

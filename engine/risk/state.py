@@ -18,6 +18,15 @@ _REMEMBERED_MAX = 100_000
 _T = TypeVar("_T")
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Why a symbol is blocked: its price and the one before it that does not explain it, USD."""
+
+    reason: str
+    before_px: Decimal
+    px: Decimal
+    ts_event: int
+
+
 class RiskState(msgspec.Struct):
     """The state of one account.
 
@@ -37,6 +46,9 @@ class RiskState(msgspec.Struct):
         stopped: Per `bot|symbol`, when a guard closed its position last.
         quotes: Last mark per symbol, of symbols that feed follows.
         statuses: By `symbol|source`.
+        splits: Ids of splits booked.
+        corrections: Ids of corrections booked.
+        blocked: Symbols whose price nothing explains.
     """
 
     account: str = ""
@@ -59,6 +71,9 @@ class RiskState(msgspec.Struct):
     stopped: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     quotes: dict[str, Mark] = msgspec.field(default_factory=dict[str, Mark])
     statuses: dict[str, SymbolStatus] = msgspec.field(default_factory=dict[str, SymbolStatus])
+    splits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    corrections: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])
 
 
 def remember(table: dict[str, _T], key: str, value: _T) -> None:

@@ -57,3 +57,9 @@ class Way:
         return any(
             not order.is_resting and order.body.bot not in NOBODY for order in self._working.against(bot, symbol, sign)
         )
+
+    def drop_rest(self, bot: str, symbol: str) -> None:
+        """Give up the rest of a target whose first order the venue refused: it would be refused again and again."""
+        waiting = self.state.waiting
+        for key in [k for k, (s, ordinal) in waiting.items() if ordinal and (s.bot, s.symbol) == (bot, symbol)]:
+            del waiting[key]

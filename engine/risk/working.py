@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.messages import OrderAdopted, OrderIntent
+from engine.messages import Fill, OrderAdopted, OrderIntent, Split
+from engine.splits import restated, times
 from engine.values import ZERO, OrderType, Purpose, TimeInForce
 
 _AT_ONCE = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
@@ -22,11 +23,15 @@ class OpenOrder(msgspec.Struct):
 
     Attributes:
         is_accepted: The venue has it.
+        venue_order_id: Known from its first fill on.
+        restated_ns: Effective time of the last split it went through; its fills up to then are in `filled_qty`.
     """
 
     body: OrderIntent | OrderAdopted
     filled_qty: Decimal = ZERO
     is_accepted: bool = False
+    venue_order_id: str = ""
+    restated_ns: int = 0
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -75,11 +80,24 @@ class Working:
         order.is_accepted = True
         return order
 
-    def fill(self, client_order_id: str, quantity: Decimal) -> None:
+    def fill(self, fill: Fill) -> None:
         """Note an execution."""
-        order = self._orders.get(client_order_id)
+        order = self._orders.get(fill.client_order_id)
         if order is not None:
-            order.filled_qty += quantity
+            order.filled_qty += fill.last_qty
+            order.venue_order_id = fill.venue_order_id
+
+    def split(self, split: Split) -> list[OpenOrder]:
+        """Restate the orders that were there before a split; give them."""
+        there = self._by_symbol.get(split.symbol, {})
+        found = {key: order for key, order in there.items() if _since(order.body) < split.ts_event}
+        for key, order in found.items():
+            order.body = restated(order.body, split)
+            order.filled_qty = times(order.filled_qty, split.ratio)
+            order.restated_ns = split.ts_event
+            del there[key]
+            self._by_symbol.setdefault(split.new_symbol, {})[key] = order
+        return list(found.values())
 
     def end(self, client_order_id: str) -> OpenOrder | None:
         """Take one out; give it if it was there."""
@@ -116,3 +134,7 @@ class Working:
     def ids(self, orders: Iterable[OpenOrder]) -> list[str]:
         """Name orders."""
         return [order.body.id for order in orders]
+
+
+def _since(body: OrderIntent | OrderAdopted) -> int:
+    return body.decided_ns if isinstance(body, OrderIntent) else body.ts_event

@@ -39,6 +39,7 @@ CREATE TABLE replace_requests (
 CREATE TABLE splits (
     id VARCHAR NOT NULL, symbol VARCHAR NOT NULL, new_symbol VARCHAR NOT NULL, ratio DECIMAL(38, 9) NOT NULL,
     ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, cash_in_lieu DECIMAL(38, 9) NOT NULL,
+    fraction_qty DECIMAL(38, 9) NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
 );
 
@@ -46,7 +47,7 @@ CREATE TABLE corrections (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, quantity DECIMAL(38, 9) NOT NULL,
     cash DECIMAL(38, 9) NOT NULL, ours DECIMAL(38, 9) NOT NULL, theirs DECIMAL(38, 9) NOT NULL,
     source VARCHAR NOT NULL, reason VARCHAR NOT NULL,
-    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, price DECIMAL(38, 9),
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
 );
 

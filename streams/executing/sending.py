@@ -115,14 +115,27 @@ class Sender:
         """How many are on their way."""
         return len(self._to_send) + self.posting
 
-    async def send(self, core: ExecutionCore, publish: Callable[[list[AnyBody]], Awaitable[None]]) -> None:
-        """Store the next ones as submitted, or as never sent; post the former."""
+    async def send(
+        self,
+        core: ExecutionCore,
+        publish: Callable[[list[AnyBody]], Awaitable[None]],
+        *,
+        only_reducing: bool = False,
+    ) -> None:
+        """Store the next ones as submitted, or as never sent; post the former.
+
+        Args:
+            core: What is known of the orders.
+            publish: Stores events.
+            only_reducing: What adds to a position waits, as long as it is valid.
+        """
         if not self._to_send or not self.is_confirmed or self.posting > _AHEAD_MAX // 2:
             return
         now = await self._context.clock.now_ns()
         latched = self._latch.is_set()
         ready: list[OrderIntent] = []
         events: list[AnyBody] = []
+        waiting: list[OrderIntent] = []
         while self._to_send and self.posting + len(ready) < _AHEAD_MAX:
             intent = self._to_send.popleft()
             order = core.state.orders.get(intent.id)
@@ -130,6 +143,9 @@ class Sender:
                 continue
             if intent.id in self._resend and not core.is_missing(intent.id):
                 self._resend.discard(intent.id)
+                continue
+            if only_reducing and intent.reserved and now <= intent.valid_until:
+                waiting.append(intent)
                 continue
             event = core.submit(intent, now, latched=latched)
             if isinstance(event, OrderExpired):
@@ -142,6 +158,7 @@ class Sender:
                     continue
             core.apply(event)
             events.append(event)
+        self._to_send.extendleft(reversed(waiting))
         await publish(events)
         for intent in ready:
             self.submitted += 1

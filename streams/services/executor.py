@@ -2,8 +2,9 @@
 
 Per intent: (1) check valid_until, trading mode and latch, (2) store OrderSubmitted, (3) POST, (4) store the result.
 After a restart with 2 and without 4 the order is looked up by its client_order_id; not found, it is asked for again
-after a wait, and only then the same id is posted again. Nothing is sent while trade_updates is down or orders are being
-caught up with. Sending, asking and canceling have a file each; conclusions are engine.execution's.
+after a wait, and only then the same id is posted again. Nothing is sent while trade_updates is down, orders are being
+caught up with, or the account was not compared with the venue's since. Sending, asking, canceling and reconciling have
+a file each; conclusions are engine.execution's.
 """
 
 from __future__ import annotations
@@ -18,17 +19,12 @@ from nats.aio.msg import Msg
 
 from engine.errors import UnreachableError
 from engine.execution import Conclusion, ExecState, ExecutionCore
-from engine.ids import fill_key, make_id
 from engine.messages import (
     AnyBody,
     CancelOrder,
     Command,
-    Fee,
     Fill,
-    OrderAdopted,
     OrderIntent,
-    Sessions,
-    SymbolStatus,
     TradingState,
     decode,
 )
@@ -39,18 +35,19 @@ from engine.ports import (
     Unknown,
     UpdateStream,
     Venue,
-    VenueExecution,
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import AssetClass, TradingMode, asset_class_of, plain
+from engine.values import AssetClass, TradingMode, asset_class_of
 from streams.checkpoint import CheckpointStore
 from streams.executing.asking import Asker, CaughtUp, flattened
 from streams.executing.canceling import Canceler
 from streams.executing.opening import changed_assets, coming_sessions, open_ledger
+from streams.executing.reconciling import Looked, Reconciler
 from streams.executing.sending import Latched, Outcome, Sender
+from streams.executing.storing import Names
 from streams.latch import Latch
-from streams.publisher import Outgoing, Publisher
+from streams.publisher import Publisher
 from streams.reader import Reader, read
 from streams.rest import RestLane
 from streams.role import Context, Status
@@ -112,11 +109,21 @@ class Executor:
             now_ns=context.clock.now_ns,
             wait_s=self._settings.lookup_wait_s,
         )
+        self._reconciler = Reconciler(
+            lambda: self._core,
+            venue,
+            self._lane,
+            tasks=self._tasks,
+            answer=self._inbox.put_nowait,
+            now_ns=context.clock.now_ns,
+            settings=self._settings,
+            symbols=context.settings.symbols,
+        )
         self._canceler = Canceler(venue, self._settings.cancels_per_min_max, self._unwanted)
         self._working = 0
         self._is_up = False
         self._is_synced = False
-        self._refs: dict[str, dict[str, str]] = {}
+        self._names = Names(context)
         self._rejected = 0
         self._checkpointed = 0
         self._checkpointed_at = 0.0
@@ -167,6 +174,7 @@ class Executor:
         """Take what comes from the stream and the venue; store what follows; then send."""
         self._tasks.spawn(self._pump())
         self._tasks.spawn(self._tick())
+        self._tasks.spawn(self._reconciler.run())
         while True:
             items = [await self._inbox.get()]
             if self._sender.posting > _GATHER_ABOVE:
@@ -184,7 +192,7 @@ class Executor:
             if asks.ids or asks.sweep or has_fees:
                 self._asker.ask(asks.ids, sweep=asks.sweep)
             if self._is_up and self._is_synced:
-                await self._sender.send(self._core, self._publish)
+                await self._sender.send(self._core, self._publish, only_reducing=self._reconciler.is_paused)
             self._checkpoint_if_due()
             self._working = 0
             if self._inbox.empty():
@@ -215,9 +223,13 @@ class Executor:
             "foreign": state.foreign,
             "unwanted": len(self._unwanted()),
             "connected": int(self._is_up),
+            "splits": len(state.splits),
+            "corrections": len(state.book.known),
         }
-        busy = self._working + self._inbox.qsize() + self._sender.open + self._asker.open + self._canceler.open
+        asking = self._asker.open + self._reconciler.open
+        busy = self._working + self._inbox.qsize() + self._sender.open + asking + self._canceler.open
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
+        problems += self._reconciler.problems(self._context.clock.estimate_ns())
         if (note := self._latch.read()) is not None:
             problems.append(f"halted by {note.by}: {note.reason} (end it with: tapeline resume)")
         elif not self._sender.is_confirmed:
@@ -296,8 +308,11 @@ class Executor:
                 return self._take_outcome(item, asks, now)
             case CaughtUp():
                 return self._take_caught_up(item, asks, now)
+            case Looked():
+                return self._take_looked(item, asks)
             case _Link():
                 self._is_up, self._is_synced = item.up, False
+                self._reconciler.reset()
                 if item.up:
                     self._asker.ask(self._open_ids(), whole=True)
                 return []
@@ -324,7 +339,7 @@ class Executor:
         self, conclusion: Conclusion, client_order_id: str, asks: _Asks, update: VenueUpdate | None = None
     ) -> list[AnyBody]:
         if update is not None and update.execution is not None:
-            self._remember(update.execution, via="trade_updates")
+            self._names.remember(update.execution, via="trade_updates")
         for event in conclusion.events:
             self._core.apply(event)
         if conclusion.needs_executions:
@@ -368,7 +383,7 @@ class Executor:
         for order in found:
             events += self._conclude(core.on_order(order), order.client_order_id, behind)
         for execution in item.executions:
-            self._remember(execution, via="activities")
+            self._names.remember(execution, via="activities")
         events += self._conclude(core.on_executions(item.executions), "", _Asks())
         for order in found:
             events += self._conclude(core.on_order(order), order.client_order_id, asks)
@@ -382,13 +397,21 @@ class Executor:
                 if missing.send_again is not None:
                     self._sender.again(missing.send_again)
         core.swept(item.swept_ns)
-        self._is_synced = self._is_synced or item.is_whole
+        if item.is_whole:
+            self._reconciler.look()
+        elif not (asks.ids or asks.sweep):
+            self._reconciler.swept()
         return events
 
-    def _remember(self, execution: VenueExecution, via: str) -> None:
-        key = fill_key(execution.venue_order_id, plain(execution.cum_qty))
-        refs = {"execution_id": execution.execution_id, "activity_id": execution.activity_id, "via": via}
-        self._refs.setdefault(key, refs)
+    def _take_looked(self, item: Looked, asks: _Asks) -> list[AnyBody]:
+        """Compare ledger and account; the first comparison after catching up lets orders leave."""
+        is_idle = not (self._sender.posting or self._asker.open)
+        taken = self._reconciler.take(item, is_idle=is_idle, latched=self._latch.is_set())
+        if taken.needs_sweep:
+            asks.ids |= self._open_ids()
+            asks.sweep = True
+        self._is_synced = self._is_up and self._reconciler.is_agreed
+        return list(taken.events)
 
     # --- storing -----------------------------------------------------------------------------------------------------
 
@@ -396,32 +419,9 @@ class Executor:
         if not events:
             return
         self._context.points.hit("executor.before_publish")
-        await self._publisher.atomic([self._outgoing(event) for event in events])
+        await self._publisher.atomic([self._names.outgoing(event) for event in events])
         self._context.points.hit("executor.after_publish")
-        self._refs.clear()
-
-    def _outgoing(self, body: AnyBody) -> Outgoing:
-        context = self._context
-        match body:
-            case Fill():
-                key = fill_key(body.venue_order_id, plain(body.cum_qty))
-                msg_id = make_id(context.account, context.run, "fill", key)
-                return context.outgoing(body, msg_id, trace=body.client_order_id, refs=self._refs.get(key))
-            case Fee():
-                return context.outgoing(body, make_id(context.account, context.run, "fee", body.id))
-            case SymbolStatus():
-                key = f"{body.symbol}|{body.source}|{body.ts_event}"
-                return context.outgoing(body, make_id(context.account, context.run, "status", key))
-            case OrderAdopted():
-                msg_id = make_id(context.account, context.run, "adopted", body.venue_order_id)
-                return context.outgoing(body, msg_id, trace=body.id)
-            case Sessions():
-                key = "|".join(str(opening) for opening, _ in body.spans)
-                return context.outgoing(body, make_id(context.account, context.run, "sessions", key))
-            case _:
-                order_id = str(getattr(body, "client_order_id", ""))
-                msg_id = make_id(context.account, context.run, "order", type(body).__name__, order_id)
-                return context.outgoing(body, msg_id, trace=order_id)
+        self._names.forget()
 
     async def _now(self, items: list[object]) -> int:
         """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""

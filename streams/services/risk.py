@@ -19,6 +19,7 @@ from engine.errors import BrokenPromiseError
 from engine.ids import make_id
 from engine.messages import (
     Account,
+    Alert,
     AnyBody,
     CancelOrder,
     OrderIntent,
@@ -139,8 +140,9 @@ class Risk:
         if isinstance(body, Position | Account | TradingState | Protection):
             self._due.pop(self._id(body), None)
             return
-        if isinstance(body, Signal):
+        if isinstance(body, Signal | Alert):
             self._due.pop(body.id, None)
+        if isinstance(body, Signal):
             self._received[body.id] = (message.head.ts_recv, message.head.trace)
         for ledger in core.apply(body):
             self._due[self._id(ledger)] = ledger
@@ -148,7 +150,7 @@ class Risk:
     def _id(self, body: AnyBody) -> str:
         account, run, kind = self._context.account, self._context.run, type(body).__name__
         match body:
-            case Signal() | CancelOrder() | OrderIntent() | RiskDenied() | TargetReached():
+            case Signal() | Alert() | CancelOrder() | OrderIntent() | RiskDenied() | TargetReached():
                 return body.id
             case Position() | Protection():
                 return make_id(account, run, "risk", kind, body.bot, body.symbol, body.cause)
@@ -165,7 +167,7 @@ class Risk:
         if core.has_work:
             now = await context.clock.now_ns()
             for answer in core.decide_waiting(now):
-                if isinstance(answer, TradingState | CancelOrder):
+                if isinstance(answer, TradingState | CancelOrder | Alert):
                     outgoing.append(context.outgoing(answer, self._id(answer)))
                     continue
                 ts_recv, trace = self._received.pop(answer.signal_id, (0, answer.signal_id))

@@ -18,6 +18,8 @@ CHANCES = {
     "lookup_unknown": 0.05,
     "lookup_limited": 0.03,
     "read_fails": 0.05,  # account, executions, activities
+    "account_stale": 0.02,  # cash and positions as they were before the last minute's fills, for some seconds
+    "activity_late": 0.15,  # it moved the account, and is listed a while later
     "history_fails": 0.05,
     "history_slow": 0.15,
     "update_lost": 0.02,  # an order event that never comes

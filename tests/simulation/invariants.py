@@ -17,9 +17,12 @@ from engine.execution import ExecutionCore
 from engine.ids import fill_key
 from engine.messages import (
     Account,
+    Alert,
     AnyBody,
     Bar,
     CancelOrder,
+    Command,
+    Correction,
     Fee,
     Fill,
     Gap,
@@ -37,6 +40,7 @@ from engine.messages import (
     Signal,
     SymbolStatus,
     TargetReached,
+    TradingState,
     body_json,
 )
 from engine.risk import RiskCore
@@ -66,6 +70,7 @@ def check(world: World) -> None:
     _lives(world, trading)
     _executions(world, trading)
     _money(world, trading)
+    _corrections(world, trading)
     _beliefs(world, trading)
     market = world.bodies(world.server.market)
     _bars(world, market)
@@ -82,11 +87,11 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {fill_key(body.venue_order_id, plain(body.cum_qty))}"
         case Position():
             return f"{kind} {body.bot} {body.symbol} {body.cause}"
-        case Account():
+        case Account() | TradingState():
             return f"{kind} {body.cause}"
         case OrderIntent() | RiskDenied() | TargetReached():
             return f"verdict {body.id}"
-        case Fee() | CancelOrder() | OrderAdopted():
+        case Fee() | CancelOrder() | OrderAdopted() | Correction() | Command() | Alert():
             return f"{kind} {body.id}"
         case SymbolStatus():
             return f"{kind} {body.symbol} {body.source} {body.ts_event}"
@@ -135,7 +140,7 @@ def _stale(world: World, trading: list[AnyBody]) -> None:
 def _lives(world: World, trading: list[AnyBody]) -> None:
     """Every intent: submitted before posted, at the venue at most once, one end, the venue's own."""
     events: dict[str, list[AnyBody]] = defaultdict(list)
-    intents = {body.id: body for body in trading if isinstance(body, OrderIntent)}
+    intents = {body.id: body for body in trading if isinstance(body, OrderIntent | OrderAdopted)}
     for body in trading:
         if isinstance(
             body, OrderSubmitted | OrderAccepted | Fill | OrderFilled | OrderCanceled | OrderExpired | OrderRejected
@@ -143,8 +148,13 @@ def _lives(world: World, trading: list[AnyBody]) -> None:
             demand(body.client_order_id in intents, f"event of an unknown order: {body}")
             events[body.client_order_id].append(body)
     at_venue = world.exchange.book.by_client_id
-    foreign = set(at_venue) - set(intents)
-    demand(not foreign, f"{len(foreign)} orders at the venue that no intent asked for")
+    for key in set(at_venue) - set(intents):
+        order = at_venue[key]
+        is_trace = order.is_open or order.filled_qty
+        demand(not is_trace, f"order {key} at the venue is of no intent, and was not adopted")
+    for key in {body.id for body in trading if isinstance(body, OrderAdopted)}:
+        demand(key in at_venue, f"adopted {key} is not at the venue")
+        demand(world.exchange.is_by_hand(key), f"order {key} was adopted, and it is ours")
     for key, intent in intents.items():
         ends = [body for body in events[key] if isinstance(body, _TERMINAL)]
         demand(len(ends) == 1, f"intent {key} ended {len(ends)} times: {[type(e).__name__ for e in events[key]]}")
@@ -219,17 +229,36 @@ def _money(world: World, trading: list[AnyBody]) -> None:
     causes = {
         fill_key(b.venue_order_id, plain(b.cum_qty)) if isinstance(b, Fill) else b.id
         for b in trading
-        if isinstance(b, Fill | Fee)
+        if isinstance(b, Fill | Fee | Correction)
     }
-    for kind in (Position, Account):
+    of_cash = {b.id for b in trading if isinstance(b, Correction) and not b.symbol}
+    for kind, expected in ((Position, causes - of_cash), (Account, causes)):
         said = {body.cause for body in trading if isinstance(body, kind)}
-        demand(said == causes, f"{kind.__name__} messages miss {len(causes - said)} fills and fees")
+        demand(said == expected, f"{kind.__name__} messages miss {len(expected - said)} fills, fees and corrections")
     last: dict[str, Decimal] = {}
     for body in trading:
         if isinstance(body, Position):
             last[f"{body.bot}|{body.symbol}"] = body.signed_qty
     owned = {key: holding.signed_qty for key, holding in portfolio.holdings.items()}
     demand(all(owned.get(key) == qty for key, qty in last.items()), "the last position said is not the ledger's")
+
+
+def _corrections(world: World, trading: list[AnyBody]) -> None:
+    """Corrections are what the venue did behind everybody's back, and nothing else is left of them."""
+    corrections = [body for body in trading if isinstance(body, Correction)]
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for body in corrections:
+        sums[body.symbol] += body.quantity + body.cash
+    left = {symbol: amount for symbol, amount in sums.items() if amount}
+    slips = {symbol: amount for symbol, amount in world.exchange.slips.items() if amount}
+    demand(left == slips, f"corrected by {left}, the venue slipped by {slips}")
+    if not (world.exchange.slips or world.faults.seen["activity_late"]):
+        demand(not corrections, f"corrected what a fault explains: {corrections}")
+    alarming = {body.id for body in corrections if body.source in ("positions", "cash")}
+    alerts = [body for body in trading if isinstance(body, Alert)]
+    demand(len(alerts) <= len(alarming), f"{len(alerts)} alerts of {len(alarming)} corrections")
+    modes = [body for body in trading if isinstance(body, TradingState)]
+    demand(bool(alerts) == bool(modes), f"{len(alerts)} alerts, {len(modes)} changes of the mode")
 
 
 def _beliefs(world: World, trading: list[AnyBody]) -> None:
@@ -244,7 +273,7 @@ def _beliefs(world: World, trading: list[AnyBody]) -> None:
     risk.state.track.peak = alive.track.peak
     demand(risk.state == alive, "risk's state is not what the stream gives")
     known = world.roles["executor"].service._core.state
-    for name in ("orders", "open_ids", "by_venue_id", "fees", "fills", "last_bot"):
+    for name in ("orders", "open_ids", "by_venue_id", "fees", "fills", "last_bot", "book"):
         demand(
             getattr(executor.state, name) == getattr(known, name), f"executor's {name} are not what the stream gives"
         )

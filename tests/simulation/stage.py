@@ -7,6 +7,7 @@ from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
+import streams.executing.reconciling
 import streams.feeding.health
 import streams.feeding.market
 import streams.pipeline
@@ -34,7 +35,7 @@ def staged(world: World) -> Generator[None]:
             SimpleNamespace(monotonic=world.loop.time),
             (streams.pipeline, streams.rest, streams.feeding.health, executor),
         ),
-        ("log", quiet(), (streams.publisher, streams.feeding.market, executor, feed)),
+        ("log", quiet(), (streams.publisher, streams.feeding.market, streams.executing.reconciling, executor, feed)),
         ("last_per_subject", last_per_subject, (feed, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
     ):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import TradeUpdate
+from adapters.exchange.ledger import Activity
 from adapters.exchange.orders import OrderRequest, Refusal, ReplaceRequest, StopLoss, TakeProfit
 from engine.errors import UnreachableError
 from engine.messages import Bar, OrderIntent
@@ -33,7 +35,7 @@ from engine.ports import (
     VenueOrder,
     VenueSplit,
 )
-from engine.values import NS_PER_S, ZERO, AssetClass, Side, asset_class_of
+from engine.values import NS_PER_DAY, NS_PER_S, ZERO, AssetClass, Side, asset_class_of
 from tests.simulation.faults import Faults
 from tests.simulation.loop import OWNER, SimLoop
 from tests.simulation.market import Market, VenueBook, bar_value, ns_at, order_value, update_value
@@ -59,6 +61,12 @@ class Exchange:
         self.posts = 0
         self.unclear: set[str] = set()  # requests whose fate nobody asked about
         self._is_acknowledging = False
+        self.hands = 0
+        self._by_hand: set[str] = set()
+        self.slips: dict[str, Decimal] = {}
+        self.seen_at: dict[str, float] = {}
+        self._before: tuple[Decimal, dict[str, Decimal]] = (self.book.ledger.cash, {})
+        self._stale_until = 0.0
 
     @property
     def now_ns(self) -> int:
@@ -68,6 +76,7 @@ class Exchange:
         """The minute ends: fills first, then its bars."""
         self._is_acknowledging = False
         events = self.book.acknowledge()
+        self._before = self.account()
         bars = self.market.minutes.get(number, [])
         if not self.faults.is_on:  # the market goes on elsewhere: everything fills, nobody hears of a bar
             settlement: Any = self.book._settlement
@@ -100,6 +109,62 @@ class Exchange:
         for order in still_open[:: 3 if self.faults.is_on else 1]:
             self.book.cancel(order.id, self.now_ns)
             self.acknowledge_soon()
+
+    def hand(self) -> None:
+        """Somebody trades by hand: at the market, or far from it; under a name of his own or none."""
+        draw, self.hands = self.faults.draw, self.hands + 1
+        symbol = draw.choice(self.market.symbols)
+        amount = Decimal(draw.randint(1, 9)) / (100 if "/" in symbol else 1)
+        side = Side.SELL if self.book.ledger.qty(symbol) > amount and draw.random() < 0.5 else Side.BUY
+        price = self.book.prices.get(symbol)
+        limit = None if price is None or draw.random() < 0.6 else round(price * (1 - side.sign * Decimal("0.1")), 2)
+        request = OrderRequest(
+            symbol, amount, None, side.value, "market" if limit is None else "limit", "gtc" if "/" in symbol else "day",
+            limit, client_order_id=draw.choice((None, f"hand-{self.hands}")),
+        )  # fmt: skip
+        answer = self.book.submit(request, self.now_ns)
+        if not isinstance(answer, Refusal):
+            self._by_hand.add(answer.client_order_id)
+        self.acknowledge_soon()
+
+    def is_by_hand(self, client_order_id: str) -> bool:
+        """Whether an order is one of `hand`'s."""
+        return client_order_id in self._by_hand
+
+    def deposit(self) -> None:
+        """Cash comes or goes."""
+        self.hands += 1
+        ledger, amount = self.book.ledger, Decimal(self.faults.draw.randint(-500, 500)) / 10
+        ledger.cash += amount
+        activity = Activity("", "CSD" if amount > 0 else "CSW", self.now_ns, "", ZERO, ZERO, amount, f"d{self.hands}")
+        ledger._post(activity)
+
+    def slip(self) -> None:
+        """The venue's position is another one, and nothing says why."""
+        symbol = self.faults.draw.choice([name for name in self.market.symbols if "/" not in name])
+        amount = Decimal(self.faults.draw.choice((-3, -1, 2, 5)))
+        if self.book.ledger.qty(symbol) * (self.book.ledger.qty(symbol) + amount) >= 0:  # not through zero
+            self.slips[symbol] = self.slips.get(symbol, ZERO) + amount
+            self.book.ledger._move(symbol, amount, self.book.prices.get(symbol, Decimal(100)))
+            self.faults.seen["slip"] += 1
+
+    def account(self) -> tuple[Decimal, dict[str, Decimal]]:
+        """Cash and positions now."""
+        ledger = self.book.ledger
+        return ledger.cash, {name: position.qty for name, position in ledger.positions.items()}
+
+    def shown_account(self) -> tuple[Decimal, dict[str, Decimal]]:
+        """Cash and positions as they are told, which may lag behind the minute's fills, by 12 seconds at most."""
+        if self.faults.hits("account_stale"):
+            self._stale_until = self.loop.now // 60 * 60 + self.faults.draw.uniform(1.0, 12.0)
+        return self._before if self.faults.is_on and self.loop.now < self._stale_until else self.account()
+
+    def is_listed(self, activity: Activity) -> bool:
+        """Whether an activity is listed by now."""
+        if activity.id not in self.seen_at:
+            is_late = self.faults.hits("activity_late")
+            self.seen_at[activity.id] = self.loop.now + (self.faults.draw.uniform(5.0, 150.0) if is_late else 0.0)
+        return not self.faults.is_on or self.loop.now >= self.seen_at[activity.id]
 
     def _acknowledge(self) -> None:
         if self._is_acknowledging:
@@ -300,8 +365,8 @@ class VenueRest:
     def account(self) -> VenueAccount:
         self._may_fail()
         book = self._exchange.book
-        held = {name: position.qty for name, position in book.ledger.positions.items()}
-        return VenueAccount(book.account_number, book.ledger.cash, book.ledger.cash, book.ledger.cash, held)
+        cash, held = self._exchange.shown_account()
+        return VenueAccount(book.account_number, cash, cash, cash, held, dict(book.prices))
 
     def executions(self, after_ns: int) -> Sequence[VenueExecution]:
         self._may_fail()
@@ -327,7 +392,7 @@ class VenueRest:
         return [
             VenueActivity(it.id, it.kind, it.symbol, it.net_amount, it.qty, it.ns)
             for it in self._exchange.book.ledger.activities
-            if it.kind != "FILL" and it.ns >= after_ns
+            if it.kind != "FILL" and it.ns >= after_ns - NS_PER_DAY and self._exchange.is_listed(it)
         ]
 
     def sessions(self, from_ns: int, to_ns: int) -> Sequence[tuple[int, int]]:

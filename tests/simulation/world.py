@@ -262,7 +262,11 @@ class World:
             (3, self.exchange.updates.cut),
             (2, self.exchange.bars.cut),
             (3, self.exchange.cancel),
+            (3, lambda: self._once_open(self.exchange.hand)),
+            (1, lambda: self._once_open(self.exchange.deposit)),
         )
+        if draw.random() < 0.1:
+            self.loop.call_at(draw.uniform(60.0, end), self._once_open, self.exchange.slip)
         for most, happen in plans:
             for _ in range(draw.randint(0, round(most * min(strength, 2.0)))):
                 # Half of them close to a minute's end, when everybody works.
@@ -270,6 +274,11 @@ class World:
                 if draw.random() < 0.5:
                     when = when // 60 * 60 + draw.uniform(0.0, 0.3)
                 self.loop.call_at(when, happen)
+
+    def _once_open(self, happen: Callable[[], None]) -> None:
+        """What happened before the ledger was opened is in its opening."""
+        if self.server.trading.last_seq:
+            happen()
 
     def _any(self) -> Incarnation:
         return self.roles[self.faults.draw.choice(ROLES)]

@@ -1,0 +1,219 @@
+"""What moves the account without an order: activities, splits and changes of name, and what nothing explains.
+
+A split is stored when the venue has booked it, so that after it the ledger is again what the venue has: its announced
+ratio, or the activities that took old shares and gave new ones, must be what became of the position. A symbol of which
+nothing is held is split at its effective time. Pure; the reading half of engine.execution.core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from engine.adoption import UNATTRIBUTED
+from engine.execution.book import FROM_FEES
+from engine.execution.conclusion import Conclusion
+from engine.execution.fold import ExecState, ExecutionFold
+from engine.execution.reconcile import FROM_ACTIVITIES, Seen, differences, order_differences, settle
+from engine.messages import AnyBody, Correction, Fee, Split
+from engine.ports import VenueAccount, VenueActivity, VenueOrder, VenueSplit
+from engine.splits import times
+from engine.values import NS_PER_DAY, ZERO, normal
+
+EXCHANGED = frozenset({"SPLIT", "SSP", "NC", "SC", "MA", "REORG"})
+"""Activities that take shares and give others for them (Alpaca's names)."""
+_SPLITS = frozenset({"SPLIT", "SSP"})
+_SAME_NS = 5 * NS_PER_DAY
+"""Two notes of one corporate action lie at most this far apart."""
+ASKED_BACK_NS = 7 * NS_PER_DAY
+"""How far back announced splits are asked for."""
+
+
+class Accounting(ExecutionFold):
+    """What follows for the account from what the venue says of it."""
+
+    def __init__(self, state: ExecState | None = None) -> None:
+        super().__init__(state)
+        self._announced: dict[str, VenueSplit] = {}
+        self._legs: dict[str, VenueActivity] = {}
+
+    # --- activities --------------------------------------------------------------------------------------------------
+
+    def on_activities(self, activities: Iterable[VenueActivity]) -> Conclusion:
+        """Turn fees, dividends and transfers into ledger events, each once.
+
+        Shares exchanged for others wait for the venue's positions, which say what became of them (`on_account`).
+        """
+        events: list[AnyBody] = []
+        seen: set[str] = set()
+        for activity in activities:
+            quantity, key = activity.quantity, activity.id
+            if activity.kind in EXCHANGED and quantity:
+                if not self._is_booked(activity):
+                    self._legs[activity.id] = activity
+                quantity, key = ZERO, f"{activity.id}|cash"
+            if key in seen or key in self.state.fees or not (activity.cash or quantity):
+                continue
+            seen.add(key)
+            fee = self._fee(activity, key, quantity)
+            events += [fee, *self._taken_back(fee)]
+        return Conclusion(tuple(events))
+
+    @property
+    def has_legs(self) -> bool:
+        """Whether the venue exchanged shares and the ledger does not have it yet."""
+        return bool(self._legs)
+
+    def _fee(self, activity: VenueActivity, key: str, quantity: Decimal) -> Fee:
+        return Fee(
+            id=key,
+            kind=activity.kind,
+            bot=self.state.last_bot.get(activity.symbol, UNATTRIBUTED),
+            symbol=activity.symbol,
+            cash=activity.cash,
+            quantity=quantity,
+            ts_event=activity.ts_event,
+        )
+
+    def _is_booked(self, leg: VenueActivity) -> bool:
+        """Whether a stored split is what this activity tells of."""
+        return leg.id in self.state.fees or any(
+            leg.symbol in (split.symbol, split.new_symbol) and abs(split.ts_event - leg.ts_event) <= _SAME_NS
+            for split in self.state.splits.values()
+        )
+
+    def _taken_back(self, fee: Fee) -> list[Correction]:
+        """Take back what a correction did before the venue posted this."""
+        book = self.state.book
+        advance = book.advanced.get(fee.symbol, ZERO)
+        if advance and fee.quantity < 0:
+            back = min(advance, -fee.quantity)
+            reason = f"activity {fee.id} is the fee that an earlier correction stood for"
+            return [self._reversal(fee, f"fee {fee.id}", quantity=back, source=FROM_FEES, reason=reason)]
+        found: list[Correction] = []
+        for wanted in (("", ZERO, fee.cash), (fee.symbol, fee.quantity, ZERO)):
+            match = next((key for key, done in book.corrected.items() if done == wanted), None)
+            if match is not None:
+                reason = f"activity {fee.id} explains correction {match}"
+                back = self._reversal(
+                    fee, match, quantity=-wanted[1], cash=-wanted[2], source=FROM_ACTIVITIES, reason=reason
+                )
+                found.append(back)
+        return found
+
+    def _reversal(
+        self, fee: Fee, of: str, *, quantity: Decimal, source: str, reason: str, cash: Decimal = ZERO
+    ) -> Correction:
+        state, symbol = self.state, fee.symbol if quantity else ""
+        now = state.book.held(symbol) + fee.quantity if quantity else state.book.cash + fee.cash
+        return Correction(
+            id=self.reversal_id(of),
+            bot=fee.bot if source == FROM_FEES else UNATTRIBUTED,
+            symbol=symbol,
+            quantity=quantity,
+            cash=cash,
+            ours=normal(now),
+            theirs=normal(now + quantity + cash),
+            source=source,
+            reason=reason,
+            ts_event=fee.ts_event,
+        )
+
+    # --- splits ------------------------------------------------------------------------------------------------------
+
+    def announce(self, splits: Iterable[VenueSplit]) -> None:
+        """Remember what the venue announces."""
+        for split in splits:
+            if split.id not in self.state.splits:
+                self._announced[split.id] = split
+
+    def on_account(self, account: VenueAccount, now_ns: int) -> Conclusion:
+        """Conclude which splits the venue has booked; differences that are left are `Looks`' to judge."""
+        events: list[Split] = []
+        touched: set[str] = set()
+        for announced in sorted(self._announced.values(), key=lambda a: (a.effective_ns, a.symbol, a.id)):
+            names = {announced.symbol, announced.new_symbol}
+            if self._is_done(announced) or announced.effective_ns < now_ns - ASKED_BACK_NS:
+                del self._announced[announced.id]
+            elif not touched & names:  # a second one of a symbol is judged by the ledger after the first
+                split = self._booked(announced, account, now_ns)
+                if split is not None:
+                    events.append(split)
+                    touched |= names
+        return Conclusion(tuple(events or self._exchanged(account)))
+
+    def overdue(self, now_ns: int) -> list[VenueSplit]:
+        """Give announced splits of held symbols that have taken effect and that the venue has not booked."""
+        book = self.state.book
+        return [
+            a
+            for a in self._announced.values()
+            if not self._is_done(a)
+            and self.state.opened_ns < a.effective_ns <= now_ns
+            and book.held(a.symbol)
+            and book.traded.get(a.symbol, 0) < a.effective_ns
+        ]
+
+    def _is_done(self, announced: VenueSplit) -> bool:
+        return announced.id in self.state.splits or any(
+            (split.symbol, split.new_symbol) == (announced.symbol, announced.new_symbol)
+            and abs(split.ts_event - announced.effective_ns) <= _SAME_NS
+            for split in self.state.splits.values()
+        )
+
+    def _booked(self, announced: VenueSplit, account: VenueAccount, now_ns: int) -> Split | None:
+        book, ns = self.state.book, announced.effective_ns
+        before, fraction = book.held(announced.symbol), ZERO
+        if before:
+            after, theirs = times(before, announced.ratio), _theirs(account, announced.new_symbol)
+            if announced.new_symbol != announced.symbol:
+                theirs -= book.held(announced.new_symbol)
+                is_booked = not _theirs(account, announced.symbol)
+            else:
+                is_booked = theirs != before
+            fraction = normal(after - theirs)
+            is_dropped = abs(fraction) < 1 and fraction * after > 0 and theirs == theirs.to_integral_value()
+            if not is_booked or (fraction and not is_dropped) or ns > now_ns + NS_PER_DAY:
+                return None
+        elif ns > now_ns or book.traded.get(announced.symbol, 0) >= ns:
+            return None  # not yet, or bought after it
+        return Split(announced.id, announced.symbol, announced.new_symbol, announced.ratio, ns, fraction_qty=fraction)
+
+    def _exchanged(self, account: VenueAccount) -> list[Split | Fee]:
+        """Give what became of shares that activities say were exchanged, once the venue's positions agree with them."""
+        book, legs = self.state.book, [leg for leg in self._legs.values() if not self._is_booked(leg)]
+        self._legs = {leg.id: leg for leg in legs}
+        change: dict[str, Decimal] = {}
+        for leg in legs:
+            change[leg.symbol] = change.get(leg.symbol, ZERO) + leg.quantity
+        agreed = {symbol for symbol, q in change.items() if normal(book.held(symbol) + q) == _theirs(account, symbol)}
+        for leg in legs:
+            before, after = book.held(leg.symbol), _theirs(account, leg.symbol)
+            if leg.symbol not in agreed or not before or after == before:
+                continue
+            if leg.kind in _SPLITS and after * before > 0:
+                return [Split(leg.id, leg.symbol, leg.symbol, after / before, leg.ts_event)]
+            given = sorted({o.symbol for o in legs if o.kind == leg.kind and o.symbol in agreed - {leg.symbol}})
+            if not after and len(given) == 1 and change[given[0]] * before > 0:
+                return [Split(leg.id, leg.symbol, given[0], change[given[0]] / before, leg.ts_event)]
+        if set(change) != agreed:
+            return []
+        # No exchange of one for one other: taken and given as they are.
+        return [msgspec.structs.replace(self._fee(leg, leg.id, leg.quantity), cash=ZERO) for leg in legs]
+
+    # --- looks -------------------------------------------------------------------------------------------------------
+
+    def compare(self, account: VenueAccount, orders: Sequence[VenueOrder]) -> Seen:
+        """Say what differs between the venue and the ledger."""
+        return Seen(differences(self.state.book, account), order_differences(self.state, orders))
+
+    def settle(self, account: VenueAccount, *, usd_max: Decimal, now_ns: int, latched: bool) -> Conclusion:
+        """Bring the ledger to what the venue has; for when nothing explains what differs."""
+        found = differences(self.state.book, account)
+        return Conclusion(tuple(settle(found, self.state, account, usd_max=usd_max, now_ns=now_ns, latched=latched)))
+
+
+def _theirs(account: VenueAccount, symbol: str) -> Decimal:
+    return normal(account.positions.get(symbol, ZERO))

@@ -1,0 +1,112 @@
+"""What a split does to numbers: quantities of holdings and orders, prices, bars. Used by whoever keeps any of them.
+
+Quantities are kept to 1e-9, the venue's smallest step, computed with 60 digits: a ratio such as 1/3 has 28, so nine
+shares become three and not 2.999999997. Open orders as by FINRA rule 5330: quantity down to whole shares, prices down
+to the tick; executor compares with what the venue made of them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+
+import msgspec
+
+from engine.messages import Bar, OrderAdopted, OrderIntent, Split
+from engine.values import ZERO, normal, price_tick, round_to
+
+_STEP = Decimal("0.000000001")
+_WHOLE = Decimal(1)
+_EXACT = Context(prec=60)
+_PRICES = ("limit_px", "stop_px", "trail_px", "take_profit_px", "stop_loss_px", "stop_loss_limit_px")
+
+
+def times(quantity: Decimal, ratio: Decimal) -> Decimal:
+    """Give a quantity after a split, to 1e-9."""
+    return normal(_EXACT.multiply(quantity, ratio).quantize(_STEP, ROUND_HALF_EVEN, context=_EXACT))
+
+
+def divided(price: Decimal, ratio: Decimal) -> Decimal:
+    """Give a price after a split, to 1e-9."""
+    return normal(_EXACT.divide(price, ratio).quantize(_STEP, ROUND_HALF_EVEN, context=_EXACT))
+
+
+def net_after(net: Decimal, split: Split) -> Decimal:
+    """Give what the account holds after a split, of what it held in the symbol before."""
+    return normal(times(net, split.ratio) - split.fraction_qty)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What a split makes of one bot's holding.
+
+    Attributes:
+        quantity: Held after it, before `given` is taken off.
+        given: Signed quantity that the venue did not keep of it.
+    """
+
+    quantity: Decimal
+    given: Decimal = ZERO
+
+
+def shared_out(held: Mapping[str, Decimal], split: Split) -> dict[str, Part]:
+    """Give what each holder has after a split; together exactly what the account has.
+
+    What the venue does not keep is taken off those that hold its sign, the largest fraction of a share first, then by
+    name. A rest of rounding, a few 1e-9, goes to the largest holder.
+    """
+    after = {name: times(quantity, split.ratio) for name, quantity in held.items()}
+    given = dict.fromkeys(after, ZERO)
+    left, sign = split.fraction_qty, 1 if split.fraction_qty > 0 else -1
+    holders = sorted((n for n, q in after.items() if q * sign > 0), key=lambda n: (-(abs(after[n]) % _WHOLE), n))
+    for whole in (False, True):  # parts of shares first, then, if that is not enough, shares
+        for name in holders:
+            has = abs(after[name] - given[name])
+            part = min(abs(left), has if whole else has % _WHOLE)
+            given[name] += sign * part
+            left -= sign * part
+    net = sum(held.values(), ZERO)
+    rest = net_after(net, split) - sum(after.values(), ZERO) + sum(given.values(), ZERO)
+    if rest and after:
+        largest = min(after, key=lambda n: (-abs(after[n]), n))
+        after[largest] += rest
+    return {name: Part(after[name], given[name]) for name in after}
+
+
+def order_quantity(quantity: Decimal, ratio: Decimal) -> Decimal:
+    """Give an order's quantity after a split; one of whole shares goes down to whole shares, if one is left."""
+    after = times(quantity, ratio)
+    whole = after.quantize(_WHOLE, ROUND_DOWN)
+    return whole if quantity == quantity.to_integral_value() and whole else after
+
+
+def restated(order: OrderIntent | OrderAdopted, split: Split) -> OrderIntent | OrderAdopted:
+    """Give an open order as it is after a split."""
+    changes: dict[str, object] = {
+        "symbol": split.new_symbol,
+        "quantity": order_quantity(order.quantity, split.ratio),
+    }
+    for name in _PRICES:
+        price: Decimal | None = getattr(order, name, None)
+        if price is not None:
+            after = divided(price, split.ratio)
+            changes[name] = normal(round_to(after, price_tick(split.new_symbol, after), ROUND_DOWN))
+    if isinstance(order, OrderAdopted):
+        changes["filled_qty"] = times(order.filled_qty, split.ratio)
+    else:
+        changes["ref_px"] = divided(order.ref_px, split.ratio)
+    return msgspec.structs.replace(order, **changes)
+
+
+def adjusted(bar: Bar, ratio: Decimal, symbol: str) -> Bar:
+    """Give a bar from before a split in the shares of after it."""
+    factor = float(ratio)
+    return msgspec.structs.replace(
+        bar,
+        symbol=symbol,
+        open=bar.open / factor,
+        high=bar.high / factor,
+        low=bar.low / factor,
+        close=bar.close / factor,
+        volume=bar.volume * factor,
+        vwap=None if bar.vwap is None else bar.vwap / factor,
+    )

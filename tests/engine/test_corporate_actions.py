@@ -1,0 +1,204 @@
+"""Splits and changes of name as the executor learns of them: announced, by activities, by positions, each booked once."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from engine.execution import ExecutionCore
+from engine.messages import AnyBody, CancelOrder, Fee, Fill, OrderAccepted, OrderSubmitted, Split
+from engine.ports import VenueAccount, VenueActivity, VenueExecution, VenueSplit
+from engine.values import NS_PER_DAY, NS_PER_S, Side, TimeInForce
+from tests.engine.build import T0, D, fill, intent
+from tests.engine.venue_says import NOW, account, activity, conclude, core, listed
+
+
+def _announced(made: ExecutionCore, ratio: str = "4", at: int = NOW - 5, **more: object) -> VenueSplit:
+    fields: dict[str, object] = {
+        "id": "ca1", "symbol": "AAPL", "new_symbol": "AAPL", "ratio": D(ratio), "effective_ns": at,
+    }  # fmt: skip
+    split = VenueSplit(**(fields | more))  # type: ignore[arg-type]
+    made.announce([split])
+    return split
+
+
+def _looked(made: ExecutionCore, theirs: VenueAccount, now: int = NOW) -> list[AnyBody]:
+    found = made.on_account(theirs, now).events
+    for body in found:
+        made.apply(body)
+    return list(found)
+
+
+def test_a_split_is_stored_when_the_venue_has_booked_it_and_once() -> None:
+    made = core(AAPL="10")
+    _announced(made)
+    assert _looked(made, account(AAPL="10")) == []
+    assert [split.symbol for split in made.overdue(NOW)] == ["AAPL"]
+    assert _looked(made, account(AAPL="40")) == [Split("ca1", "AAPL", "AAPL", D(4), NOW - 5)]
+    assert made.state.book.positions == {"AAPL": 40}
+    assert made.overdue(NOW) == []
+    for again in ("ca1", "ca1-corrected"):  # asked again; announced anew under another id
+        _announced(made, id=again)
+        assert _looked(made, account(AAPL="160")) == []
+    restarted = ExecutionCore(msgspec.msgpack.decode(msgspec.msgpack.encode(made.state), type=type(made.state)))
+    _announced(restarted)
+    assert _looked(restarted, account(AAPL="160")) == []
+
+
+def test_a_split_may_be_booked_the_evening_before_and_not_days_before() -> None:
+    for early, booked in ((NS_PER_DAY, 1), (NS_PER_DAY + 1, 0)):
+        made = core(AAPL="10")
+        _announced(made, at=NOW + early)
+        assert len(_looked(made, account(AAPL="40"))) == booked
+
+
+def test_what_nobody_holds_is_split_at_its_time() -> None:
+    made = core()
+    _announced(made, at=NOW)
+    assert _looked(made, account(), NOW - 1) == []
+    assert len(_looked(made, account(), NOW)) == 1
+
+
+def test_bought_and_sold_after_it_is_not_split_again() -> None:
+    made = core()
+    of, other = intent("i1"), intent("i2", Side.SELL)
+    submitted = OrderSubmitted(id, "alpha", "BTC/USD", T0)
+    for body in (of, submitted, fill(of, "10", "10", ts_event=NOW), other, fill(other, "10", "10", ts_event=NOW)):
+        made.apply(body)
+    _announced(made, at=NOW - 5)
+    assert _looked(made, account()) == []
+
+
+@pytest.mark.parametrize(
+    ("ratio", "theirs", "fraction"),
+    [("0.1", "1", "0.5"), ("0.1", "1.5", "0"), ("1.5", "22", "0.5"), ("0.01", "0", "0.15")],
+)
+def test_fractions_that_the_venue_does_not_keep(ratio: str, theirs: str, fraction: str) -> None:
+    made = core(AAPL="15")
+    _announced(made, ratio)
+    [split] = _looked(made, account(AAPL=theirs))
+    assert isinstance(split, Split)
+    assert split.fraction_qty == D(fraction)
+    assert made.state.book.held("AAPL") == D(theirs)
+
+
+@pytest.mark.parametrize("theirs", ["15", "2", "0", "-1", "1.6"])
+def test_anything_else_is_not_this_split(theirs: str) -> None:
+    made = core(AAPL="15")
+    _announced(made, "0.1")
+    assert _looked(made, account(AAPL=theirs)) == []
+
+
+def test_a_change_of_name() -> None:
+    made = core(OLD="10", NEW="1")
+    _announced(made, "1", symbol="OLD", new_symbol="NEW")
+    assert _looked(made, account(OLD="10", NEW="1")) == []
+    assert len(_looked(made, account(NEW="11"))) == 1
+    assert made.state.book.positions == {"NEW": 11}
+
+
+def _leg(id: str, quantity: str, symbol: str = "AAPL", kind: str = "SPLIT", cash: str = "0") -> VenueActivity:
+    return activity(id, kind, symbol, cash, quantity)
+
+
+@pytest.mark.parametrize("legs", [[_leg("a1", "-10"), _leg("a2", "40")], [_leg("a1", "30")]])
+def test_activities_of_an_announced_split_do_not_double_it(legs: list[VenueActivity]) -> None:
+    made = core(AAPL="10")
+    _announced(made)
+    assert conclude(made, *legs) == []
+    assert len(_looked(made, account(AAPL="40"))) == 1
+    for _ in range(2):
+        assert conclude(made, *legs) == []
+        assert _looked(made, account(AAPL="40")) == []
+    assert made.state.book.positions == {"AAPL": 40}
+
+
+@pytest.mark.parametrize("legs", [[_leg("a1", "-10"), _leg("a2", "40")], [_leg("a1", "30")]])
+def test_a_split_that_nobody_announced_follows_from_its_activities(legs: list[VenueActivity]) -> None:
+    made = core(AAPL="10")
+    assert conclude(made, *legs) == []
+    assert _looked(made, account(AAPL="10")) == []
+    assert _looked(made, account(AAPL="40")) == [Split("a1", "AAPL", "AAPL", D(4), NOW)]
+    assert not made.has_legs or _looked(made, account(AAPL="40")) == []
+
+
+def test_half_of_the_activities_is_not_believed() -> None:
+    made = core(AAPL="10")
+    conclude(made, _leg("a2", "40"))
+    assert _looked(made, account(AAPL="40")) == []
+    conclude(made, _leg("a1", "-10"))
+    assert _looked(made, account(AAPL="40")) == [Split("a2", "AAPL", "AAPL", D(4), NOW)]
+
+
+def test_activities_of_a_change_of_name_and_of_a_merger() -> None:
+    made = core(OLD="10", GONE="4")
+    conclude(made, _leg("a1", "-10", "OLD", "NC"), _leg("a2", "10", "NEW", "NC"))
+    assert _looked(made, account(NEW="10", GONE="4")) == [Split("a1", "OLD", "NEW", D(1), NOW)]
+    [paid] = conclude(made, _leg("a3", "-4", "GONE", "MA", cash="200"))
+    assert isinstance(paid, Fee)
+    assert (paid.cash, paid.quantity) == (200, 0)
+    [taken] = _looked(made, account(NEW="10"))
+    assert isinstance(taken, Fee)
+    assert (taken.cash, taken.quantity) == (0, -4)
+    assert conclude(made, _leg("a3", "-4", "GONE", "MA", cash="200")) == []
+    assert _looked(made, account(NEW="10")) == []
+    assert made.state.book.positions == {"NEW": 10}
+    assert made.state.book.cash == 100_200
+
+
+def test_cash_in_lieu_that_comes_with_the_activity_is_booked_once() -> None:
+    made = core(AAPL="15")
+    _announced(made, "0.1")
+    legs = [_leg("a1", "-15"), _leg("a2", "1", cash="7.5")]
+    assert [type(body) for body in conclude(made, *legs)] == [Fee]
+    assert len(_looked(made, account("100007.5", AAPL="1"))) == 1
+    assert conclude(made, *legs) == []
+    assert not made.compare(account("100007.5", AAPL="1"), [])
+
+
+# --- open orders through a split -----------------------------------------------------------------------------------------
+
+
+def _split_with_order(ratio: str, filled: str = "0") -> ExecutionCore:
+    of = intent("i1", quantity="10", time_in_force=TimeInForce.GTC)
+    made = core(of, OrderSubmitted("i1", "alpha", "AAPL", T0), OrderAccepted("i1", "alpha", "AAPL", "venue-i1", T0))
+    if D(filled):
+        made.apply(fill(of, filled, filled))
+    made.apply(Split("ca1", "AAPL", "AAPL", D(ratio), NOW))
+    return made
+
+
+def test_an_open_order_follows_and_its_fills_go_on_counting() -> None:
+    made = _split_with_order("4", filled="3")
+    assert made.on_orders([listed("i1", "partially_filled", "12", quantity=D(40))], [], foreign="manual").events == ()
+    order = made.state.orders["i1"]
+    assert (order.intent.quantity, order.filled_qty, made.state.unwanted) == (40, 12, {})
+    made.apply(fill(intent("i1"), "28", "40", "25", ts_event=NOW + NS_PER_S))
+    assert made.state.book.positions == {"AAPL": 40}
+
+
+def test_an_order_the_venue_left_as_it_was_is_canceled() -> None:
+    made = _split_with_order("4")
+    report = listed("i1", quantity=D(10))
+    [wish] = made.on_orders([report], [], foreign="manual").events
+    assert isinstance(wish, CancelOrder)
+    assert (wish.client_order_id, wish.by) == ("i1", "executor")
+    made.apply(wish)
+    assert made.unwanted(latched=False) == ["i1"]
+    assert made.on_orders([report], [], foreign="manual").events == ()
+
+
+def test_after_a_reverse_split_a_part_filled_order_ends_and_its_old_fills_are_no_new_ones() -> None:
+    made = _split_with_order("0.1", filled="5")
+    assert made.state.unwanted == {"i1": None}
+    assert made.state.book.positions == {"AAPL": D("0.5")}
+    old = VenueExecution("venue-i1", D(5), "AAPL", Side.BUY, D(5), D(100), T0)
+    assert made.on_executions([old]).events == ()
+    assert not any(isinstance(body, Fill) for body in made.on_executions([old]).events)
+
+
+def test_an_order_placed_after_the_split_is_as_it_is() -> None:
+    late = intent("late", decided_ns=NOW + 1)
+    made = core(late)
+    made.apply(Split("ca1", "AAPL", "AAPL", D(4), NOW))
+    assert made.state.orders["late"].intent.quantity == 10
