@@ -4,7 +4,7 @@
 
 Ten symbols at 3000 times real time: a minute of ten bars every 20 ms, through the whole running system with executor
 and recorder on. Averages of 10 and 25 bars keep orders to some tens a second. The chains (benchmarks/chain.py) pass
-as many messages at the same rhythm over the same nats-server.
+as many messages at the same rhythm over a nats-server without users and rights.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from decimal import Decimal
 
 from adapters.exchange.generator import generator_symbols
 from benchmarks.chain import measure
-from benchmarks.system import running
+from benchmarks.system import bare_server, running
 from engine.bots import Bot
 from engine.messages import decode
 from streams.connection import Inflow, connect
+from streams.keys import OPERATOR, identity
 from streams.reader import Reader
 from tapeline.role_main import ROLES
 
@@ -37,7 +38,8 @@ async def run(seconds: float) -> dict[str, object]:
     arguments = ["--speed", str(_SPEED), "--generate", str(_SYMBOLS), "--cash", str(10**9)]
     more: dict[str, object] = {"limits.bar_age_ms_max": 10**9, "limits.intent_valid_ms": 10**9}
     async with running(arguments, (bot,), more) as system:
-        inflow = await connect(system.supervisor.settings.nats.url, "latency", kind=Inflow)
+        nats = system.supervisor.settings.nats
+        inflow = await connect(nats.url, "latency", identity=identity(nats.nkey_file, OPERATOR), kind=Inflow)
         reader = Reader(inflow, "TAPE_TRADING", 0, ["tape.intents.>"])
         await reader.start()
         times: list[float] = []
@@ -57,11 +59,11 @@ async def run(seconds: float) -> dict[str, object]:
         elapsed = time.monotonic() - start
         await reader.stop()
         await inflow.close()
-        url = system.supervisor.settings.nats.url
         system.exchange.stop()  # the system is idle while the chains run
         per_s = _SYMBOLS * _SPEED // 60
-        durable = await measure(url, "durable", per_s, _SYMBOLS, seconds / 2)
-        core = await measure(url, "core", per_s, _SYMBOLS, seconds / 2)
+        with bare_server() as url:
+            durable = await measure(url, "durable", per_s, _SYMBOLS, seconds / 2)
+            core = await measure(url, "core", per_s, _SYMBOLS, seconds / 2)
     result: dict[str, object] = {"bars_per_s": round(bars / elapsed), "intents": len(times)}
     for name, found in (("", times), ("chain_", durable), ("core_chain_", core)):
         cuts = statistics.quantiles(found, n=100)
