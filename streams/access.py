@@ -30,8 +30,8 @@ _OWN: dict[str, tuple[str, ...]] = {
     "feed": ("bars.*.*", "gaps.*", "marks.*", "status.statuses.*", "status.lulds.*", "alerts.*"),
     "signals": ("signals.*.*", "alerts.*"),
     "risk": (
-        "signals.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account", "state",
-        "commands", "alerts.*",
+        "signals.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
+        "state", "commands", "alerts.*",
     ),
     "executor": (
         "orders.*.*", "fills.*.*", "fees.*.*", "corrections.*.*", "splits.*", "status.assets.*", "opened", "sessions.*",
