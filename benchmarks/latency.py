@@ -6,8 +6,8 @@ Ten symbols at 3000 times real time: a minute of ten bars every 20 ms, through t
 and recorder on, for whole trading days of 7.8 s each. Averages of 10 and 25 bars keep orders to some tens a second.
 All times are of one wall clock: feed notes when it received a bar, which travels along with signal and intent; the
 intent counts as stored when a subscriber has it, the order as accepted when the local exchange took it in. Bare chains
-(benchmarks/chain.py) of as many hops pass as many messages at the same rhythm over the same nats-server while the
-system is idle, half of them before the days and half after.
+(benchmarks/chain.py) of as many hops pass as many messages at the same rhythm over a nats-server without users and
+rights while the system is idle, half of them before the days and half after.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from decimal import Decimal
 
 from adapters.exchange.generator import generator_symbols
 from benchmarks.chain import Times, measure
-from benchmarks.system import System, every_rule_on, running
+from benchmarks.system import System, bare_server, every_rule_on, running
 from engine.bots import Bot
 from engine.messages import OrderIntent, OrderSubmitted, Signal, decode
 from streams.connection import Inflow, connect
+from streams.keys import OPERATOR, identity
 from streams.reader import Reader
 from tapeline.role_main import ROLES
 
@@ -48,15 +49,16 @@ async def run(seconds: float) -> dict[str, object]:
     bot = Bot("latency", "sma_crossover", symbols, Decimal(10**9), params, position_fraction=2e-6)
     arguments = ["--speed", str(_SPEED), "--generate", str(_SYMBOLS), "--cash", str(10**9)]
     arguments += ["--to", f"2026-01-{_FIRST_DAY + days:02}T00:00:00Z"]
-    async with running(arguments, (bot,), every_rule_on(symbols)) as system:
-        await system.quiet.wait(ROLES)
-        before = await _chain(system, "durable", days * _DAY_S / 2)
-        elapsed, arrivals = await _play(system)
-        after = await _chain(system, "durable", days * _DAY_S / 2)
-        core = await _chain(system, "core", days * _DAY_S / 2)
-        accepted = await system.control.accepted()
-        statuses = await system.probe.statuses(("signals",))
-        stages, denied = await _stages(system, accepted)
+    with bare_server() as bare_url:
+        async with running(arguments, (bot,), every_rule_on(symbols)) as system:
+            await system.quiet.wait(ROLES)
+            before = await _chain(bare_url, "durable", days * _DAY_S / 2)
+            elapsed, arrivals = await _play(system)
+            after = await _chain(bare_url, "durable", days * _DAY_S / 2)
+            core = await _chain(bare_url, "core", days * _DAY_S / 2)
+            accepted = await system.control.accepted()
+            statuses = await system.probe.statuses(("signals",))
+            stages, denied = await _stages(system, accepted)
     stored = [(ns - recv) / 1e6 for recv, ns in arrivals.values() if recv]
     # 0: the answer to a signal that had to wait for a working order of its symbol to end
     posted = [(ns - arrivals[id_][0]) / 1e6 for id_, ns in accepted.items() if arrivals[id_][0]]
@@ -85,14 +87,14 @@ def _cuts(found: list[float]) -> tuple[float, float]:
     return round(cuts[49], 2), round(cuts[98], 2)
 
 
-async def _chain(system: System, mode: str, seconds: float) -> Times:
-    url = system.supervisor.settings.nats.url
+async def _chain(url: str, mode: str, seconds: float) -> Times:
     return await measure(url, mode, (_PER_S, _SYMBOLS), seconds, _BARS_PER_ORDER)
 
 
 async def _play(system: System) -> tuple[float, dict[str, tuple[int, int]]]:
     """Let the days pass; give their length in seconds, and per intent when its bar was received and itself stored."""
-    inflow = await connect(system.supervisor.settings.nats.url, "latency", kind=Inflow)
+    nats = system.supervisor.settings.nats
+    inflow = await connect(nats.url, "latency", identity=identity(nats.nkey_file, OPERATOR), kind=Inflow)
     reader = Reader(inflow, system.probe.topology.trading, 0, ["tape.intents.>"])
     await reader.start()
     arrivals: dict[str, tuple[int, int]] = {}
@@ -130,7 +132,8 @@ async def _stages(system: System, accepted: dict[str, int]) -> tuple[dict[str, t
 
     Also gives the number of denials.
     """
-    inflow = await connect(system.supervisor.settings.nats.url, "latency", kind=Inflow)
+    nats = system.supervisor.settings.nats
+    inflow = await connect(nats.url, "latency", identity=identity(nats.nkey_file, OPERATOR), kind=Inflow)
     topology = system.probe.topology
     reader = Reader(inflow, topology.trading, 0, None)
     await reader.start()

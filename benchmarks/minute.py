@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 
 from adapters.exchange.generator import generator_symbols
 from benchmarks.ceiling import ceiling
-from benchmarks.system import System, running
+from benchmarks.system import System, bare_server, running
 from engine.bots import Bot
 from tapeline.role_main import ROLES
 
@@ -42,11 +42,12 @@ def whole_market_bot(symbols: tuple[str, ...]) -> Bot:
 async def run(count: int, minutes: int) -> dict[str, object]:
     """Run the system and the ceiling; give the figures."""
     arguments = ["--speed", "max", "--generate", str(count), "--cash", str(10**9)]
-    async with running(arguments, (whole_market_bot(generator_symbols(count)),), {}) as system:
-        return await _measure(system, minutes, count)
+    with bare_server() as bare_url:
+        async with running(arguments, (whole_market_bot(generator_symbols(count)),), {}) as system:
+            return await _measure(system, bare_url, minutes, count)
 
 
-async def _measure(system: System, minutes: int, count: int) -> dict[str, object]:
+async def _measure(system: System, bare_url: str, minutes: int, count: int) -> dict[str, object]:
     arrivals: list[int] = []
     captured: list[tuple[str, bytes]] = []
 
@@ -63,7 +64,7 @@ async def _measure(system: System, minutes: int, count: int) -> dict[str, object
     intents: list[int] = []
     payloads: list[list[tuple[str, bytes]]] = []
     cpu: dict[str, float] = {}
-    async with ceiling(system.supervisor.settings.nats.url, count, (_FAST, _SLOW)) as bare_minute:
+    async with ceiling(bare_url, count, (_FAST, _SLOW)) as bare_minute:
         for minute in range(_WARM_UP + minutes):
             await asyncio.sleep(_PAUSE_S)
             await system.control.step("events")
@@ -79,7 +80,7 @@ async def _measure(system: System, minutes: int, count: int) -> dict[str, object
                 await taker.unsubscribe()
                 payloads.append(captured[:])
                 captured.clear()
-            # The system is idle now: the same nats-server carries the same bytes to the ceiling.
+            # The system is idle now: a nats-server without users and rights carries the same bytes to the ceiling.
             bare_ms = await bare_minute(payloads[minute % _WARM_UP])
             if taker is not None:
                 continue

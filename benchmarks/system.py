@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,8 +14,10 @@ from nats.aio.client import Client
 from engine.bots import Bot, RiskLimits
 from engine.errors import ConfigError
 from streams.connection import connect
+from streams.keys import OPERATOR, identity
 from streams.probe import Probe
 from streams.role import topology_of
+from streams.server import NatsServer
 from tapeline.demo import ExchangeProcess, build_settings, wait_ready
 from tapeline.lockstep import Control, Quiet
 from tapeline.role_main import ROLES
@@ -57,6 +59,12 @@ def every_rule_on(symbols: Sequence[str]) -> dict[str, object]:
         "bar_age_ms_max": 10**9,
         "price_buffer_fraction": 0.02,
         "intent_valid_ms": 10**9,
+        "overnight_move_fraction_max": 1000.0,
+        "rounding_fraction_max": 1.0,
+        "cooldown_s": 1,
+        "shortable_known": True,
+        "collar_fraction_max": 1000.0,
+        "quote_age_ms_max": 10**9,
     }
     if unsaid := [name for name in RiskLimits.__struct_fields__ if name not in limits]:
         msg = (
@@ -87,6 +95,18 @@ class System(msgspec.Struct):
         return found
 
 
+@contextlib.contextmanager
+def bare_server() -> Generator[str]:
+    """Run another nats-server, without users or rights, for a ceiling; gives its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = NatsServer(Path(folder))
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
 @contextlib.asynccontextmanager
 async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[str, object]) -> AsyncGenerator[System]:
     """Run exchange, nats-server and every role; all of it is stopped and deleted at the end."""
@@ -108,7 +128,8 @@ async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[st
             keys = {"ALPACA_API_KEY": "bench", "ALPACA_SECRET_KEY": "bench"}
             supervisor = Supervisor(settings, ROLES, environment=dict(os.environ) | keys, quiet=True)
             supervisor.start()
-            nc = await connect(supervisor.settings.nats.url, "benchmark")
+            nats = supervisor.settings.nats
+            nc = await connect(nats.url, "benchmark", identity=identity(nats.nkey_file, OPERATOR))
             probe, control = Probe(nc, topology_of(settings)), Control(exchange.urls["control"])
             await wait_ready(probe, supervisor, exchange)
             keeper = supervisor

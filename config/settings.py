@@ -1,7 +1,8 @@
 """Settings: defaults < TOML file < environment < command line, one typed tree, unknown names refused.
 
-A setting is `section.name`; in the environment `TAPELINE_SECTION__NAME`. Secrets are not settings: keys come from
-ALPACA_API_KEY and ALPACA_SECRET_KEY and are never written anywhere. Times and sizes have their unit in the name.
+A setting is `section.name`; in the environment `TAPELINE_SECTION__NAME`. Secrets are not settings (config.secrets has
+them): settings are written to `run/settings.json`, so a URL with a password in it is refused. Times and sizes have
+their unit in the name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ENV_PREFIX = "TAPELINE_"
 # Variables with our prefix that are not settings.
 _OTHER_VARIABLES = frozenset({"TAPELINE_CONFIG", "TAPELINE_TEST_DATA", "TAPELINE_TEST_DATA_REQUIRED"})
 
+_WITH_PASSWORD = re.compile(r"([^/?#]*//)?[^/?#]*@")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024, le=2**53)]
@@ -36,9 +38,15 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class NatsSettings(_Section, frozen=True):
-    """Where NATS is. `url` empty: `tapeline run` starts its own server under the data directory."""
+    """Where NATS is. `url` empty: `tapeline run` starts its own server under the data directory, with its own keys.
+
+    Attributes:
+        nkey_file: For a server at `url` that demands nkeys: file with the seed of our user, or folder with one
+            `<user>.nk` per role and for `operator` (the commands), as `tapeline keys` makes it. Empty: no key.
+    """
 
     url: str = ""
+    nkey_file: str = ""
     prefix: Prefix = "tape"
     market_age_s_max: Count = 7 * 24 * 3600
     market_bytes_max: Bytes = 8 * 1024**3
@@ -238,10 +246,16 @@ def _typed(text: str) -> object:
 def parse(tree: object) -> Settings:
     """Type a tree of built-in values. Raises ConfigError naming the setting."""
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as err:
         msg = f"settings: {_readable(str(err), tree)}"
         raise ConfigError(msg) from None
+    for section, struct in (("", settings), ("nats.", settings.nats), ("alpaca.", settings.alpaca)):
+        for name in struct.__struct_fields__:
+            if name.endswith("url") and _WITH_PASSWORD.match(getattr(struct, name)):
+                msg = f"{section}{name} holds a user or password: settings are written down, take it out of the URL"
+                raise ConfigError(msg)
+    return settings
 
 
 def _readable(text: str, tree: object) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import nats
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from engine.errors import UnreachableError
+from streams.keys import Identity, refusal
 
 __all__ = ["Client", "Inflow", "connect"]
 
@@ -60,15 +59,26 @@ async def connect[C: Client](
     url: str,
     name: str,
     *,
+    identity: Identity | None = None,
     kind: type[C] = Client,
     on_reconnected: Callable[[], Awaitable[None]] | None = None,
     first_timeout_s: int = 5,
 ) -> C:
     """Connect to a server that must be there within `first_timeout_s`; later losses are ridden out.
 
+    Args:
+        url: Where it is.
+        name: What we are called there.
+        identity: Who we are; None connects without a key.
+        kind: The kind of connection.
+        on_reconnected: Called after a loss.
+        first_timeout_s: How long to wait at first.
+
     Raises:
         UnreachableError: Nobody answers at `url`.
+        ConfigError: It refuses our key, or that we have none.
     """
+    options = identity.options() if identity is not None else {}
 
     async def error(err: Exception) -> None:
         log.warning("nats", error=str(err) or type(err).__name__)
@@ -82,9 +92,9 @@ async def connect[C: Client](
         if on_reconnected is not None:
             await on_reconnected()
 
-    client = kind()
+    client, probe = kind(), Client()
     try:
-        probe = await nats.connect(
+        await probe.connect(
             url,
             name=f"{name}-probe",
             connect_timeout=first_timeout_s,
@@ -92,6 +102,7 @@ async def connect[C: Client](
             reconnect_time_wait=_RECONNECT_WAIT_S,
             allow_reconnect=False,
             error_cb=_silent,
+            **options,
         )
         await probe.close()
         await client.connect(
@@ -107,11 +118,11 @@ async def connect[C: Client](
             reconnected_cb=reconnected,
             pending_size=64 * 1024 * 1024,
             flusher_queue_size=16_384,
+            **options,
         )
     except (NatsError, OSError, TimeoutError) as err:
-        why = str(err) or type(err).__name__
-        msg = f"NATS does not answer at {url} ({why}): start it, or set nats.url to where it runs"
-        raise UnreachableError(msg) from None
+        await probe.close()  # also of a connection that was refused
+        raise refusal(url, identity, err, "start it, or set nats.url to where it runs") from None
     return client
 
 

@@ -19,6 +19,7 @@ from engine.errors import UnreachableError
 from engine.messages import MarketMessage, Message, decode, decode_market
 from storage.writer import Writer
 from streams.connection import Inflow, connect
+from streams.keys import Identity
 from streams.reader import Reader, read
 from streams.role import Points
 from streams.topology import Topology
@@ -50,7 +51,15 @@ class Refilled(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: int = 0
 
 
-async def refill(url: str, topology: Topology, writer: Writer, batch_rows_max: int, points: Points) -> list[Refilled]:
+async def refill(
+    url: str,
+    topology: Topology,
+    writer: Writer,
+    batch_rows_max: int,
+    points: Points,
+    *,
+    identity: Identity | None = None,
+) -> list[Refilled]:
     """Write everything both streams hold, market first.
 
     Args:
@@ -59,12 +68,13 @@ async def refill(url: str, topology: Topology, writer: Writer, batch_rows_max: i
         writer: On a new file.
         batch_rows_max: Most messages of one transaction.
         points: Hook for tests.
+        identity: Who reads; None where no key is asked for.
 
     Raises:
         BrokenPromiseError: A message cannot be read, or the file did not write.
         UnreachableError: nats-server stopped delivering.
     """
-    inflow = await connect(url, "tapeline-rebuild", kind=Inflow)
+    inflow = await connect(url, "tapeline-rebuild", identity=identity, kind=Inflow)
     try:
         return [
             await _refill(inflow, topology.market, decode_market, writer, rows_max=batch_rows_max, points=points),

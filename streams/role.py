@@ -27,12 +27,13 @@ from engine.errors import BrokenPromiseError, TapelineError
 from engine.messages import AccountOpened, AnyBody, Head, decode, encode
 from engine.ports import Clock
 from streams.connection import Inflow, connect
+from streams.keys import Identity, identity
 from streams.lease import Lease
 from streams.owner import note_account
 from streams.publisher import Outgoing
 from streams.reader import Reader
 from streams.subjects import subject_of
-from streams.topology import Topology, ensure
+from streams.topology import Topology, ensure, wait_for_streams
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -85,6 +86,7 @@ class Context(msgspec.Struct):
         nc: Connection for publishing, asking and answering.
         inflow: Connection of the readers: on one connection an acknowledgement would come after every message that
             nats-server has on its way, a minute of the whole market for instance.
+        identity: Who the role is on NATS; None where no key is asked for.
     """
 
     role: str
@@ -101,6 +103,7 @@ class Context(msgspec.Struct):
     account: str = ""
     run: str = ""
     opened_ns: int = 0
+    identity: Identity | None = None
 
     def reader(self, stream: str, after: int, subjects: list[str] | None = None) -> Reader:
         """Make a reader that is told when the connection comes back."""
@@ -200,14 +203,18 @@ async def run_role(
             callback()
 
     name = f"{settings.nats.prefix}-{role}"
-    nc = await connect(settings.nats.url, name, on_reconnected=call_back)
-    inflow = await connect(settings.nats.url, f"{name}-in", kind=Inflow, on_reconnected=resync)
+    who = identity(settings.nats.nkey_file, role)
+    nc = await connect(settings.nats.url, name, identity=who, on_reconnected=call_back)
+    inflow = await connect(settings.nats.url, f"{name}-in", identity=who, kind=Inflow, on_reconnected=resync)
     js = nc.jetstream(timeout=5)
     topology = topology_of(settings)
-    await ensure(js, topology)
-    lease = Lease(js, f"{topology.prefix}_roles", role)
+    if not await _have_streams(js, topology, role, stopping):
+        return 0
+    lease = Lease(js, topology.bucket, role)
     await lease.acquire(_LEASE_WAIT_S)
-    context = Context(role, settings, topology, nc, inflow, js, clock, wall_ns, points, readers, reconnected)
+    context = Context(
+        role, settings, topology, nc, inflow, js, clock, wall_ns, points, readers, reconnected, identity=who
+    )
     service = make_service(context)
     state = ["starting"]
     await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, state))
@@ -232,6 +239,19 @@ async def run_role(
             await connection.close()
     await clock.close()
     return code
+
+
+async def _have_streams(js: JetStreamContext, topology: Topology, role: str, stopping: asyncio.Event) -> bool:
+    """Make the streams, or wait for who may; False when we are stopped before they are there."""
+    made = asyncio.create_task((ensure if role == "executor" else wait_for_streams)(js, topology))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({made, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not made.done():
+        made.cancel()
+        return False
+    await made
+    return True
 
 
 async def _work(service: Service, state: list[str]) -> None:

@@ -1,11 +1,13 @@
 """The nats-server child of `tapeline run`: one per data directory, on loopback, fsync before acknowledge.
 
 Two nats-servers on one store both start and destroy it (tried), so the caller holds the data directory's lock. The port
-is chosen once per data directory, written down and used again, so that subscribers find it after a restart.
+is chosen once per data directory, written down and used again, so that subscribers find it after a restart. Its users'
+keys are made once as well (streams.keys), and their rights are in its configuration (streams.access).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -14,8 +16,11 @@ import sysconfig
 import time
 from pathlib import Path
 
+from config.secrets import without_secrets
 from engine.errors import BusyError, ConfigError, UnreachableError
+from streams import access, keys
 from streams.process import spawn, stop
+from streams.topology import Topology
 
 _HOST = "127.0.0.1"
 _PORT_FREE_S_MAX = 5.0
@@ -39,10 +44,19 @@ def binary() -> Path:
 
 
 class NatsServer:
-    """A nats-server with its store under `folder`."""
+    """A nats-server with its store under `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Its own.
+        accounts: The part of its configuration that says who may do what; by default everybody on this machine may do
+            everything, which is for tests and measurements.
+        nkey_file: The folder with the keys of its users, as for the setting; empty where nobody has any.
+    """
+
+    def __init__(self, folder: Path, accounts: str = "", nkey_file: str = "") -> None:
         self._folder = folder
+        self._accounts = accounts or access.unguarded()
+        self.nkey_file = nkey_file
         self._folder.mkdir(parents=True, exist_ok=True)
         self.port = self._choose_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,9 +97,10 @@ class NatsServer:
             "  max_mem: 256MB\n"
             "  max_file: 64GB\n"
             "  sync_interval: always\n"
-            "}\n",
+            "}\n" + self._accounts,
             encoding="utf-8",
         )
+        self._move_streams()
         deadline = time.monotonic() + _PORT_FREE_S_MAX
         while _listens(self.port):
             if time.monotonic() < deadline:
@@ -99,6 +114,7 @@ class NatsServer:
         # SIGTERM on our death: nats-server then closes its files in order.
         self._process = spawn(
             [str(binary()), "-c", str(config)],
+            environment=without_secrets(os.environ),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             death_signal=signal.SIGTERM,
@@ -118,6 +134,26 @@ class NatsServer:
             stop(self._process, 10.0)
             self._process = None
 
+    def _move_streams(self) -> None:
+        """Bring streams of a version without users to the account that has them now; a rename, so done or not done.
+
+        Raises:
+            ConfigError: Both have streams: an older version ran here after a newer one.
+        """
+        stores = self._folder / "store" / "jetstream"
+        old, new = stores / "$G", stores / access.ACCOUNT
+        if not any(old.glob("streams/*")):
+            return
+        if any(new.glob("streams/*")):
+            msg = (
+                f"streams of two versions of Tapeline: {old} and {new}; move the one away that does not count, the "
+                "older version wrote the first"
+            )
+            raise ConfigError(msg)
+        if new.exists():
+            shutil.rmtree(new)
+        old.replace(new)
+
     def _choose_port(self) -> int:
         written = self._folder / "port"
         if written.exists():
@@ -133,6 +169,22 @@ class NatsServer:
         whole.write_text(str(port), encoding="ascii")
         whole.replace(written)
         return port
+
+
+def guarded_server(folder: Path, topology: Topology) -> NatsServer:
+    """Give the nats-server of a data directory, where each user has a key and its rights; missing keys are made.
+
+    Args:
+        folder: The server's own.
+        topology: Names of streams and subjects.
+
+    Raises:
+        ConfigError: A key file cannot serve: others may read it, or it holds no key.
+    """
+    nkey_file = (folder / "keys").absolute()
+    made = keys.make(nkey_file, access.USERS)
+    public = {user: identity.public for user, identity in made.items()}
+    return NatsServer(folder, access.guarded(topology, public), str(nkey_file))
 
 
 def _quoted(path: Path) -> str:

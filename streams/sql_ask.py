@@ -11,7 +11,8 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from engine.errors import TapelineError, UnreachableError
+from engine.errors import TapelineError
+from streams.keys import Identity, refusal
 
 CHUNK_HEADER = "Tapeline-Chunk"
 TRUNCATED_HEADER = "Tapeline-Truncated"
@@ -26,11 +27,12 @@ class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncGenerator[Client]:
+async def connected(url: str, identity: Identity | None = None) -> AsyncGenerator[Client]:
     """Connect, and leave at the end. For a command that is judged by how long it takes to start.
 
     Raises:
         UnreachableError: Nobody answers at `url`.
+        ConfigError: It refuses our key, or that we have none.
     """
     import nats  # noqa: PLC0415
 
@@ -42,19 +44,21 @@ async def connected(url: str) -> AsyncGenerator[Client]:
             allow_reconnect=False,
             max_reconnect_attempts=1,  # without it nats-py never stops trying
             error_cb=_silent,
+            **(identity.options() if identity is not None else {}),
         )
     except (NatsError, OSError, TimeoutError) as err:
-        msg = f"NATS does not answer at {url} ({str(err) or type(err).__name__}): is the daemon running?"
-        raise UnreachableError(msg) from None
+        raise refusal(url, identity, err, "is the daemon running?") from None
     try:
         yield nc
     finally:
         await nc.close()
 
 
-async def ask_at(url: str, prefix: str, sql: str, rows_max: int, timeout_s: float) -> tuple[Any, bool]:
-    """Connect, ask, leave; as `ask`. Raises UnreachableError too."""
-    async with connected(url) as nc:
+async def ask_at(
+    url: str, prefix: str, sql: str, rows_max: int, timeout_s: float, *, identity: Identity | None = None
+) -> tuple[Any, bool]:
+    """Connect, ask, leave; as `ask` and `connected`."""
+    async with connected(url, identity) as nc:
         return await ask(nc, prefix, sql, rows_max, timeout_s)
 
 

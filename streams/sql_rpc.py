@@ -15,12 +15,14 @@ from pathlib import Path
 import msgspec
 from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
+from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
 
 from config.settings import RecorderSettings
 from engine.errors import TapelineError
 from storage.ipc import chunks
 from storage.sql import SqlService
+from streams.keys import Identity
 from streams.sql_ask import CHUNK_HEADER, ERROR_HEADER, TRUNCATED_HEADER, SqlRequest
 
 CHUNK_BYTES = 512 * 1024
@@ -37,12 +39,22 @@ class SqlResponder:
         sql: SqlService,
         snapshot: Callable[[], Awaitable[Path]],
         settings: RecorderSettings,
+        *,
+        identity: Identity | None = None,
     ) -> None:
         self._sql = sql
         self._settings = settings
         self._snapshot = snapshot
         url = nc.connected_url.geturl() if nc.connected_url else ""
-        self._broker = NatsBroker(url, apply_types=False, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1)
+        self._broker = NatsBroker(
+            url,
+            apply_types=False,
+            logger=None,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            security=None if identity is None else NatsNKey.from_seed(identity.seed),
+            inbox_prefix="_INBOX" if identity is None else identity.inbox,
+        )
         on_sql = self._broker.subscriber(f"{prefix}.sql", decoder=_whole, no_reply=True, max_workers=_WORKERS)
         on_sql(self._answer)
         on_snapshot = self._broker.subscriber(f"{prefix}.cmd.snapshot", decoder=_whole, no_reply=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +12,10 @@ use_cache()
 
 from cyclopts import App, Parameter  # noqa: E402  (after the bytecode cache is chosen)
 
+from config.secrets import guard_tracebacks, hide  # noqa: E402
 from engine.errors import ConfigError, TapelineError  # noqa: E402
 from tapeline import by_hand  # noqa: E402
+from tapeline.arguments import nanoseconds, read_moment, read_speed, read_symbols  # noqa: E402
 
 app = App(
     name="tapeline",
@@ -75,10 +76,10 @@ def demo(
 
     options = runner.DemoOptions(
         bars=bars,
-        from_=_moment("--from", from_),
-        to=_moment("--to", to),
-        speed=_speed(speed),
-        symbols=_symbols(symbols),
+        from_=read_moment("--from", from_),
+        to=read_moment("--to", to),
+        speed=read_speed(speed),
+        symbols=read_symbols(symbols),
         strategy=strategy,
         bots=tuple(bot or ()),
         seed=seed,
@@ -105,7 +106,8 @@ def run(
 ) -> int:
     """Run the daemon against Alpaca: all roles with an own nats-server, or the named ROLES against nats.url.
 
-    Keys come from ALPACA_API_KEY and ALPACA_SECRET_KEY. Trades on paper unless the settings alpaca.live and
+    Keys come from ALPACA_API_KEY and ALPACA_SECRET_KEY, or from private files (chmod 600) that ALPACA_API_KEY_FILE and
+    ALPACA_SECRET_KEY_FILE name. Trades on paper unless the settings alpaca.live and
     alpaca.account_number both say otherwise.
 
     Parameters
@@ -165,7 +167,7 @@ def exchange(
     seed
         Seed of ids, market, slippage and partial fills.
     key
-        API key to demand; without it any is accepted.
+        API key to demand; without it any is accepted. Never a real one: others on this machine see command lines.
     secret
         API secret to demand.
     cash
@@ -189,10 +191,11 @@ def exchange(
     from tapeline.exchange import run_exchange
 
     fields: dict[str, object] = {
-        "port": port, "host": host, "bars": bars, "symbols": _symbols(symbols), "speed": _speed(speed), "seed": seed,
-        "key": key, "secret": secret, "cash": cash, "hold": hold, "slippage_bps": slippage_bps,
+        "port": port, "host": host, "bars": bars, "symbols": read_symbols(symbols), "speed": read_speed(speed),
+        "seed": seed, "key": key, "secret": secret, "cash": cash, "hold": hold, "slippage_bps": slippage_bps,
         "partial_fill_probability": partial_fills, "crypto_fee_bps": crypto_fee_bps, "orders_per_min_max": rate_limit,
-        "generator_symbols": generate, "start_ns": _ns(_moment("--from", from_)), "end_ns": _ns(_moment("--to", to)),
+        "generator_symbols": generate,
+        "start_ns": nanoseconds(read_moment("--from", from_)), "end_ns": nanoseconds(read_moment("--to", to)),
         "faults": load_faults(faults) if faults is not None else FaultPlan(),
     }  # fmt: skip
     return run_exchange(fields)
@@ -291,6 +294,26 @@ def status(
 
 
 @app.command
+def keys(folder: Path, *, apart: Annotated[bool, Parameter(negative="")] = False, prefix: str = "tape") -> int:
+    """Make NATS keys for an external nats-server, and accounts.conf to include in its configuration; none is replaced.
+
+    `tapeline run` makes its own by itself, in nats/keys of its data directory. Prints public keys and files, no secret.
+
+    Parameters
+    ----------
+    folder
+        Where to put them: one private file per role, one for the operator (the commands), one for subscribers.
+    apart
+        Put each into a folder of its own, <folder>/<user>/<user>.nk, and <folder>/nats/accounts.conf.
+    prefix
+        The setting nats.prefix of those who connect.
+    """
+    from tapeline.keys import run_keys
+
+    return run_keys(folder, prefix, apart=apart)
+
+
+@app.command
 def doctor(*, config: Path | None = None, data_dir: Path | None = None) -> int:
     """Check what a run needs (Python, NATS, disk, clock, keys, configuration) and say what to do.
 
@@ -311,50 +334,13 @@ app.command(by_hand.resume)
 app.command(by_hand.orders)
 
 
-def _speed(text: str) -> float | Literal["max"]:
-    if text == "max":
-        return "max"
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        msg = f"--speed must be a number above 0 or max, was {text!r}"
-        raise ConfigError(msg)
-    return value
-
-
-def _symbols(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    symbols = tuple(part.strip().upper() for part in text.split(",") if part.strip())
-    if not symbols:
-        msg = f"--symbols must name at least one symbol (AAPL,MSFT), was {text!r}"
-        raise ConfigError(msg)
-    return symbols
-
-
-def _moment(name: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        msg = f"{name} must be a date or time in ISO 8601 (2013-10-04T13:30), was {text!r}"
-        raise ConfigError(msg) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _ns(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp()) * 1_000_000_000
-
-
 def main() -> None:
     """Run the command; a known error is one line on stderr and its exit code."""
+    guard_tracebacks()
     try:
         code = app()
     except TapelineError as err:
-        sys.stderr.write(f"tapeline: {err}\n")
+        sys.stderr.write(f"tapeline: {hide(str(err))}\n")
         sys.exit(err.exit_code)
     except OSError as err:
         where = f" {err.filename}" if err.filename else ""

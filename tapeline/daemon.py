@@ -16,8 +16,9 @@ from config import logs
 from config.settings import Settings, load
 from engine.errors import ConfigError
 from tapeline import folders
-from tapeline.role_main import ROLES, alpaca_config, run
+from tapeline.role_main import ROLES, run
 from tapeline.supervisor import Supervisor
+from tapeline.venue import KEYED_ROLES, alpaca_config
 
 _POLL_S = 0.2
 
@@ -42,7 +43,7 @@ def run_daemon(roles: Sequence[str], config: Path | None, data_dir: Path | None)
         msg = "single roles need a NATS that all of them reach: set nats.url (TAPELINE_NATS__URL=nats://host:4222)"
         raise ConfigError(msg)
     chosen = [role for role in ROLES if role in roles] or list(ROLES)
-    if {"feed", "executor"} & set(chosen):
+    if set(KEYED_ROLES) & set(chosen):
         alpaca_config(settings, os.environ)  # a missing key is said before anything starts
     if len(chosen) == 1:
         from streams.role import NoPoints

@@ -23,11 +23,13 @@ import msgspec
 
 from config import bots as bot_files
 from config import logs
+from config.secrets import without_secrets
 from config.settings import Settings, load
 from engine.bots import Bot
 from engine.errors import ConfigError, TapelineError, UnreachableError
 from engine.ids import make_id
 from streams.connection import connect
+from streams.keys import OPERATOR, identity
 from streams.probe import Probe
 from streams.process import spawn, stop
 from streams.role import topology_of
@@ -82,7 +84,7 @@ class ExchangeProcess:
         with log.open("ab") as file:
             self._process = spawn(
                 argv,
-                environment=child_environment(os.environ),
+                environment=child_environment(without_secrets(os.environ)),
                 stdout=subprocess.PIPE,
                 stderr=file,
                 nice=_EXCHANGE_NICE,
@@ -219,7 +221,7 @@ async def run_demo(options: DemoOptions) -> Summary:
         run_id = make_id("demo", options.seed, str(options.speed))[:12]
         settings = build_settings(bots, folder, exchange.urls, run_id, options.settings)
         logs.configure(settings.log.level, "daemon")
-        environment = dict(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
+        environment = without_secrets(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
         supervisor = Supervisor(settings, ROLES, role_command=options.role_command, environment=environment, quiet=True)
         supervisor.start()
         folders.remember(folder)
@@ -249,7 +251,8 @@ class _Run:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
-        nc = await connect(settings.nats.url, "tapeline-demo")
+        who = identity(settings.nats.nkey_file, OPERATOR)
+        nc = await connect(settings.nats.url, "tapeline-demo", identity=who)
         control = Control(self._exchange.urls["control"])
         probe = Probe(nc, topology_of(settings))
         view = View(self._options.show, probe, nc, settings)

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from adapters.clock import wall_ns
+from config.secrets import VARIABLES, hide
 from config.settings import Settings
 from engine.errors import ConfigError, TapelineError
 from engine.values import NS_PER_S
+from streams.keys import OPERATOR, SUBSCRIBER, file_of, identity, identity_at
 from streams.server import binary
 from tapeline import folders
 from tapeline.daemon import read_settings
-from tapeline.role_main import alpaca_config
+from tapeline.venue import alpaca_config, check_account, interlock
 
 _DISK_GB_MIN = 2.0
 _FILES_MIN = 1024
@@ -43,7 +45,7 @@ def run_doctor(config: Path | None, data_dir: Path | None) -> int:
         findings.extend(_keys_and_clock(settings))
     findings.append(_files())
     for level, what, found in findings:
-        sys.stdout.write(f"{level:4}  {what:16} {found}\n")
+        sys.stdout.write(f"{level:4}  {what:16} {hide(found)}\n")
     return 1 if any(level == "FAIL" for level, _, _ in findings) else 0
 
 
@@ -87,14 +89,15 @@ def _disk(settings: Settings) -> Iterable[Finding]:
 
 def _nats_url(settings: Settings) -> Iterable[Finding]:
     if not settings.nats.url:
-        yield ("ok", "NATS", "an own nats-server will be started")
+        yield from _keys(settings.data_path / "nats" / "keys")
         return
     import asyncio
 
     from streams.connection import connect
 
     async def probe() -> None:
-        nc = await connect(settings.nats.url, "tapeline-doctor", first_timeout_s=3)
+        who = identity(settings.nats.nkey_file, OPERATOR)
+        nc = await connect(settings.nats.url, "tapeline-doctor", identity=who, first_timeout_s=3)
         await nc.close()
 
     try:
@@ -105,20 +108,41 @@ def _nats_url(settings: Settings) -> Iterable[Finding]:
         yield ("ok", "NATS", settings.nats.url)
 
 
+def _keys(folder: Path) -> Iterable[Finding]:
+    """Look at the keys of an own nats-server."""
+    yield ("ok", "NATS", "an own nats-server will be started")
+    if not folder.is_dir():
+        yield ("ok", "NATS keys", f"will be made in {folder}")
+        return
+    try:
+        for path in sorted(folder.glob("*.nk")):
+            identity_at(path)
+    except ConfigError as err:
+        yield ("FAIL", "NATS keys", str(err))
+    else:
+        yield ("ok", "NATS keys", f"read-only key for subscribers: {file_of(folder, SUBSCRIBER)}")
+
+
 def _keys_and_clock(settings: Settings) -> Iterable[Finding]:
     if wall_ns() < _YEAR_2026_NS:
         yield ("FAIL", "clock", "this machine's clock is years behind: set it (timedatectl set-ntp true)")
     try:
+        interlock(settings)
+    except ConfigError as err:
+        yield ("FAIL", "paper or live", str(err))
+        return
+    try:
         alpaca = alpaca_config(settings, os.environ)
     except ConfigError as err:
-        yield ("warn", "keys", str(err))
+        is_given = any(os.environ.get(name) for variable in VARIABLES for name in (variable, f"{variable}_FILE"))
+        yield ("FAIL" if is_given else "warn", "keys", str(err))
         return
     from adapters.alpaca.connect import connect_trading
 
     def quiet(_level: str, _what: str) -> None:
         return
 
-    venue, _ = connect_trading(alpaca, quiet)
+    venue, _ = connect_trading(alpaca, quiet, lambda number: check_account(settings, number))
     yield from _venue(settings, lambda: venue.account().account_number, alpaca.rest_url)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from config.settings import NatsSettings, Settings
+from config.settings import NatsSettings, Settings, parse
 from engine.errors import ConfigError
 
 HOME = Path("tapeline-data")
@@ -39,6 +39,17 @@ def resolve(folder: Path | None) -> Path:
         msg = f"data directory {named} does not exist: give --data-dir with one that does"
         raise ConfigError(msg)
     return named
+
+
+def nats_of_environment() -> NatsSettings | None:
+    """Give the NATS that TAPELINE_NATS__URL names, for a machine without the data directory; None when it is not set.
+
+    Raises:
+        ConfigError: A variable holds what no setting takes.
+    """
+    names = ("url", "prefix", "nkey_file")
+    found = {name: os.environ.get(f"TAPELINE_NATS__{name.upper()}", "") for name in names}
+    return parse({"nats": {k: v for k, v in found.items() if v}}).nats if found["url"] else None
 
 
 def is_running(folder: Path) -> bool:
@@ -79,9 +90,7 @@ def commanded(folder: Path | None, *, needs_folder: bool = False) -> tuple[Path 
     Returns:
         The data directory, None where only a NATS is named; settings, None where no daemon runs in the directory.
     """
-    url = os.environ.get("TAPELINE_NATS__URL", "") if folder is None else ""
-    if url:
-        settings = Settings(nats=NatsSettings(url=url, prefix=os.environ.get("TAPELINE_NATS__PREFIX", "tape")))
-        return resolve(None) if needs_folder else None, settings
+    if folder is None and (nats := nats_of_environment()) is not None:
+        return resolve(None) if needs_folder else None, Settings(nats=nats)
     found = resolve(folder)
     return found, running_settings(found) if is_running(found) else None

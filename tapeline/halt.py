@@ -30,6 +30,7 @@ from streams.latch import Latch
 from tapeline import folders
 
 if TYPE_CHECKING:
+    from streams.connection import Client
     from streams.probe import Probe
     from streams.role import Points
 
@@ -84,7 +85,7 @@ def run_halt(data_dir: Path | None, reason: str, options: HaltOptions, points: P
         return 0
     try:
         return asyncio.run(_halt(settings, command))
-    except UnreachableError as err:
+    except (UnreachableError, ConfigError) as err:
         if folder is None or options.reduce_only:
             raise
         sys.stderr.write(f"tapeline: {err}; the latch holds, and executor cancels what is open without NATS\n")
@@ -114,19 +115,18 @@ def _beside(settings: Settings | None, command: Command, work: Callable[[], int]
 async def _told(settings: Settings | None, command: Command) -> str:
     """Store the command; say how that went. Never raises for want of a daemon, and ends within a bounded time."""
     from streams.commanding import obeyed
-    from streams.connection import connect
     from streams.role import topology_of
 
     if settings is None:
         return _NOBODY
     try:
         async with asyncio.timeout(2 * _OBEYED_S_MAX):
-            nc = await connect(settings.nats.url, "tapeline-halt", first_timeout_s=3)
+            nc = await _connect(settings)
             try:
                 has_obeyed = await obeyed(nc, topology_of(settings), command, wall_ns(), _OBEYED_S_MAX)
             finally:
                 await nc.close()
-    except (UnreachableError, TimeoutError) as err:
+    except (UnreachableError, ConfigError, TimeoutError) as err:
         why = str(err) or "NATS does not answer"
         return f"the daemon was not told ({why}); the latch holds: executor sends nothing, and tells risk later\n"
     if not has_obeyed:
@@ -151,13 +151,20 @@ def _command(mode: TradingMode, reason: str) -> Command:
     return Command(secrets.token_hex(16), mode, reason, getpass.getuser(), wall_ns())
 
 
+async def _connect(settings: Settings) -> Client:
+    from streams.connection import connect
+    from streams.keys import OPERATOR, identity
+
+    who = identity(settings.nats.nkey_file, OPERATOR)
+    return await connect(settings.nats.url, "tapeline-command", identity=who, first_timeout_s=3)
+
+
 async def _halt(settings: Settings, command: Command) -> int:
     from streams.commanding import obeyed
-    from streams.connection import connect
     from streams.probe import Probe
     from streams.role import topology_of
 
-    nc = await connect(settings.nats.url, "tapeline-halt", first_timeout_s=3)
+    nc = await _connect(settings)
     try:
         topology = topology_of(settings)
         if not await obeyed(nc, topology, command, wall_ns(), _OBEYED_S_MAX):
@@ -189,10 +196,9 @@ async def _wait_for_end(probe: Probe) -> int:
 
 async def _resume(settings: Settings, folder: Path | None, command: Command) -> int:
     from streams.commanding import obeyed
-    from streams.connection import connect
     from streams.role import topology_of
 
-    nc = await connect(settings.nats.url, "tapeline-resume", first_timeout_s=3)
+    nc = await _connect(settings)
     try:
         if folder is not None:
             Latch(folder).clear()

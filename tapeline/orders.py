@@ -191,9 +191,11 @@ async def _wish(settings: Settings, order: str, make: Callable[[Found], CancelOr
     """Find the order, store the wish, wait for its end, say it."""
     from streams.commanding import follow
     from streams.connection import connect
+    from streams.keys import OPERATOR, identity
     from streams.role import topology_of
 
-    nc = await connect(settings.nats.url, "tapeline-orders", first_timeout_s=3)
+    who = identity(settings.nats.nkey_file, OPERATOR)
+    nc = await connect(settings.nats.url, "tapeline-orders", identity=who, first_timeout_s=3)
     try:
         found = await _find(nc, settings, order)
         wish = Wish(make(found))

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from adapters.clock import wall_ns
 from config.settings import Settings
 from engine.errors import ConfigError
+from streams.keys import OPERATOR, identity
 from streams.locks import FolderLock
 from streams.role import NoPoints, Points, topology_of
-from streams.server import NatsServer
+from streams.server import guarded_server
 from tapeline import folders
 
 if TYPE_CHECKING:
@@ -91,12 +92,13 @@ def _read_streams(folder: Path, settings: Settings, part: Path, points: Points) 
 
     recorder = settings.recorder
     topology = topology_of(settings)
-    server = NatsServer(folder / "nats")
+    server = guarded_server(folder / "nats", topology)
     server.start()
     try:
+        who = identity(server.nkey_file, OPERATOR)
         with Writer.open(part, memory_limit_mb=recorder.memory_mb_max, threads=recorder.threads) as writer:
             points.hit("rebuild.begun")
-            streams = asyncio.run(refill(server.url, topology, writer, recorder.batch_rows_max, points))
+            streams = asyncio.run(refill(server.url, topology, writer, recorder.batch_rows_max, points, identity=who))
     finally:
         server.stop()
     if not any(stream.is_there for stream in streams):

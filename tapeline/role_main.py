@@ -1,7 +1,7 @@
 """Runs one role in this process: `python -m tapeline.role_main ROLE SETTINGS_FILE`.
 
-Here a role gets its clock, its adapters and its hook; this is the only place where it is known whether the venue is
-Alpaca or a local exchange, and all it changes are URLs and the clock.
+Here a role gets its clock, its adapters and its hook; only here and in `venue` it is known whether the venue is Alpaca
+or a local exchange, and all it changes are URLs and the clock.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import hashlib
 import os
 import sys
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from adapters.clock import VenueClock, WallClock, wall_ns
 from config import logs
+from config.secrets import guard_tracebacks, hide
 from config.settings import Settings
 from engine.errors import ConfigError, TapelineError
 from streams.checkpoint import CheckpointStore
 from streams.latch import Latch
 from streams.locks import FolderLock
 from streams.role import Context, NoPoints, Points, Service, run_role
-
-if TYPE_CHECKING:
-    from adapters.alpaca.config import AlpacaConfig
+from tapeline.venue import alpaca_config, check_account
 
 ROLES = ("recorder", "executor", "risk", "signals", "feed")
 """All roles, in the order in which they start; they stop in reverse."""
@@ -35,6 +34,7 @@ ROLES = ("recorder", "executor", "risk", "signals", "feed")
 
 def main(argv: list[str], points: Points | None = None) -> int:
     """Run a role; return the exit code. The last error goes to stderr and to `run/<role>.error` for the supervisor."""
+    guard_tracebacks()
     role, settings_file = argv
     settings = msgspec.json.decode(Path(settings_file).read_bytes(), type=Settings)
     return run(role, settings, points or NoPoints())
@@ -49,8 +49,9 @@ def run(role: str, settings: Settings, points: Points) -> int:
     try:
         return _run(role, settings, points)
     except TapelineError as err:
-        error_file.write_text(str(err), encoding="utf-8")
-        sys.stderr.write(f"tapeline {role}: {err}\n")
+        said = hide(str(err))
+        error_file.write_text(said, encoding="utf-8")
+        sys.stderr.write(f"tapeline {role}: {said}\n")
         return err.exit_code
 
 
@@ -101,7 +102,8 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
             from streams.services.executor import Executor
 
             settings = msgspec.structs.replace(settings, run_id=run_id(settings))
-            venue, updates = connect_trading(alpaca_config(settings, os.environ), _log_problem)
+            alpaca = alpaca_config(settings, os.environ)
+            venue, updates = connect_trading(alpaca, _log_problem, lambda number: check_account(settings, number))
 
             def executor(context: Context) -> Service:
                 context.settings = settings
@@ -121,40 +123,6 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
 def database_path(settings: Settings) -> Path:
     """Where the DuckDB file of a data directory is."""
     return settings.data_path / "tapeline.duckdb"
-
-
-def alpaca_config(settings: Settings, environment: Mapping[str, str]) -> AlpacaConfig:
-    """Put URLs and keys together. Live trading needs the setting and the account number; the executor checks it.
-
-    Raises:
-        ConfigError: A key is missing.
-    """
-    from adapters.alpaca.config import AlpacaConfig
-
-    missing = [name for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY") if not environment.get(name)]
-    if missing:
-        msg = f"{' and '.join(missing)} not set: export the keys of your Alpaca account, or try `tapeline demo`"
-        raise ConfigError(msg)
-    alpaca = settings.alpaca
-    if alpaca.live and not alpaca.account_number:
-        msg = "alpaca.live is on but alpaca.account_number is empty: live trading needs the number of the account"
-        raise ConfigError(msg)
-    rest_url = alpaca.live_rest_url if alpaca.live else alpaca.rest_url
-    return AlpacaConfig(
-        key=environment["ALPACA_API_KEY"],
-        secret=environment["ALPACA_SECRET_KEY"],
-        rest_url=rest_url,
-        data_url=alpaca.data_url,
-        stock_ws_url=alpaca.stock_ws_url,
-        crypto_ws_url=alpaca.crypto_ws_url,
-        trading_ws_url=alpaca.trading_ws_url or rest_url.replace("http", "ws", 1) + "/stream",
-        feed=alpaca.feed,
-        connect_s_max=alpaca.connect_timeout_s,
-        read_s_max=alpaca.read_timeout_s,
-        read_attempts_max=settings.feed.backfill_attempts_max,
-        mute_s_max=settings.feed.mute_s_max,
-        reconnect_s_min=alpaca.reconnect_s_min,
-    )
 
 
 def run_id(settings: Settings) -> str:

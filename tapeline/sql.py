@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from config.settings import NatsSettings
 from engine.errors import ConfigError, TapelineError
 from tapeline import folders
 
@@ -25,7 +25,7 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
     if daemon is None:
         frame, truncated = _read_file(folder / "tapeline.duckdb", query, rows)
     else:
-        frame, truncated = asyncio.run(_ask(*daemon, query, rows))
+        frame, truncated = asyncio.run(_ask(daemon, query, rows))
     _write(frame, form, out)
     if truncated:
         sys.stderr.write(
@@ -35,16 +35,14 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
     return 0
 
 
-def daemon_of(data_dir: Path | None) -> tuple[tuple[str, str] | None, Path]:
-    """Find whom to ask: the NATS url and prefix of the daemon that runs, or None and the folder with the file."""
-    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
-    if url:
-        return (url, os.environ.get("TAPELINE_NATS__PREFIX", "tape")), Path()
+def daemon_of(data_dir: Path | None) -> tuple[NatsSettings | None, Path]:
+    """Find whom to ask: the NATS of the daemon that runs, or None and the folder with the file."""
+    if data_dir is None and (nats := folders.nats_of_environment()) is not None:
+        return nats, Path()
     folder = folders.resolve(data_dir)
     if not folders.is_running(folder):
         return None, folder
-    settings = folders.running_settings(folder)
-    return (settings.nats.url, settings.nats.prefix), folder
+    return folders.running_settings(folder).nats, folder
 
 
 def lean_nats() -> None:
@@ -52,12 +50,14 @@ def lean_nats() -> None:
     sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
 
 
-async def _ask(url: str, prefix: str, query: str, rows: int) -> tuple[Any, bool]:
+async def _ask(nats: NatsSettings, query: str, rows: int) -> tuple[Any, bool]:
     lean_nats()
+    from streams.keys import OPERATOR, identity
     from streams.sql_ask import ask_at
 
+    who = identity(nats.nkey_file, OPERATOR)
     try:
-        return await ask_at(url, prefix, query, rows, _SECONDS_MAX)
+        return await ask_at(nats.url, nats.prefix, query, rows, _SECONDS_MAX, identity=who)
     except TimeoutError:
         msg = f"no answer from the recorder within {_SECONDS_MAX:g} s: see `tapeline status`"
         raise TapelineError(msg) from None

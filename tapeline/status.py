@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
 import msgspec
 
-from config.settings import NatsSettings, Settings
+from config.settings import Settings
 from engine.errors import ConfigError, UnreachableError
 from streams.connection import connect
+from streams.keys import OPERATOR, SUBSCRIBER, file_of, identity
 from streams.probe import Probe
 from streams.role import Status, topology_of
 from tapeline import folders
@@ -23,10 +23,9 @@ def run_status(role: str | None, data_dir: Path | None, as_json: bool) -> int:
     if role is not None and role not in ROLES:
         msg = f"unknown role {role!r}: choose from {', '.join(ROLES)}"
         raise ConfigError(msg)
-    url = os.environ.get("TAPELINE_NATS__URL", "") if data_dir is None else ""
-    if url:
-        prefix = os.environ.get("TAPELINE_NATS__PREFIX", "tape")
-        settings = Settings(nats=NatsSettings(url=url, prefix=prefix))
+    nats = folders.nats_of_environment() if data_dir is None else None
+    if nats is not None:
+        settings = Settings(nats=nats)
     else:
         folder = folders.resolve(data_dir)
         if not folders.is_running(folder):
@@ -37,17 +36,25 @@ def run_status(role: str | None, data_dir: Path | None, as_json: bool) -> int:
     statuses = asyncio.run(_ask(settings, roles))
     healthy = all(name in statuses and _is_healthy(statuses[name]) for name in roles)
     if as_json:
-        answer = {"healthy": healthy, "nats": settings.nats.url, "roles": statuses}
+        answer = {"healthy": healthy, "nats": settings.nats.url, "subscriber_key": _key(settings), "roles": statuses}
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     else:
-        sys.stdout.write(f"NATS {settings.nats.url}, subjects under {settings.nats.prefix}.>\n")
+        key = f", read-only key {_key(settings)}" if _key(settings) else ""
+        sys.stdout.write(f"NATS {settings.nats.url}, subjects under {settings.nats.prefix}.>{key}\n")
         for name in roles:
             sys.stdout.write(_line(name, statuses.get(name)) + "\n")
     return 0 if healthy else 1
 
 
+def _key(settings: Settings) -> str:
+    """Where the key for subscribers is, if it is here."""
+    path = file_of(Path(settings.nats.nkey_file), SUBSCRIBER) if settings.nats.nkey_file else None
+    return str(path) if path is not None and path.exists() else ""
+
+
 async def _ask(settings: Settings, roles: tuple[str, ...]) -> dict[str, Status]:
-    nc = await connect(settings.nats.url, "tapeline-status", first_timeout_s=3)
+    who = identity(settings.nats.nkey_file, OPERATOR)
+    nc = await connect(settings.nats.url, "tapeline-status", identity=who, first_timeout_s=3)
     try:
         return await Probe(nc, topology_of(settings)).statuses(roles)
     finally:

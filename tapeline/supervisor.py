@@ -16,13 +16,16 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from config.secrets import without_secrets
 from config.settings import Settings
 from engine.errors import BusyError, ConfigError, TapelineError
 from streams.locks import FolderLock
 from streams.process import spawn, stop
-from streams.server import NatsServer
+from streams.role import topology_of
+from streams.server import NatsServer, guarded_server
 from tapeline.bytecode import child_environment
 from tapeline.fence.watch import Watch
+from tapeline.venue import KEYED_ROLES
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -54,7 +57,7 @@ class Supervisor:
         settings: The whole settings; with `nats.url` empty an own nats-server is started.
         roles: Roles to run, in starting order.
         role_command: Program that runs a role; gets the role's name and the settings file appended.
-        environment: Environment of the roles, keys included.
+        environment: Environment of the roles, keys included; those that need no keys are not given them.
         quiet: Roles log to `logs/<role>.log` instead of our stderr.
     """
 
@@ -69,17 +72,20 @@ class Supervisor:
     ) -> None:
         self._roles = [_Child(role) for role in roles]
         self._command = list(role_command)
-        self._environment = child_environment(os.environ if environment is None else environment)
+        self._keyed = child_environment(os.environ if environment is None else environment)
         self._quiet = quiet
         self._folder = settings.data_path
         self._lock = FolderLock(self._folder)
         self._is_locked = True
-        self._server = None if settings.nats.url else NatsServer(self._folder / "nats")
-        url = self._server.url if self._server else settings.nats.url
-        self.settings = msgspec.structs.replace(settings, nats=msgspec.structs.replace(settings.nats, url=url))
+        self._server: NatsServer | None = None
+        nats = settings.nats
+        if not nats.url:
+            self._server = guarded_server(self._folder / "nats", topology_of(settings))
+            nats = msgspec.structs.replace(nats, url=self._server.url, nkey_file=self._server.nkey_file)
+        self.settings = msgspec.structs.replace(settings, nats=nats)
         self._watch: Watch | None = None
         if settings.daemon.cancel_on_death_s and "executor" in roles:
-            self._watch = Watch(self._settings_file, self._environment, self._folder / "logs" / "deadman.log")
+            self._watch = Watch(self._settings_file, self._keyed, self._folder / "logs" / "deadman.log")
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -110,15 +116,16 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         argv = [*self._command, child.role, str(self._settings_file)]
+        environment = self._keyed if child.role in KEYED_ROLES else without_secrets(self._keyed)
         if self._quiet:
             logs = self._folder / "logs"
             logs.mkdir(parents=True, exist_ok=True)
             with (logs / f"{child.role}.log").open("ab") as file:
                 child.process = spawn(
-                    argv, environment=self._environment, stdout=file, stderr=file, nice=_NICE.get(child.role, 0)
+                    argv, environment=environment, stdout=file, stderr=file, nice=_NICE.get(child.role, 0)
                 )
         else:
-            child.process = spawn(argv, environment=self._environment, nice=_NICE.get(child.role, 0))
+            child.process = spawn(argv, environment=environment, nice=_NICE.get(child.role, 0))
         child.started_at = time.monotonic()
         self._tell_watch(child)
 
@@ -188,7 +195,7 @@ class Supervisor:
         from tapeline.fence.act import cancel_everything
 
         try:
-            access = open_access(self.settings, self._environment)
+            access = open_access(self.settings, self._keyed)
             check_account(access)
             cancel_everything(access, log.warning, _STOP_S_MAX)
         except TapelineError as err:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from config.secrets import keep
 from engine.errors import ConfigError
 
 KEY_VARIABLE = "ALPACA_API_KEY"
@@ -80,6 +81,8 @@ class AlpacaConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, with the name of the setting and the mend."""
+        keep(self.key)
+        keep(self.secret)
         if not self.key or not self.secret:
             msg = f"no Alpaca key: set {KEY_VARIABLE} and {SECRET_VARIABLE} to a key pair of the account"
             raise ConfigError(msg)

@@ -52,9 +52,17 @@ def connect_clock(config: AlpacaConfig, wall_ns: Callable[[], int]) -> AlpacaTim
     return AlpacaTime(config, wall_ns)
 
 
-def connect_trading(config: AlpacaConfig, on_problem: OnProblem) -> tuple[AlpacaVenue, AlpacaUpdates]:
-    """Make the trading side."""
+def connect_trading(
+    config: AlpacaConfig, on_problem: OnProblem, check_account: Callable[[str], None] | None = None
+) -> tuple[AlpacaVenue, AlpacaUpdates]:
+    """Make the trading side.
+
+    Args:
+        config: URLs, key, limits.
+        on_problem: Where the stream of order events reports.
+        check_account: Called with the account's number whenever the venue says it; raises to refuse it.
+    """
     from adapters.alpaca.trading import AlpacaVenue  # noqa: PLC0415
     from adapters.alpaca.updates import AlpacaUpdates  # noqa: PLC0415
 
-    return AlpacaVenue(config), AlpacaUpdates(config, on_problem)
+    return AlpacaVenue(config, check_account=check_account), AlpacaUpdates(config, on_problem)

@@ -35,10 +35,17 @@ class AlpacaReading:
     """The reading half of the venue.
 
     Args:
+        config: URLs, key, limits.
         sleep: Waits between tries of a request.
+        check_account: Called with the account's number whenever the venue says it; raises to refuse it.
     """
 
-    def __init__(self, config: AlpacaConfig, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        config: AlpacaConfig,
+        sleep: Callable[[float], None] = time.sleep,
+        check_account: Callable[[str], None] | None = None,
+    ) -> None:
         def client() -> RESTClient:
             return TradingClient(config.key, config.secret, raw_data=True, url_override=config.rest_url)
 
@@ -46,6 +53,7 @@ class AlpacaReading:
             return RESTClient(config.data_url, config.key, config.secret, api_version="v1", raw_data=True)
 
         self._config = config
+        self._check_account = check_account
         self._rest = Rest(config, config.rest_url, client, sleep)
         self._data = Rest(config, config.data_url, data_client, sleep)
 
@@ -93,12 +101,14 @@ class AlpacaReading:
 
         Raises:
             UnreachableError: No usable answer within the retry limit.
-            ConfigError: The venue refuses the key.
+            ConfigError: The venue refuses the key, or `check_account` the account.
         """
         account = parse_account(self._rest.read("/account"), self._rest.read("/positions"))
         if isinstance(account, Problem):
             msg = f"account of {self._config.rest_url} cannot be read: {account.what}"
             raise UnreachableError(msg)
+        if self._check_account is not None:
+            self._check_account(account.account_number)
         return account
 
     def executions(self, after_ns: int) -> Sequence[VenueExecution]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from config.secrets import hide
+
 PER_INTERVAL_MAX = 20
 OnProblem = Callable[[str, str], None]
 """`(level, what)`; level is info, warning, error or critical."""
@@ -35,6 +37,7 @@ class Reporter:
 
     def report(self, level: str, what: str) -> None:
         """Say it, unless it was said within the interval. `critical` is never counted out."""
+        what = hide(what)
         now = self._monotonic()
         if now - self._began >= self._repeat_s_min:
             self._began = now

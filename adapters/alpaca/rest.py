@@ -25,6 +25,7 @@ from alpaca.common.rest import RESTClient
 
 from adapters.alpaca.config import KEY_VARIABLE, SECRET_VARIABLE, AlpacaConfig
 from adapters.alpaca.parse import parse_error
+from config.secrets import hide
 from engine.errors import ConfigError, UnreachableError
 
 _BODY_SHOWN_MAX = 120
@@ -179,7 +180,7 @@ class Rest:
         if response is None:
             return NoAnswer("an error without a response")
         status = response.status_code
-        text = str(error)
+        text = hide(str(error))  # a server between us and the venue may say back what was sent to it
         if status == 429:
             return Limited(self._retry_after_s(response))
         read = parse_error(text)
@@ -211,7 +212,7 @@ class Rest:
 
 def _shown(text: str) -> str:
     """Begin of a foreign body on one line."""
-    line = " ".join(text[: 4 * _BODY_SHOWN_MAX].split())
+    line = " ".join(hide(text)[: 4 * _BODY_SHOWN_MAX].split())
     return repr(line if len(line) <= _BODY_SHOWN_MAX else f"{line[:_BODY_SHOWN_MAX]}...")
 
 

@@ -66,7 +66,12 @@ class Recorder:
             self._readers[stream] = context.reader(stream, self._positions[stream])
             await self._readers[stream].start()
         self._sql = SqlResponder(
-            context.nc, topology.prefix, SqlService.beside(self._writer), self._snapshot_now, settings
+            context.nc,
+            topology.prefix,
+            SqlService.beside(self._writer),
+            self._snapshot_now,
+            settings,
+            identity=context.identity,
         )
         await self._sql.start()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from config.settings import NatsSettings
 from engine.errors import TapelineError
 from tapeline.explain.chain import Plain, build
 from tapeline.explain.find import Row, checked
@@ -32,7 +33,7 @@ def _explain(text: str, data_dir: Path | None) -> Plain:
 
     daemon, folder = daemon_of(data_dir)
     if daemon is not None:
-        return asyncio.run(_over_nats(text, *daemon))
+        return asyncio.run(_over_nats(text, daemon))
     from storage.sql import open_read_only
 
     with open_read_only(folder / "tapeline.duckdb") as service:
@@ -43,18 +44,19 @@ def _explain(text: str, data_dir: Path | None) -> Plain:
         return asyncio.run(_chain(text, ask))
 
 
-async def _over_nats(text: str, url: str, prefix: str) -> Plain:
+async def _over_nats(text: str, nats: NatsSettings) -> Plain:
     from tapeline.sql import lean_nats
 
     lean_nats()
+    from streams.keys import OPERATOR, identity
     from streams.sql_ask import ask as ask_recorder
     from streams.sql_ask import connected
 
-    async with connected(url) as nc:
+    async with connected(nats.url, identity(nats.nkey_file, OPERATOR)) as nc:
 
         async def ask(query: str) -> Sequence[Row]:
             try:
-                frame, _ = await ask_recorder(nc, prefix, query, _ROWS_MAX, _SECONDS_MAX)
+                frame, _ = await ask_recorder(nc, nats.prefix, query, _ROWS_MAX, _SECONDS_MAX)
             except TimeoutError:
                 msg = f"no answer from the recorder within {_SECONDS_MAX:g} s: see `tapeline status`"
                 raise TapelineError(msg) from None

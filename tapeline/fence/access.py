@@ -19,7 +19,7 @@ from engine.errors import ConfigError
 from engine.ports import Fence, Venue, VenueAccount
 from streams.owner import known_account
 from tapeline import folders
-from tapeline.role_main import alpaca_config
+from tapeline.venue import alpaca_config
 
 if TYPE_CHECKING:
     from adapters.alpaca.config import AlpacaConfig
@@ -47,7 +47,8 @@ def fence_settings(folder: Path) -> Settings:
 def fence_keys(settings: Settings, environment: Mapping[str, str]) -> AlpacaConfig:
     """Put URLs and keys together as the daemon does. Raises ConfigError where there are no keys."""
     given = {name: value for name, value in environment.items() if value}
-    return alpaca_config(settings, {**LOCAL_KEYS, **given} if settings.venue_clock_url else given)
+    local = {name: value for name, value in LOCAL_KEYS.items() if f"{name}_FILE" not in given}
+    return alpaca_config(settings, {**local, **given} if settings.venue_clock_url else given)
 
 
 def open_access(settings: Settings, environment: Mapping[str, str] | None = None) -> Access:

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from config import logs
+from config.secrets import guard_tracebacks
 from config.settings import Settings
 from engine.errors import TapelineError, UnreachableError
 from tapeline import folders
@@ -109,6 +110,7 @@ def _lives(pid: int) -> bool:
 
 def main(argv: list[str]) -> int:
     """Watch with the settings in the file named; orders come by standard input."""
+    guard_tracebacks()
     settings = msgspec.json.decode(Path(argv[0]).read_bytes(), type=Settings)
     logs.configure(settings.log.level, "deadman")
     DeadMan(settings, sys.stdin.fileno()).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from streams.connection import Inflow, connect
-from streams.server import NatsServer
+from streams.keys import identity
+from streams.server import NatsServer, guarded_server
 from streams.topology import Topology, ensure
 from tests.streams.wire import topology_of
 
@@ -22,6 +24,22 @@ _numbers = itertools.count(1)
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server with keys and rights, as `tapeline run` starts it, and the streams of the prefix `tape`."""
+    server = guarded_server(tmp_path_factory.mktemp("guarded"), topology_of("tape"))
+    server.start()
+
+    async def make_streams() -> None:
+        nc = await connect(server.url, "test", identity=identity(server.nkey_file, "executor"))
+        await ensure(nc.jetstream(timeout=5), topology_of("tape"))
+        await nc.close()
+
+    asyncio.run(make_streams())
     yield server
     server.stop()
 

@@ -68,7 +68,13 @@ def demo(
     assert done.returncode == 0, (
         f"demo ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}\n" + logs(folder)
     )
+    assert violations(folder) == [], "somebody has not the rights for what it does (streams/access.py)"
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def violations(folder: Path) -> list[str]:
+    """Give what nats-server refused the users of a run."""
+    return [line for line in (folder / "nats" / "nats.log").read_text().splitlines() if "Violation" in line]
 
 
 def logs(folder: Path) -> str:

@@ -1,18 +1,21 @@
-"""compose.yaml: each service's command as a plain process with its environment, against an external nats-server, with
-the local exchange as venue; then its healthcheck."""
+"""compose.yaml: each service's command as a plain process with its environment, with the local exchange as venue; then
+its healthcheck. A volume is a folder, and nats-server runs on deploy/nats.conf with the keys that `keys` made."""
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
-from streams.server import NatsServer, binary
+from streams.server import _greets, binary
 from tapeline.demo import ExchangeProcess
 from tests.system.harness import ROOT, write_bars
 
@@ -29,22 +32,52 @@ def compose() -> dict:
 
 def test_every_role_is_a_service_with_volume_and_healthcheck(compose):
     services = compose["services"]
-    assert set(services) == {"nats", *ROLES}
+    assert set(services) == {"keys", "nats", "operator", *ROLES}
+    assert services["nats"]["depends_on"]["keys"]["condition"] == "service_completed_successfully"
+    users = {*ROLES, "operator", "subscriber"}
+    assert set(services["keys"]["volumes"]) == {"accounts:/keys/nats", *(f"{user}:/keys/{user}" for user in users)}
     for name in ROLES:
         service = services[name]
         assert service["command"] == ["tapeline", "run", name]
         assert service["volumes"] == [f"{name}:/data"]
         assert service["healthcheck"]["test"] == ["CMD", "tapeline", "status", "--role", name]
         assert service["depends_on"]["nats"]["condition"] == "service_healthy"
-    assert set(compose["volumes"]) == {"nats", *ROLES}
+        assert service["environment"]["TAPELINE_NATS__NKEY_FILE"] == f"/data/{name}.nk"
+        assert ("ALPACA_API_KEY" in service["environment"]) == (name in ("feed", "executor"))
+    assert set(compose["volumes"]) == {"nats", "accounts", *users}
 
 
-def test_the_nats_configuration_is_valid():
+@contextmanager
+def _nats(compose: dict, tmp_path: Path) -> Iterator[str]:
+    """Run the services keys and nats; gives the URL."""
+    command = [part.replace("/keys", str(tmp_path)) for part in compose["services"]["keys"]["command"]]
     done = subprocess.run(
-        [binary(), "-t", "-c", ROOT / "deploy" / "nats.conf"], capture_output=True, text=True, check=False
+        [str(SCRIPTS / command[0]), *command[1:]], env=_clean(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "sync_interval: always" in (ROOT / "deploy" / "nats.conf").read_text()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = (ROOT / "deploy" / "nats.conf").read_text()
+    assert "sync_interval: always" in text
+    changes = {"0.0.0.0:4222": f"127.0.0.1:{port}", '"/data"': f'"{tmp_path / "store"}"', "accounts/": "nats/"}
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    config = tmp_path / "nats.conf"
+    config.write_text(re.sub(r"http: .*", f'log_file: "{tmp_path / "nats.log"}"', text))
+    process = subprocess.Popen([binary(), "-c", config], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not _greets(port):
+            assert process.poll() is None, (tmp_path / "nats.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+    assert "Violation" not in (tmp_path / "nats.log").read_text()
 
 
 def test_every_service_runs_and_is_healthy(compose, tmp_path):
@@ -52,8 +85,8 @@ def test_every_service_runs_and_is_healthy(compose, tmp_path):
     (tmp_path / "bot.toml").write_text(
         'name = "b"\nstrategy = "sma_crossover"\nsymbols = ["AAPL", "MSFT"]\ncapital = "10000"\n'
     )
-    server = NatsServer(tmp_path / "nats")
-    server.start()
+    stack = ExitStack()
+    nats_url = stack.enter_context(_nats(compose, tmp_path))
     exchange = ExchangeProcess(["--bars", str(bars), "--speed", "60", "--hold"], tmp_path / "exchange.log")
     processes: dict[str, subprocess.Popen] = {}
     try:
@@ -69,7 +102,7 @@ def test_every_service_runs_and_is_healthy(compose, tmp_path):
         environments = {}
         for name in ROLES:
             service = compose["services"][name]
-            own = {key: _filled(value, server.url, tmp_path / name) for key, value in service["environment"].items()}
+            own = {key: _filled(value, nats_url, tmp_path / name) for key, value in service["environment"].items()}
             environments[name] = _clean() | own | venue
             command = [str(SCRIPTS / service["command"][0]), *service["command"][1:]]
             with (tmp_path / f"{name}.log").open("wb") as log:
@@ -80,6 +113,15 @@ def test_every_service_runs_and_is_healthy(compose, tmp_path):
             test = compose["services"][name]["healthcheck"]["test"]
             command = [str(SCRIPTS / test[1]), *test[2:]]
             _until_healthy(command, environments[name], processes[name], tmp_path / f"{name}.log")
+        operator = compose["services"]["operator"]
+        own = {k: _filled(v, nats_url, tmp_path / "operator") for k, v in operator["environment"].items()}
+        for key, code, said in ((own["TAPELINE_NATS__NKEY_FILE"], 0, "feed"), ("", 2, "demands a key")):
+            done = subprocess.run(
+                [str(SCRIPTS / "tapeline"), *operator["command"]],
+                env=_clean() | own | {"TAPELINE_NATS__NKEY_FILE": key}, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == code, done.stderr
+            assert said in done.stdout + done.stderr
         for name in ROLES:
             processes[name].send_signal(signal.SIGTERM)
         for name in ROLES:
@@ -96,7 +138,7 @@ def test_every_service_runs_and_is_healthy(compose, tmp_path):
             process.kill()
             process.wait()
         exchange.stop()
-        server.stop()
+        stack.close()
 
 
 def _clean() -> dict[str, str]:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from streams.connection import connect
+from streams.keys import identity
 from streams.sql_ask import ask
 from tapeline import folders
 from tests.system.harness import ROOT, bodies, demo, difference, fingerprint, tables, write_bars
@@ -66,7 +67,7 @@ def test_sql_answers_while_it_runs(running):
     settings = folders.running_settings(running)
 
     async def many() -> list[float]:
-        nc = await connect(settings.nats.url, "test")
+        nc = await connect(settings.nats.url, "test", identity=identity(settings.nats.nkey_file, "subscriber"))
         times = []
         for _ in range(100):
             start = time.monotonic()
@@ -87,7 +88,7 @@ def test_a_plain_nats_client_sees_every_fill(running):
     settings = folders.running_settings(running)
 
     async def listen() -> list[dict]:
-        nc = await nats.connect(settings.nats.url)
+        nc = await nats.connect(settings.nats.url, nkeys_seed=str(running / "nats" / "keys" / "subscriber.nk"))
         sub = await nc.subscribe("tape.fills.>")
         heard = [json.loads((await sub.next_msg(timeout=30)).data) for _ in range(10)]
         await nc.close()
