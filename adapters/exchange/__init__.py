@@ -5,9 +5,9 @@ How to read it, from the inside out:
 - the market: `bars`, `barfile`, `generator`, `calendar`, `halting`
 - what is asked: `orders`, `checks`, `groups` (brackets, OCO, OTO), `life`, `replacing`
 - the account and what happens to it, fills by `engine.matching`: `ledger`, `margin`, `account`, `book`, `leaving`,
-  `settlement`, `portfolio` (equity over time)
+  `settlement`, `portfolio` (equity over time), `corporate` (splits)
 - time: `venue` (market and account, moved minute by minute), `driver` (the clock)
-- forms on the wire: `frames`, `ticks`, `minute`, `wire`; the protocols: `market_ws`, `trading_ws`, `rest*`, `control`
+- forms on the wire: `frames`, `ticks`, `minute`, `wire`; the protocols: `market_ws`, `trading_ws`, `rest*`, `control*`
 - what goes wrong on purpose, and only when asked for: `faults` (the rules), `rest_faults`, `socket_faults`,
   `update_faults`, `market_faults`
 - `server`: one port for all of it

@@ -25,6 +25,7 @@ from adapters.exchange.account import Account, BookRules
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.calendar import VenueCalendar
 from adapters.exchange.checks import check_request
+from adapters.exchange.corporate import Split, adjust, fate_of
 from adapters.exchange.faults import Faults
 from adapters.exchange.groups import class_refusal, make_plan
 from adapters.exchange.leaving import Leaving
@@ -183,6 +184,27 @@ class Book:
         What came in before must have been acknowledged.
         """
         return self._settlement.settle(bars, close_ns)
+
+    def split(self, split: Split) -> list[TradeUpdate]:
+        """Do a split: the holding, and every open order of the symbol; what came in before must be acknowledged."""
+        symbol, ns = split.symbol, split.effective_ns
+        self.ledger.split(symbol, split.ratio, ns, group=split.id)
+        self.account.mark()
+        events: list[TradeUpdate] = []
+        for order in sorted(self.account.open_by_symbol.get(symbol, {}).values(), key=order_key):
+            fate = fate_of(order, split)
+            if fate == "adjust" and not adjust(order, split.ratio):
+                fate = "cancel"
+            if fate == "cancel":
+                order.waiting = None
+                events += [self._settlement.finish(each, "canceled", ns) for each in order.group if each.is_open]
+            elif fate == "adjust" and order.is_open:
+                order.updated_ns = ns
+                order.reserve_px = self.account.reserve_px(order.terms)
+                if order.opens:
+                    self.account.reserve(order, max(ZERO, order.leaves_qty * order.reserve_px))
+                events.append(self._settlement.tell("restated", order, ns))
+        return in_order(events)
 
     def counts(self) -> dict[str, int]:
         """How many orders were accepted, are open, have ended."""

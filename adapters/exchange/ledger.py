@@ -1,8 +1,8 @@
 """Money and holdings of the account: cash, positions, executions and fee activities, in exact Decimals.
 
 Promises:
-1. Cash = start - cost of buys + proceeds of sells + net_amount of the fee activities, exactly: cash is never rounded.
-2. A position's quantity = sum of signed fills + qty of the fee activities of that symbol.
+1. Cash = start - cost of buys + proceeds of sells + net_amount of the other activities, exactly: never rounded.
+2. A position's quantity = sum of signed fills + qty of the other activities of that symbol that move it.
 3. A crypto fee is `fee bps * what is credited`, rounded half-even to 9 decimals: coins of a buy, USD of a sell
    (Alpaca charges in the credited asset). It is posted at once, not at the end of the day.
 
@@ -11,7 +11,7 @@ It asks no price and knows no order rules. Changed by the book alone.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
@@ -42,7 +42,10 @@ class Execution(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """An account activity: a fill (`FILL`) or a crypto fee (`CFEE`). `net_amount` is USD, negative for a cost."""
+    """An account activity: a fill (`FILL`), a crypto fee (`CFEE`), a row of a split, or one posted by control.
+
+    `net_amount` is USD, negative for a cost. `qty` is told only where `moves_qty` is false (a dividend's shares).
+    """
 
     id: str
     kind: str
@@ -57,6 +60,10 @@ class Activity(msgspec.Struct, frozen=True):
     cum_qty: Decimal = ZERO
     leaves_qty: Decimal = ZERO
     is_partial: bool = False
+    sub_kind: str = ""
+    description: str = ""
+    group: str = ""
+    moves_qty: bool = True
 
 
 class Ledger:
@@ -112,10 +119,41 @@ class Ledger:
         """The positions as they were at a time, ns UTC, made again from the activities."""
         then = Ledger(ZERO, self._seed, ZERO)
         for activity in self.activities:
-            if activity.ns <= ns and activity.qty:
+            if activity.ns <= ns and activity.qty and activity.moves_qty:
                 sign = -1 if activity.side == Side.SELL.value else 1
                 then._move(activity.symbol, activity.qty * sign, activity.price)
         return then.positions
+
+    def post(self, activity: Activity) -> Activity:
+        """Book an activity that no order caused: its cash, and its quantity where that moves.
+
+        Returns:
+            The activity with its id.
+        """
+        self.cash += activity.net_amount
+        if activity.moves_qty and activity.qty:
+            self._move(activity.symbol, activity.qty, activity.price)
+        if activity.net_amount or (activity.moves_qty and activity.qty):
+            self.fees += 1
+        return self._post(activity)
+
+    def split(self, symbol: str, ratio: Decimal, ns: int, *, group: str) -> None:
+        """Turn a holding into what it is after a split, by the two rows that Alpaca writes; the cost stays the same."""
+        before = self.positions.get(symbol)
+        if before is None:
+            return
+        after = round_to(before.qty * ratio, CRYPTO_LOT, ROUND_DOWN)
+        told = (
+            f"From QTY:{plain(-before.qty)}, To QTY:{plain(after)}, Position Value:{plain(before.qty * before.avg_px)}"
+        )
+        sub_kind = "FSPLIT" if ratio > 1 else "RSPLIT"
+        for what, qty, price in (
+            ("REMOVE", -before.qty, before.avg_px),
+            ("ADD", after, round(before.avg_px / ratio, 9)),
+        ):
+            self._move(symbol, qty, price)
+            row = Activity("", "SPLIT", ns, symbol, qty, price, sub_kind=sub_kind, group=group)
+            self._post(msgspec.structs.replace(row, description=f"{what}, {told}"))
 
     def _charge(self, order: Order, qty: Decimal, price: Decimal, ns: int) -> None:
         symbol = order.terms.symbol
@@ -144,9 +182,13 @@ class Ledger:
         else:
             self.positions[symbol] = Position(symbol, after, before.avg_px)
 
-    def _post(self, activity: Activity) -> None:
+    def _post(self, activity: Activity) -> Activity:
         """Give the activity its id: New York time to the millisecond, and a UUID from its content."""
         moment = new_york(activity.ns)
         stamp = f"{moment:%Y%m%d%H%M%S}{activity.ns // 1_000_000 % 1000:03d}"
-        unique = make_uuid(self._seed, "activity", activity.kind, activity.order_id, plain(activity.cum_qty))
-        self.activities.append(msgspec.structs.replace(activity, id=f"{stamp}::{unique}"))
+        content = (activity.kind, activity.order_id, plain(activity.cum_qty))
+        if not activity.order_id:
+            content += (activity.symbol, activity.description, activity.group, str(len(self.activities)))
+        named = msgspec.structs.replace(activity, id=f"{stamp}::{make_uuid(self._seed, 'activity', *content)}")
+        self.activities.append(named)
+        return named

@@ -1,8 +1,9 @@
 """Historical market data over REST: bars, trades, quotes, latest ones and snapshots, of stocks and of crypto.
 
-Everything comes from the bars that are out in venue time; trades and quotes are made from them by `ticks`. Answers are
-sorted by symbol, then time; `limit` counts points over all symbols; a page may end inside a symbol. An empty answer is
-`{}`, a last page has `next_page_token: null`. Order book: one level of the latest quote.
+Everything comes from the bars that are out in venue time; trades and quotes are made from them by `ticks`. Splits are
+taken out of older prices where `adjustment` asks for it, and only there. Answers are sorted by symbol, then time;
+`limit` counts points over all symbols; a page may end inside a symbol. An empty answer is `{}`, a last page has
+`next_page_token: null`. Order book: one level of the latest quote.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class DataRoutes:
 
     def __init__(self, venue: Venue, driver: Driver) -> None:
         self._history: History = venue.history
+        self._splits = venue.splits
         self._driver = driver
 
     def routes(self) -> list[web.RouteDef]:
@@ -110,6 +112,7 @@ class DataRoutes:
         limit = rest.integer(query, "limit", _LIMIT_DEFAULT, 1, _LIMIT_MAX)
         is_newest_first = rest.choice(query, "sort", "asc", ("asc", "desc")) == "desc"
         timeframe = _timeframe(query.get("timeframe", "1Min")) if kind == "bars" else Timeframe(1, "Min")
+        is_adjusted = _is_adjusted(query.get("adjustment") or "raw")
         after = _read_token(query)
         shown: dict[str, list[dict[str, Any]]] = {}
         token: str | None = None
@@ -118,7 +121,10 @@ class DataRoutes:
             if after is not None and symbol < after[0]:
                 continue
             resume = after[1] if after is not None and symbol == after[0] else None
-            points = self._points(kind, symbol, timeframe, start, end, is_newest_first=is_newest_first)
+            known = self._history.of(symbol)
+            if known is not None and is_adjusted:
+                known = self._splits.adjusted(known)
+            points = self._points(kind, known, timeframe, start, end, is_newest_first=is_newest_first)
             if resume is not None:
                 points = islice(points, resume, None)
             taken = list(islice(points, left + 1))
@@ -133,10 +139,10 @@ class DataRoutes:
         return rest.json_response({kind: shown, "next_page_token": token})
 
     def _points(
-        self, kind: str, symbol: str, timeframe: Timeframe, start: int, end: int, *, is_newest_first: bool
-    ) -> Iterator[_Point]:
+        self, kind: str, known: SymbolHistory | None, timeframe: Timeframe, start: int, end: int, *,
+        is_newest_first: bool,
+    ) -> Iterator[_Point]:  # fmt: skip
         """Points of one symbol in [start, end], lazily where minutes are asked for."""
-        known = self._history.of(symbol)
         if known is None:
             return iter(())
         if kind == "bars":
@@ -246,6 +252,14 @@ def _timeframe(text: str) -> Timeframe:
         if int(matched[1]) in _COUNTS[unit]:
             return Timeframe(int(matched[1]), unit)
     raise _bad(f"invalid timeframe: {text}")
+
+
+def _is_adjusted(text: str) -> bool:
+    """Whether splits are to be taken out of the prices; dividends and spin-offs there are none."""
+    parts = text.split(",")
+    if not set(parts) <= {"raw", "split", "dividend", "spin-off", "all"}:
+        raise _bad(f"invalid adjustment: {text}")
+    return "split" in parts or "all" in parts
 
 
 def _read_token(query: Mapping[str, str]) -> tuple[str, int] | None:

@@ -232,7 +232,10 @@ class OrderRoutes:
         if known is None:
             return None
         earlier = known.span(0, day_start_ns(known.open_ns[-1]) - 1)
-        return to_decimal(known.close[earlier.stop - 1]) if earlier.stop > 0 else None
+        if not earlier:
+            return None
+        factor = self._venue.splits.factor_since(symbol, known.open_ns[earlier.stop - 1])
+        return to_decimal(known.close[earlier.stop - 1]) / factor
 
 
 def _found(request: web.Request, order: Order | None, name: str) -> web.Response:

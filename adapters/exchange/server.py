@@ -16,10 +16,12 @@ from aiohttp import web
 from adapters.exchange.auth import Credentials
 from adapters.exchange.config import ExchangeConfig
 from adapters.exchange.control import ControlRoutes
+from adapters.exchange.control_events import EventRoutes
 from adapters.exchange.driver import Driver
 from adapters.exchange.market_ws import CHANNELS, MarketHub
 from adapters.exchange.rest import AcceptLog, Gate
 from adapters.exchange.rest_account import AccountRoutes
+from adapters.exchange.rest_corporate import CorporateRoutes
 from adapters.exchange.rest_data import DataRoutes
 from adapters.exchange.rest_faults import RestFaults
 from adapters.exchange.rest_orders import OrderRoutes
@@ -55,12 +57,14 @@ async def serve(config: ExchangeConfig, *, ready: Callable[[dict[str, str]], Non
     )
     accepted = AcceptLog()
     app.add_routes(ControlRoutes(venue, driver, market, trading, gate=gate, accepted=accepted).routes())
+    app.add_routes(EventRoutes(venue, driver).routes())
     app.add_routes([web.get("/stream", trading.handle, allow_head=False)])
     app.add_routes([web.get(path, market.handle, allow_head=False) for path in CHANNELS if path != "/v1beta1/news"])
     app.add_routes([web.get("/v1beta1/news", market.handle, allow_head=False)])
     app.add_routes(OrderRoutes(venue, driver, accepted).routes())
     app.add_routes(AccountRoutes(venue, driver).routes())
     app.add_routes(DataRoutes(venue, driver).routes())
+    app.add_routes(CorporateRoutes(venue, driver).routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     playing: asyncio.Task[None] | None = None

@@ -17,12 +17,13 @@ from adapters.exchange.bars import BarSource, History, VenueBar, late_copy
 from adapters.exchange.book import Book, TradeUpdate, in_order
 from adapters.exchange.calendar import VenueCalendar, day_start_ns, utc_date
 from adapters.exchange.config import ExchangeConfig
+from adapters.exchange.corporate import Splits
 from adapters.exchange.faults import Faults
 from adapters.exchange.generator import GeneratedBars, generator_symbols
 from adapters.exchange.halting import Halting
 from adapters.exchange.portfolio import EquityHistory
 from engine.errors import ConfigError
-from engine.values import NS_PER_MINUTE, to_decimal
+from engine.values import CRYPTO_TICK, NS_PER_MINUTE, round_to, to_decimal
 
 _DAY_NS = 24 * 60 * NS_PER_MINUTE
 _HISTORY_SYMBOLS_MAX = 100
@@ -60,6 +61,7 @@ class Venue:
         )  # fmt: skip
         self.faults = Faults(config.seed, config.faults)
         self.book = Book(rules, self.calendar, self.last_price, self.symbol_of, self.faults)
+        self.splits = Splits(config.seed, self.calendar)
         self.equity = EquityHistory(rules.cash)
         self.halting = Halting()
         self.bars_emitted = 0
@@ -73,8 +75,12 @@ class Venue:
 
     def last_price(self, symbol: str) -> Decimal | None:
         """Close of the newest bar that is out; None before the first."""
-        price = self.history.last_price(symbol)
-        return None if price is None else to_decimal(price)
+        known = self.history.of(symbol)
+        if known is None:
+            return None
+        factor = self.splits.factor_since(symbol, known.open_ns[-1])
+        price = to_decimal(known.close[-1])
+        return price if factor == 1 else round_to(price / factor, CRYPTO_TICK)
 
     @property
     def next_close(self) -> int | None:
@@ -106,9 +112,10 @@ class Venue:
         if close_ns > self._day_end_ns:
             self.book.account.last_equity = self.book.account.valuation().equity
             self._day_end_ns = day_start_ns(close_ns - NS_PER_MINUTE) + _DAY_NS
-        self._minute = self.halting.trading(self.source.take())
+        done = [event for split in self.splits.due(close_ns - NS_PER_MINUTE) for event in self.book.split(split)]
+        self._minute = self.halting.trading(self.splits.scaled(self.source.take()))
         self.now_ns = close_ns
-        return in_order([*acknowledged, *self.book.settle(self._minute, close_ns)])
+        return in_order([*acknowledged, *done, *self.book.settle(self._minute, close_ns)])
 
     def end_minute(self) -> tuple[list[VenueBar], list[VenueBar]]:
         """Make the minute's bars known.

@@ -101,7 +101,7 @@ def activity_json(activity: Activity) -> dict[str, Any]:
             "leaves_qty": plain(activity.leaves_qty),
             "transaction_time": when,
         }
-    return {
+    shown: dict[str, Any] = {
         "activity_type": activity.kind,
         "id": activity.id,
         "date": utc_date(activity.ns).isoformat(),
@@ -109,14 +109,20 @@ def activity_json(activity: Activity) -> dict[str, Any]:
         "qty": plain(activity.qty),
         "price": plain(activity.price),
         "net_amount": plain(activity.net_amount),
-        "description": f"Coin Pair Transaction Fee (Non USD), order {activity.order_id}"
-        if activity.qty
-        else f"Coin Pair Transaction Fee (USD), order {activity.order_id}",
-        "order_id": activity.order_id,
+        "description": activity.description or _fee_words(activity),
         "status": "executed",
         "transaction_time": when,
         "created_at": when,
     }
+    more = {"order_id": activity.order_id, "activity_sub_type": activity.sub_kind, "group_id": activity.group}
+    return shown | {key: value for key, value in more.items() if value}
+
+
+def _fee_words(activity: Activity) -> str:
+    if activity.kind != "CFEE":
+        return ""
+    currency = "Non USD" if activity.qty else "USD"
+    return f"Coin Pair Transaction Fee ({currency}), order {activity.order_id}"
 
 
 def asset_json(symbol: str) -> dict[str, Any]:

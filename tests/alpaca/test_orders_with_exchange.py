@@ -14,9 +14,10 @@ from adapters.alpaca.connect import connect_trading
 from adapters.alpaca.fields import time_ns
 from adapters.alpaca.trading import AlpacaVenue
 from adapters.exchange.config import ExchangeConfig
+from engine.conversions import conversions
 from engine.messages import OrderIntent
 from engine.ports import Accepted, CancelRequested, Rejected, Unknown, VenueOrder
-from engine.values import NS_PER_MINUTE, OrderClass, OrderType, Side, TimeInForce
+from engine.values import NS_PER_DAY, NS_PER_MINUTE, OrderClass, OrderType, Side, TimeInForce
 from tests.alpaca.local import Exchange, running
 from tests.alpaca.wire import Ear, until
 
@@ -258,3 +259,54 @@ def test_exit_of_a_bracket_gets_another_price(exchange: Exchange, venue: AlpacaV
     assert {leg.client_order_id: leg.status for leg in group.legs if leg.order_type is OrderType.STOP} == {
         "tighter": "new"
     }
+
+
+# --- what happens without an order -----------------------------------------------------------------------------------
+
+
+def test_split_is_announced_done_and_put_together(exchange: Exchange, venue: AlpacaVenue) -> None:
+    _working(exchange, venue, limit_px=D(101))
+    _accepted(venue.submit(_intent("far", **(LIMIT | {"limit_px": D(50), "time_in_force": TimeInForce.GTC}))))
+    exchange.minutes()
+    told = exchange.control("splits", {"symbol": "LIMIT", "ratio": "0.25", "at_once": True, "orders": "adjust"})
+    today = time_ns("2025-03-10T04:00:00Z") or 0
+    (announced,) = venue.splits(["LIMIT", "DIP", "BTC/USD"], today, today)
+    assert (announced.symbol, announced.ratio, announced.id) == ("LIMIT", D("0.25"), told["id"])
+    assert venue.splits(["LIMIT"], today + 1, today + NS_PER_DAY) == []
+    exchange.minutes()
+    assert venue.account().positions == {"LIMIT": D("2.5")}
+    found = conversions(venue.activities(0), OPEN)
+    assert (found.others, found.waiting) == ((), ())
+    (done,) = found.splits
+    assert (done.symbol, done.ratio, done.removed, done.added) == ("LIMIT", D("0.25"), D(10), D("2.5"))
+    assert done.effective_ns == told["effective_ns"]
+    (far,) = [order for order in venue.orders(OPEN + NS_PER_DAY) if order.client_order_id == "far"]
+    assert (far.quantity, far.limit_px) == (D(2), D(200))
+
+
+def test_transfers_and_dividends_are_activities(exchange: Exchange, venue: AlpacaVenue) -> None:
+    exchange.minutes()
+    cash = venue.account().cash
+    for body in (
+        {"activity_type": "CSD", "net_amount": "500"},
+        {"activity_type": "DIV", "net_amount": "2.5", "symbol": "LIMIT", "qty": 10},
+        {"activity_type": "JNLS", "symbol": "DIP", "qty": "3"},
+        {"activity_type": "XYZ", "net_amount": "-1", "symbol": "DIP", "qty": "7"},
+    ):
+        exchange.control("activities", body)
+    told = [(it.kind, it.symbol, it.cash, it.quantity, it.is_known) for it in venue.activities(0)]
+    assert told == [
+        ("CSD", "", D(500), D(0), True),
+        ("DIV", "LIMIT", D("2.5"), D(0), True),
+        ("JNLS", "DIP", D(0), D(3), True),
+        ("XYZ", "DIP", D(-1), D(0), False),
+    ]
+    account = venue.account()
+    assert account.cash - cash == sum(it.cash for it in venue.activities(0))
+    assert account.positions == {"DIP": D(3)}
+
+
+def test_assets_of_the_exchange(exchange: Exchange, venue: AlpacaVenue) -> None:
+    known, unknown = venue.assets(["LIMIT", "NOSUCH"])
+    assert (known.is_tradable, known.is_shortable, known.is_fractionable) == (True, True, True)
+    assert not unknown.is_tradable

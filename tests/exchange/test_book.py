@@ -15,6 +15,7 @@ from adapters.exchange.account import BookRules
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import Book, TradeUpdate
 from adapters.exchange.calendar import VenueCalendar
+from adapters.exchange.corporate import Split
 from adapters.exchange.faults import ORDER_FAULTS, FaultPlan, FaultRule, Faults
 from adapters.exchange.orders import (
     ENTRY,
@@ -45,6 +46,8 @@ class Trading(RuleBasedStateMachine):
         rules = BookRules(seed, CASH, 2, D(25), D(10), D("0.4"), None)
         self.book = self.make_book(rules)
         self.told: dict[str, list[TradeUpdate]] = {}
+        self.splits = 0
+        self.split_symbols: set[str] = set()
 
     def make_book(self, rules: BookRules) -> Book:
         return Book(rules, CALENDAR, self.prices.get, SYMBOLS.get)
@@ -127,6 +130,23 @@ class Trading(RuleBasedStateMachine):
         self.prices.update({bar.symbol: D(int(bar.close)) for bar in bars})
         self.book.account.mark()
 
+    @rule(
+        symbol=st.sampled_from(["AAPL", "MSFT"]), ratio=st.sampled_from([(2, 1), (3, 2), (1, 2), (1, 10)]),
+        policy=st.sampled_from(["venue", "keep", "adjust", "cancel"]),
+    )  # fmt: skip
+    def split(self, symbol: str, ratio: tuple[int, int], policy: Any) -> None:
+        new, old = map(D, ratio)
+        self.splits += 1
+        self.split_symbols.add(symbol)
+        split = Split(f"s{self.splits}", symbol, new, old, OPEN.date(), self.now, OPEN.date(), policy)
+        events = self.book.acknowledge()
+        if symbol in self.prices:
+            self.prices[symbol] = self.prices[symbol] / split.ratio
+        held = self.book.ledger.qty(symbol)
+        for update in [*events, *self.book.split(split)]:
+            self.told.setdefault(update.order["id"], []).append(update)
+        assert abs(self.book.ledger.qty(symbol) - held * split.ratio) < D("0.000000002")
+
     @invariant()
     def money_adds_up(self) -> None:
         cash, held = CASH, dict.fromkeys(SYMBOLS, D(0))
@@ -160,6 +180,8 @@ class Trading(RuleBasedStateMachine):
             working = [each for each in order.exits if each.status in ("new", "partially_filled")]
             if order.order_class != "oco":
                 assert not working or order.status == "filled"
+            if order.terms.symbol in self.split_symbols:
+                continue  # shares before and after a split do not add up
             exits = [each for each in order.group if each.place != ENTRY]
             done = sum((each.filled_qty for each in exits), D(0))
             filled = order.filled_qty if order.order_class != "oco" else order.terms.qty
