@@ -27,7 +27,7 @@ _AUTH_S_MAX = 10
 """A client on a busy machine may take this long to prove who it is; nats-server's own limit is 2 s."""
 
 _OWN: dict[str, tuple[str, ...]] = {
-    "feed": ("bars.*.*", "gaps.*", "marks.*", "status.statuses.*", "status.lulds.*", "alerts.*"),
+    "feed": ("bars.*.*", "gaps.*", "marks.*", "status.statuses.*", "status.lulds.*", "commands", "alerts.*"),
     "signals": ("signals.*.*", "alerts.*"),
     "risk": (
         "signals.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
@@ -39,8 +39,8 @@ _OWN: dict[str, tuple[str, ...]] = {
     ),
     "recorder": ("alerts.*",),
 }  # fmt: skip
-"""What each role stores, below the prefix. Risk's signals are its guards', its commands cancels; executor's
-command is the one that a latch stands for."""
+"""What each role stores, below the prefix. Risk's signals are its guards', its commands cancels; feed's and executor's
+are REDUCING, for a clock or an account that is wrong, and the one a latch stands for."""
 _READS = {
     "feed": ("market", "trading"),
     "signals": ("market", "trading"),
