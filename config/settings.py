@@ -75,7 +75,8 @@ class FeedSettings(_Section, frozen=True):
     """Feed: timeframe, backfill, watchdog, marks.
 
     A symbol has at most one mark per `mark_every_ms` of venue time, and another at once when its price moved by more
-    than `mark_move_fraction`. `symbol_silent_s_max`: a symbol whose bars lie farther behind the others is listed in the
+    than `mark_move_fraction`; trades and quotes of an absence of up to `mark_backfill_s_max` are fetched.
+    `symbol_silent_s_max`: a symbol whose bars lie farther behind the others is listed in the
     status.
     """
 
@@ -86,6 +87,7 @@ class FeedSettings(_Section, frozen=True):
     symbol_silent_s_max: Seconds = 900.0
     mark_every_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
     mark_move_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.002
+    mark_backfill_s_max: Count = 300
 
 
 class SignalsSettings(_Section, frozen=True):

@@ -9,16 +9,19 @@ other. A quote that repeats the prices told only shows that they still hold: it 
 Invariants:
 1. No clock and no framing decides: the same events in the same order give the same marks.
 2. Every trade is in the low and high of exactly one mark, or waits for one, or was lost with its connection's end.
-3. Per symbol, marks strictly grow in ts_event, and each begins where the one before ended, unless events may have been
-   missed in between (start, lost connection): then it begins right before its first event, which shows the hole.
-4. After a restart nothing at or before the last mark stored counts.
+3. Per symbol, marks strictly grow in ts_event, and each begins where the one before ended, unless events were missed in
+   between for good: then it begins right before its first event, which shows the hole.
+4. After a restart nothing at or before the last mark stored counts. What came after it is asked for; until it is there,
+   live events of its connection wait. So a feed that is killed and back soon makes the marks it would have made.
 Called by streams/services/feed. Never publishes, never reads a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+
+import msgspec
 
 from engine.messages import Mark
 from engine.ports import Quote, Trade
@@ -26,6 +29,17 @@ from engine.values import NS_PER_MS, AssetClass, asset_class_of, to_decimal
 
 _REPEATED_AFTER = 8
 """A quote with the prices told makes a mark when this many times `every` have passed since the last."""
+
+
+Tick = Trade | Quote
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """Trades and quotes to ask for: those of these symbols, of one connection, with a time in (from_ns, to_ns]."""
+
+    symbols: tuple[str, ...]
+    from_ns: int
+    to_ns: int
 
 
 class _Symbol:
@@ -45,13 +59,17 @@ class _Symbol:
         "oldest_ns", "stream", "told_ns", "told_px",
     )  # fmt: skip
 
-    def __init__(self, name: str, floor_ns: int) -> None:
+    def __init__(self, name: str, known: Mark | None) -> None:
         self.name, self.stream = name, asset_class_of(name)
-        self.floor_ns = self.told_ns = floor_ns
         self.is_continued = False
+        self.floor_ns = self.told_ns = self.last_ns = 0
         self.bid = self.ask = self.last = self.told_px = 0.0
+        if known is not None:
+            self.floor_ns = self.told_ns = self.last_ns = known.ts_event
+            self.bid, self.ask = float(known.bid_px or 0), float(known.ask_px or 0)
+            self.last = self.told_px = float(known.last_px or 0)
         self.low = self.high = 0.0
-        self.last_ns = self.first_ns = self.oldest_ns = self.newest_ns = 0
+        self.first_ns = self.oldest_ns = self.newest_ns = 0
 
 
 class MarkCore:
@@ -61,13 +79,25 @@ class MarkCore:
         symbols: Symbols that are marked; ticks of others are ignored.
         every_ms: Least time between two marks of a symbol, unless its price moves.
         move_fraction: A trade that lies farther than this from the last price told is told at once.
-        known: End of the last stored mark per symbol.
+        known: The last stored mark per symbol.
+        missed_ms_max: Longest absence after which trades and quotes are asked for; a longer one is a hole.
     """
 
-    def __init__(self, symbols: Iterable[str], every_ms: int, move_fraction: float, known: dict[str, int]) -> None:
-        self._symbols = {name: _Symbol(name, known.get(name, 0)) for name in symbols}
+    def __init__(
+        self,
+        symbols: Iterable[str],
+        every_ms: int,
+        move_fraction: float,
+        known: Mapping[str, Mark],
+        *,
+        missed_ms_max: int = 0,
+    ) -> None:
+        self._symbols = {name: _Symbol(name, known.get(name)) for name in symbols}
         self._every_ns = every_ms * NS_PER_MS
+        self._missed_ns_max = missed_ms_max * NS_PER_MS
         self._move = move_fraction
+        self._held: dict[AssetClass, list[Tick]] = {}
+        self._awaited_ns: dict[AssetClass, int] = {}
         self._seen_ns = dict.fromkeys(AssetClass, 0)
         self._due: dict[AssetClass, list[tuple[int, str]]] = {stream: [] for stream in AssetClass}
 
@@ -76,10 +106,52 @@ class MarkCore:
         """Symbols with something that is not told yet."""
         return sum(symbol.first_ns > 0 for symbol in self._symbols.values())
 
-    def on_tick(self, tick: Trade | Quote) -> list[Mark]:
+    def on_connected(self, symbols: Iterable[str], now_ns: int) -> list[Missed]:
+        """Give what to ask for, per connection; its live events wait from now on until `on_missed`."""
+        asked: dict[AssetClass, list[_Symbol]] = {}
+        for name in sorted(symbols):
+            symbol = self._symbols.get(name)
+            if symbol is None:
+                continue
+            if symbol.told_ns > 0 and now_ns - symbol.told_ns <= self._missed_ns_max:
+                asked.setdefault(symbol.stream, []).append(symbol)
+            else:
+                symbol.bid = symbol.ask = 0.0  # a quote of long ago says nothing
+        for stream in asked:
+            self._held.setdefault(stream, [])
+            self._awaited_ns[stream] = max(now_ns, self._awaited_ns.get(stream, 0))
+        return [
+            Missed(tuple(symbol.name for symbol in missing), min(symbol.told_ns for symbol in missing), now_ns)
+            for missing in asked.values()
+        ]
+
+    def on_missed(self, missed: Missed, ticks: Sequence[Tick] | None) -> list[Mark]:
+        """Take in what was asked for, or None where it did not come, and then what waited; give the marks due."""
+        stream = asset_class_of(missed.symbols[0])
+        if missed.to_ns < self._awaited_ns.get(stream, 0):
+            return []  # the connection was lost again meanwhile: more was asked for
+        held = self._held.pop(stream, [])
+        self._awaited_ns.pop(stream, None)
+        for name in missed.symbols:
+            symbol = self._symbols[name]
+            symbol.floor_ns = symbol.told_ns
+            symbol.is_continued = ticks is not None
+            if ticks is None:
+                symbol.bid = symbol.ask = 0.0
+        fetched = frozenset(ticks or ())
+        marks = [mark for tick in ticks or () for mark in self.on_tick(tick)]
+        marks += [mark for tick in held if tick not in fetched for mark in self.on_tick(tick)]
+        return marks + self.on_time(stream, self._seen_ns[stream])
+
+    def on_tick(self, tick: Tick) -> list[Mark]:
         """Take in a trade or quote; give what is due now, in the order of its becoming due."""
         symbol = self._symbols.get(tick.symbol)
-        if symbol is None or tick.ts_event <= symbol.floor_ns:
+        if symbol is None:
+            return []
+        if symbol.stream in self._held:
+            self._held[symbol.stream].append(tick)
+            return []
+        if tick.ts_event <= symbol.floor_ns:
             return []
         marks = self.on_time(symbol.stream, tick.ts_event)
         if isinstance(tick, Quote):
@@ -95,7 +167,7 @@ class MarkCore:
         seen = self._seen_ns[stream] = max(self._seen_ns[stream], ts_event)
         due = self._due[stream]
         marks: list[Mark] = []
-        while due and due[0][0] <= seen:
+        while stream not in self._held and due and due[0][0] <= seen:
             at, name = heappop(due)
             symbol = self._symbols[name]
             if symbol.first_ns and at >= self._due_at(symbol):
@@ -103,14 +175,13 @@ class MarkCore:
         return marks
 
     def on_lost(self, symbols: Iterable[str]) -> list[Mark]:
-        """Tell what waits, because the connection that would end the wait is gone; quotes count no longer."""
+        """Tell what waits, because the connection that would end the wait is gone."""
         marks: list[Mark] = []
         for name in sorted(symbols):
             symbol = self._symbols.get(name)
             if symbol is not None:
                 if symbol.first_ns:
                     marks.append(self._told(symbol))
-                symbol.bid = symbol.ask = 0.0
                 symbol.is_continued = False
         return marks
 

@@ -1,4 +1,4 @@
-"""Bars of the past, by REST, for backfill and warm-up.
+"""Bars, trades and quotes of the past, by REST, for backfill and warm-up.
 
 Decides which intervals are complete and pages until the venue has no more; a bar of REST may differ from the streamed
 one (late trades). It never gives a bar whose interval has not ended, and never part of what was asked: it gives all or
@@ -20,12 +20,16 @@ from adapters.alpaca.config import AlpacaConfig
 from adapters.alpaca.parse import Problem, parse_bar, rfc3339
 from adapters.alpaca.reporter import OnProblem, Reporter
 from adapters.alpaca.rest import Rest
+from adapters.alpaca.ticks import parse_tick
 from engine.errors import UnreachableError
 from engine.messages import Bar
+from engine.ports import Quote, Trade
 from engine.values import NS_PER_S, AssetClass, timeframe_ns
 
 _UNITS = {"m": "Min", "h": "Hour", "d": "Day"}
-_PATHS = {AssetClass.US_EQUITY: "/stocks/bars", AssetClass.CRYPTO: "/crypto/us/bars"}
+_PATHS = {AssetClass.US_EQUITY: "/stocks", AssetClass.CRYPTO: "/crypto/us"}
+_TICKS_MAX = 200_000
+"""More trades and quotes than this are not worth waiting for."""
 
 
 class AlpacaHistory:
@@ -70,12 +74,18 @@ class AlpacaHistory:
         end_s = (to_ns - length_ns) // NS_PER_S
         if end_s < start_s:
             return []
-        span = {"start": rfc3339(start_s * NS_PER_S), "end": rfc3339(end_s * NS_PER_S)}
+        params = {
+            "timeframe": _vendor_timeframe(timeframe),
+            "start": rfc3339(start_s * NS_PER_S),
+            "end": rfc3339(end_s * NS_PER_S),
+        }
+        if asset_class is AssetClass.US_EQUITY:
+            params["adjustment"] = "raw"
         found: dict[tuple[int, str], Bar] = {}
         wanted = list(dict.fromkeys(symbols))
         for chunk in itertools.batched(wanted, self._config.history_symbols_per_request):
             known = set(chunk)
-            for symbol, raw in self._records(asset_class, chunk, _vendor_timeframe(timeframe), span):
+            for symbol, raw in self._records(asset_class, "bars", chunk, params):
                 bar = parse_bar(raw, timeframe, length_ns, symbol)
                 if isinstance(bar, Problem):
                     self._reporter.report("warning", f"history: {bar.what}")
@@ -83,31 +93,59 @@ class AlpacaHistory:
                     found[bar.ts_event, bar.symbol] = bar  # crypto may hold a minute twice: the later one counts
         return [found[key] for key in sorted(found)]
 
+    def ticks(
+        self, asset_class: AssetClass, symbols: Sequence[str], from_ns: int, to_ns: int
+    ) -> Sequence[Trade | Quote]:
+        """Give trades that count and quotes in (from_ns, to_ns], sorted by time; of one moment by symbol, quotes first.
+
+        Raises:
+            UnreachableError: As `bars`; or there are too many to wait for.
+            ConfigError: As `bars`.
+        """
+        params = {"start": rfc3339(from_ns), "end": rfc3339(to_ns)}  # both inclusive
+        found: list[tuple[int, str, int, Trade | Quote]] = []
+        wanted = list(dict.fromkeys(symbols))
+        for chunk in itertools.batched(wanted, self._config.history_symbols_per_request):
+            for place, kind in enumerate(("quotes", "trades")):
+                for symbol, raw in self._records(asset_class, kind, chunk, params):
+                    record: dict[str, Any] = raw if isinstance(raw, dict) else {}
+                    tick = parse_tick({**record, "T": kind[0], "S": symbol})
+                    if isinstance(tick, Problem):
+                        self._reporter.report("warning", f"history: {tick.what}")
+                    elif tick is not None and from_ns < tick.ts_event <= to_ns:
+                        found.append((tick.ts_event, symbol, place, tick))
+                    if len(found) > _TICKS_MAX:
+                        msg = (
+                            f"more than {_TICKS_MAX} trades and quotes of {len(wanted)} symbols: not asked for further"
+                        )
+                        raise UnreachableError(msg)
+        found.sort(key=lambda entry: entry[:3])
+        return [tick for *_, tick in found]
+
     def close(self) -> None:
         """Close the connections of all threads."""
         for rest in self._rest.values():
             rest.close()
 
     def _records(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, span: dict[str, str]
+        self, asset_class: AssetClass, kind: str, symbols: Sequence[str], more: dict[str, str]
     ) -> Iterator[tuple[str, Any]]:
-        """Page through what the venue has; a page may end inside a symbol."""
+        """Page through what the venue has of a kind; a page may end inside a symbol."""
         params: dict[str, Any] = {
             "symbols": ",".join(symbols),
-            "timeframe": timeframe,
-            **span,
+            **more,
             "limit": self._config.history_bars_per_page,
             "sort": "asc",
         }
         if asset_class is AssetClass.US_EQUITY:
-            params |= {"feed": self._config.feed, "adjustment": "raw"}
-        path, seen = _PATHS[asset_class], set[str]()
+            params["feed"] = self._config.feed
+        path, seen = f"{_PATHS[asset_class]}/{kind}", set[str]()
         for _ in range(self._config.pages_max):
             page = self._rest[asset_class].read(path, params)
-            if not isinstance(page, dict) or not isinstance(page.get("bars") or {}, dict):
-                msg = f"{self._config.data_url}{path} answered without bars: the URL is not Alpaca's data API"
+            if not isinstance(page, dict) or not isinstance(page.get(kind) or {}, dict):
+                msg = f"{self._config.data_url}{path} answered without {kind}: the URL is not Alpaca's data API"
                 raise UnreachableError(msg)
-            for symbol, records in (page.get("bars") or {}).items():  # Alpaca also says null
+            for symbol, records in (page.get(kind) or {}).items():  # Alpaca also says null
                 yield from ((symbol, record) for record in records or ())
             token = page.get("next_page_token")
             if not token:

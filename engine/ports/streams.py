@@ -118,10 +118,16 @@ class VenueTime(Protocol):
 
 
 class BarHistory(Protocol):
-    """Blocking REST history of bars."""
+    """Blocking REST history of bars and ticks; all that was asked for, or an UnreachableError."""
 
     def bars(
         self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
     ) -> Sequence[Bar]:
         """Bars whose close lies in (from_ns, to_ns], sorted by (ts_event, symbol); complete intervals only."""
+        ...
+
+    def ticks(
+        self, asset_class: AssetClass, symbols: Sequence[str], from_ns: int, to_ns: int
+    ) -> Sequence[Trade | Quote]:
+        """Trades that count and quotes in (from_ns, to_ns], sorted by time; of one moment by symbol, quotes first."""
         ...

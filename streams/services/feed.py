@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import structlog
 
-from engine.errors import UnreachableError
 from engine.halts import BANDS, HALTS, HaltCore
 from engine.ids import make_id
-from engine.ingest import IngestCore, Span
+from engine.ingest import IngestCore
 from engine.liveness import few
 from engine.marks import MarkCore
 from engine.messages import Alert, Bar, Mark, MarketBody, Sessions, SymbolStatus, decode, decode_market
 from engine.ports import BarHistory, BarStream, Quote, Trade, VenueTime
 from engine.sessions import SessionTable
 from engine.values import NS_PER_S, AssetClass, asset_class_of
+from streams.feeding.fetching import FetchedBars, FetchedTicks, Fetcher
 from streams.feeding.health import Health
 from streams.feeding.market import MarketStore
 from streams.feeding.telling import Teller
@@ -40,6 +39,7 @@ _AHEAD_NS_MAX = 60 * NS_PER_S
 
 class _Up(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
+    marked: tuple[str, ...]
 
 
 class _Down(msgspec.Struct, frozen=True):
@@ -59,13 +59,6 @@ class _Ticks(msgspec.Struct, frozen=True):
 class _Statuses(msgspec.Struct, frozen=True):
     statuses: Sequence[SymbolStatus]
     ts_recv: int
-
-
-class _Fetched(msgspec.Struct, frozen=True):
-    """History that came, or the reason why it did not."""
-
-    span: Span
-    bars: list[Bar] | str
 
 
 class _NatsBack(msgspec.Struct, frozen=True):
@@ -94,17 +87,16 @@ class Feed:
         self._context = context
         self._sessions = SessionTable()
         self._health = Health(context.settings, context.clock, self._sessions)
-        self._stream, self._history = connect(self._health.is_open)
         self._inbox: asyncio.Queue[object] = asyncio.Queue()
         self._tasks = Tasks(self._inbox.put_nowait)
+        self._stream, history = connect(self._health.is_open)
+        self._fetcher = Fetcher(history, context.settings.feed.timeframe, self._tasks, self._inbox.put_nowait)
         self._market = MarketStore(context)
         self._teller = Teller(context, lambda: self._inbox.put_nowait(_Told()))
         self._watch = ClockWatch(context, venue_time, self._alert_soon) if venue_time is not None else None
         self._core: IngestCore | None = None
         self._marks = MarkCore((), 1, 1.0, {})
         self._halts = HaltCore(context.settings.feed.timeframe, ())
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="history")
-        self._fetching = 0
         self._working = 0
         self._received = 0
         self._calendar: Reader | None = None
@@ -114,7 +106,7 @@ class Feed:
     def on_connected(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
         """Ask for the history of the time away."""
         self._health.up(symbols, marked)
-        self._inbox.put_nowait(_Up(tuple(symbols)))
+        self._inbox.put_nowait(_Up(tuple(symbols), tuple(marked)))
 
     def on_disconnected(self, symbols: Sequence[str]) -> None:
         """Note that nothing comes in."""
@@ -181,19 +173,21 @@ class Feed:
         """Read the last mark and status of each symbol: nothing at or before them is said again."""
         context, prefix = self._context, self._context.topology.prefix
         feed, now = context.settings.feed, await context.clock.now_ns()
-        known: dict[str, int] = {}
+        known: dict[str, Mark] = {}
         statuses: list[SymbolStatus] = []
         for kind in ("marks", f"status.{HALTS}", f"status.{BANDS}"):
             for data in await last_per_subject(context, context.topology.trading, f"{prefix}.{kind}.>"):
                 match decode(data).body:
                     case Mark() as mark:
-                        known[mark.symbol] = min(mark.ts_event, now)
+                        known[mark.symbol] = msgspec.structs.replace(mark, ts_event=min(mark.ts_event, now))
                     case SymbolStatus() as status:
                         statuses.append(status)
                     case _:
                         pass
         marked = context.settings.marked_symbols
-        self._marks = MarkCore(marked, feed.mark_every_ms, feed.mark_move_fraction, known)
+        self._marks = MarkCore(
+            marked, feed.mark_every_ms, feed.mark_move_fraction, known, missed_ms_max=feed.mark_backfill_s_max * 1000
+        )
         self._halts = HaltCore(feed.timeframe, statuses)
 
     async def run(self) -> None:
@@ -220,10 +214,12 @@ class Feed:
             case _Statuses():
                 news = [told for status in item.statuses if (told := self._halts.on_status(status)) is not None]
                 self._teller.tell(news, item.ts_recv)
-            case _Fetched():
+            case FetchedBars():
                 await self._take_history(item)
             case _Up():
-                await self._reconnected(item.symbols)
+                await self._reconnected(item)
+            case FetchedTicks():
+                self._take_missed(item)
             case _Down():
                 self._teller.tell(self._marks.on_lost(item.symbols))
             case _NatsBack():
@@ -241,7 +237,7 @@ class Feed:
     async def stop(self) -> None:
         """Disconnect; nothing else is to be kept."""
         await self._stream.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._fetcher.close()
         if self._watch is not None:
             self._watch.close()
 
@@ -271,8 +267,13 @@ class Feed:
         for tick in ticks:
             self._teller.tell(self._marks.on_tick(tick), item.ts_recv)
 
-    async def _take_history(self, item: _Fetched) -> None:
-        self._fetching -= 1
+    def _take_missed(self, item: FetchedTicks) -> None:
+        ticks = None if isinstance(item.ticks, str) else item.ticks
+        if ticks is None:
+            self.on_problem("warning", f"trades and quotes of the time away did not come: {item.ticks}")
+        self._teller.tell(self._marks.on_missed(item.missed, ticks), self._context.wall_ns())
+
+    async def _take_history(self, item: FetchedBars) -> None:
         core = self._known_core()
         if isinstance(item.bars, str):
             bodies = core.on_history_failed(item.span, item.bars)
@@ -290,28 +291,11 @@ class Feed:
             what = f"nats-server lost {lost} acknowledged messages; they were published again"
             await self._alert(Alert("", "error", "feed", what, 0))
 
-    async def _reconnected(self, symbols: Sequence[str]) -> None:
+    async def _reconnected(self, up: _Up) -> None:
         now = await self._context.clock.now_ns()
-        spans, gaps = self._known_core().on_connected(symbols, now)
+        spans, gaps = self._known_core().on_connected(up.symbols, now)
         await self._store(gaps, self._context.wall_ns())
-        for span in spans:
-            for asset_class in AssetClass:
-                wanted = tuple(s for s in span.symbols if asset_class_of(s) is asset_class)
-                if wanted:
-                    self._fetching += 1
-                    self._tasks.spawn(self._fetch(asset_class, Span(wanted, span.from_ns, span.to_ns)))
-
-    async def _fetch(self, asset_class: AssetClass, span: Span) -> None:
-        timeframe = self._context.settings.feed.timeframe
-        loop = asyncio.get_running_loop()
-        try:
-            bars = await loop.run_in_executor(
-                self._pool, self._history.bars, asset_class, span.symbols, timeframe, span.from_ns, span.to_ns
-            )
-        except UnreachableError as err:
-            self._inbox.put_nowait(_Fetched(span, str(err)))
-        else:
-            self._inbox.put_nowait(_Fetched(span, list(bars)))
+        self._fetcher.ask(self._marks.on_connected(up.marked, now), spans)
 
     async def _alert(self, alert: Alert) -> None:
         now = await self._context.clock.now_ns()
@@ -339,7 +323,7 @@ class Feed:
         counters["unmarked"] = health.unmarked
         if self._core is not None:
             counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}
-        busy = self._working + self._fetching + self._inbox.qsize() + self._teller.open
+        busy = self._working + self._fetcher.open + self._inbox.qsize() + self._teller.open
         published = {topology.market: self._market.last_seq, topology.trading: self._teller.last_seq}
         problems = health.problems()
         if self._watch is not None and self._watch.problem:

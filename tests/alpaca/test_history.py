@@ -10,6 +10,7 @@ import pytest
 from adapters.alpaca.fields import rfc3339, time_ns
 from adapters.alpaca.history import AlpacaHistory
 from engine.errors import ConfigError, UnreachableError
+from engine.ports import Quote, Trade
 from engine.values import NS_PER_MINUTE, AssetClass
 from tests.alpaca.wire import DROP, HANG, Ear, Wire
 
@@ -193,3 +194,81 @@ def test_pages_that_repeat_end(wire: Wire, history: AlpacaHistory) -> None:
     wire.routes[STOCKS] = (200, {"bars": {}, "next_page_token": "again"})
     with pytest.raises(UnreachableError, match="do not end"):
         _bars(history, ["AAPL"], 0, 5)
+
+
+# --- ticks ----------------------------------------------------------------------------------------------------------
+
+TRADES, QUOTES = ("GET", "/v2/stocks/trades"), ("GET", "/v2/stocks/quotes")
+
+
+def _tick(second: float, **fields: Any) -> dict[str, Any]:
+    return {"t": rfc3339(START + int(second * 10**9)), **fields}
+
+
+def _trade(second: float, px: Any, *conditions: str) -> dict[str, Any]:
+    return _tick(second, p=px, s=100, c=["@", *conditions], z="C", x="V", i=1)
+
+
+def _quote(second: float, bid: Any, ask: Any) -> dict[str, Any]:
+    return _tick(second, bp=bid, ap=ask, bs=1, **{"as": 1})
+
+
+def _pages(kind: str, *pages: dict[str, list[Any]] | None) -> Any:
+    def reply(query: dict[str, str], _body: Any) -> Any:
+        place = int(query.get("page_token", "0"))
+        more = str(place + 1) if place + 1 < len(pages) else None
+        return 200, {kind: pages[place], "next_page_token": more}
+
+    return reply
+
+
+def test_ticks_are_merged_by_time_and_only_those_that_count_are_given(wire: Wire, history: AlpacaHistory) -> None:
+    wire.routes[TRADES] = _pages(
+        "trades",
+        {"AAPL": [_trade(0, 1.0), _trade(5, 2.0), _trade(6, 9.0, "I")]},
+        {"MSFT": [_trade(5, 3.0), _trade(10, 4.0), _trade(10.000000001, 5.0)]},
+    )
+    wire.routes[QUOTES] = _pages("quotes", {"AAPL": [_quote(5, 1.0, 2.5)], "MSFT": [_quote(7, 0, 4.5)]})
+    found = history.ticks(AssetClass.US_EQUITY, ["MSFT", "AAPL"], START, START + 10 * 10**9)
+    at = [START + second * 10**9 for second in (5, 5, 5, 7, 10)]
+    assert found == [
+        Quote("AAPL", at[0], 1.0, 2.5), Trade("AAPL", at[1], 2.0), Trade("MSFT", at[2], 3.0),
+        Quote("MSFT", at[3], 0.0, 4.5), Trade("MSFT", at[4], 4.0),
+    ]  # fmt: skip
+    queries = [query for _, path, query, _ in wire.requests if path == TRADES[1]]
+    assert queries[0] == {
+        "symbols": "MSFT,AAPL", "start": rfc3339(START), "end": rfc3339(START + 10 * 10**9), "limit": "10000",
+        "sort": "asc", "feed": "iex",
+    }  # fmt: skip
+
+
+def test_ticks_of_crypto_have_their_own_path(wire: Wire, history: AlpacaHistory) -> None:
+    wire.routes["GET", "/v1beta3/crypto/us/trades"] = _pages("trades", {"BTC/USD": [_tick(1, p=5.5, s=0.1, tks="B")]})
+    wire.routes["GET", "/v1beta3/crypto/us/quotes"] = _pages("quotes", None)
+    found = history.ticks(AssetClass.CRYPTO, ["BTC/USD"], START, START + 10**10)
+    assert found == [Trade("BTC/USD", START + 10**9, 5.5)]
+    assert all("feed" not in query for _, _, query, _ in wire.requests)
+
+
+def test_a_bad_tick_costs_itself_and_is_reported(wire: Wire) -> None:
+    ear = Ear()
+    made = AlpacaHistory(wire.config(), on_problem=ear.on_problem)
+    wire.routes[TRADES] = _pages("trades", {"AAPL": [_trade(1, "x"), "junk", _trade(2, 7.0)]})
+    wire.routes[QUOTES] = _pages("quotes", {})
+    found = made.ticks(AssetClass.US_EQUITY, ["AAPL"], START, START + 10**10)
+    assert found == [Trade("AAPL", START + 2 * 10**9, 7.0)]
+    assert ear.problem("history: trade of AAPL")
+    made.close()
+
+
+def test_too_many_ticks_are_not_waited_for(wire: Wire, history: AlpacaHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.alpaca.history._TICKS_MAX", 3)
+    wire.routes[QUOTES] = _pages("quotes", {"AAPL": [_quote(second, 1.0, 2.0) for second in range(1, 5)]})
+    with pytest.raises(UnreachableError, match="more than 3 trades and quotes of 1 symbols"):
+        history.ticks(AssetClass.US_EQUITY, ["AAPL"], START, START + 10**10)
+    wire.routes[QUOTES] = (200, {"bars": {}})
+    wire.routes[TRADES] = _pages("trades", {})
+    assert history.ticks(AssetClass.US_EQUITY, ["AAPL"], START, START + 10**10) == []
+    wire.routes[TRADES] = HANG
+    with pytest.raises(UnreachableError, match="no answer"):
+        history.ticks(AssetClass.US_EQUITY, ["AAPL"], START, START + 10**10)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.marks import MarkCore
+from engine.marks import MarkCore, Missed
 from engine.messages import Mark
 from engine.ports import Quote, Trade
 from engine.values import NS_PER_MS, NS_PER_S, AssetClass, to_decimal
@@ -20,7 +20,8 @@ Tick = Trade | Quote
 
 
 def _core(*symbols: str, move: float = 0.01, **known: int) -> MarkCore:
-    return MarkCore(symbols or ("AAPL", "MSFT", "BTC/USD"), EVERY, move, {name: at(ms) for name, ms in known.items()})
+    marks = {name: Mark(name, at(ms) - 1, at(ms)) for name, ms in known.items()}
+    return MarkCore(symbols or ("AAPL", "MSFT", "BTC/USD"), EVERY, move, marks, missed_ms_max=60_000)
 
 
 def at(ms: float) -> int:
@@ -146,12 +147,67 @@ def test_after_a_restart_nothing_at_or_before_the_last_mark_counts_and_the_hole_
     ]
 
 
-def test_a_lost_connection_tells_what_waits_and_forgets_the_quotes() -> None:
+def test_a_lost_connection_tells_what_waits_and_a_long_absence_is_a_hole() -> None:
     core = _core()
     play(core, quote(0, 99.0, 101.0), trade(0, 100.0), trade(10, 100.5), trade(10, 7.0, "BTC/USD"))
     assert core.on_lost(["MSFT", "AAPL", "GOOG"]) == [mark(0, 10, "100.5", "100.5", "100.5", bid="99.0", ask="101.0")]
     assert core.on_lost(["AAPL"]) == []
-    assert core.on_tick(trade(9_000, 99.0)) == [mark(9_000 - NS, 9_000, "99.0", "99.0", "99.0")]
+    assert core.on_connected(["AAPL", "MSFT"], at(60_011)) == []
+    assert core.on_tick(trade(60_100, 99.0)) == [mark(60_100 - NS, 60_100, "99.0", "99.0", "99.0")]
+
+
+def _away() -> tuple[MarkCore, Missed]:
+    core = _core()
+    play(core, quote(0, 99.0, 101.0), trade(0, 100.0), trade(5, 50.0, "MSFT"))
+    core.on_lost(["AAPL", "MSFT"])
+    (missed,) = core.on_connected(["MSFT", "AAPL"], at(2_000))
+    assert missed == Missed(("AAPL", "MSFT"), at(0), at(2_000))
+    return core, missed
+
+
+def test_live_ticks_wait_for_those_that_were_missed_and_spans_join() -> None:
+    core, missed = _away()
+    late = [trade(1_900, 100.9), trade(2_100, 101.0)]
+    assert play(core, *late, trade(9, 1.0, "BTC/USD")) == [mark(9 - NS, 9, "1.0", "1.0", "1.0", symbol="BTC/USD")]
+    assert core.on_time(STOCKS, at(60_000)) == []
+    told = core.on_missed(missed, [trade(0, 1.0), trade(3, 50.0, "MSFT"), quote(400, 98.0, 102.0), late[0]])
+    # What was told before and what came twice does not count; the rest makes the marks it would have made.
+    assert told == [
+        mark(0, 400, bid="98.0", ask="102.0"),
+        mark(400, 1_900, "100.9", "100.9", "100.9", bid="98.0", ask="102.0"),
+        mark(1_900, 2_100, "101.0", "101.0", "101.0", bid="98.0", ask="102.0"),
+    ]
+    assert core.waiting == 0
+
+
+def test_a_move_counts_from_the_price_told_before_the_restart() -> None:
+    known = mark(0, 1_000, "100.0", "100.0", "100.0")
+    core = MarkCore(["AAPL"], EVERY, 0.01, {"AAPL": known}, missed_ms_max=60_000)
+    (missed,) = core.on_connected(["AAPL"], at(1_100))
+    told = core.on_missed(missed, [trade(1_010, 101.0), trade(1_020, 101.01)])
+    assert told == [mark(1_000, 1_020, "101.01", "101.0", "101.01")]
+
+
+def test_what_was_missed_and_does_not_come_is_a_hole_without_quotes() -> None:
+    core, missed = _away()
+    assert core.on_tick(trade(2_100, 101.0)) == []
+    assert core.on_missed(missed, None) == [mark(2_100 - NS, 2_100, "101.0", "101.0", "101.0")]
+
+
+def test_a_second_loss_waits_for_the_answer_that_covers_it() -> None:
+    core, first = _away()
+    assert core.on_lost(["AAPL"]) == []
+    (second,) = core.on_connected(["AAPL"], at(5_000))
+    assert core.on_tick(trade(5_100, 103.0)) == []
+    assert core.on_missed(first, [trade(1_000, 102.0)]) == []
+    told = core.on_missed(second, [trade(1_000, 102.0), trade(4_000, 102.5)])
+    assert [one.ts_event for one in told] == [at(1_000), at(4_000), at(5_100)]
+
+
+def test_symbols_that_have_no_mark_yet_miss_nothing() -> None:
+    assert _core().on_connected(["AAPL", "MSFT", "GOOG"], at(1_000)) == []
+    core = _core(AAPL=500)
+    assert core.on_connected(["AAPL", "MSFT"], at(1_000)) == [Missed(("AAPL",), at(500), at(1_000))]
 
 
 def test_symbols_that_are_not_marked_are_ignored() -> None:
@@ -241,16 +297,12 @@ def test_marks_of_a_symbol_are_not_more_often_than_asked_unless_the_price_moves(
 
 
 @given(streams(in_order=True), st.data())
-def test_a_restart_says_nothing_twice_and_what_was_whole_before_stays_whole(
-    ticks: list[Tick], data: st.DataObject
-) -> None:
+def test_a_restart_says_nothing_twice(ticks: list[Tick], data: st.DataObject) -> None:
     """Killed after any tick, started again with what was stored; some ticks come again, as after a replay."""
     cut = data.draw(st.integers(0, len(ticks)))
     again = data.draw(st.integers(0, cut))
-    first = _core(*SYMBOLS)
-    before = play(first, *ticks[:cut])
-    known = {symbol: _of(before, symbol)[-1].ts_event for symbol in SYMBOLS if _of(before, symbol)}
-    second = MarkCore(SYMBOLS, EVERY, 0.01, known)
+    before = play(_core(*SYMBOLS), *ticks[:cut])
+    second = MarkCore(SYMBOLS, EVERY, 0.01, _known(before))
     after = [*play(second, *ticks[again:]), *second.on_time(STOCKS, at(10**9))]
     for symbol in SYMBOLS:
         told = _of(before + after, symbol)
@@ -259,6 +311,41 @@ def test_a_restart_says_nothing_twice_and_what_was_whole_before_stays_whole(
         if again == 0:
             inside = [t for t in _trades(ticks, symbol) if any(m.ts_from < t.ts_event <= m.ts_event for m in told)]
             assert inside == _trades(ticks, symbol)
+
+
+def _known(marks: list[Mark]) -> dict[str, Mark]:
+    return {one.symbol: one for one in marks}
+
+
+@given(streams(in_order=True), st.data())
+def test_a_feed_that_is_killed_and_back_makes_the_marks_it_would_have_made(
+    ticks: list[Tick], data: st.DataObject
+) -> None:
+    """Killed when any number of its marks was stored; what was missed is fetched, the rest comes live, some of it twice."""
+    # With trades alone a symbol's last mark says all there is to know of the moves told.
+    move = data.draw(st.sampled_from((0.0001, 0.01))) if all(isinstance(t, Trade) for t in ticks) else 1.0
+    undisturbed = [*play(_core(*SYMBOLS, move=move), *ticks), *_end(ticks, move)]
+    stored = undisturbed[: data.draw(st.integers(0, len(undisturbed)))]
+    known = _known(stored)
+    assume(set(known) == {tick.symbol for tick in ticks})  # without any mark there is no time from which to ask
+    cut = data.draw(st.integers(0, len(ticks)))
+    at_ns = max([ticks[cut - 1].ts_event if cut else 0, *(one.ts_event for one in stored)])
+    core = MarkCore(SYMBOLS, EVERY, move, known, missed_ms_max=10**9)
+    told: list[Mark] = []
+    live = [tick for tick in ticks if tick.ts_event > at_ns]
+    twice = [tick for tick in ticks if tick.ts_event <= at_ns][-data.draw(st.integers(0, 3)) or len(ticks) :]
+    for missed in core.on_connected(SYMBOLS, at_ns):
+        assert play(core, *twice, *live[:2]) == []
+        past = [t for t in ticks if t.symbol in missed.symbols and missed.from_ns < t.ts_event <= missed.to_ns]
+        told += core.on_missed(missed, past)
+    told += [*play(core, *live[2:]), *core.on_time(STOCKS, at(10**9))]
+    assert [*stored, *told] == undisturbed
+
+
+def _end(ticks: list[Tick], move: float) -> list[Mark]:
+    core = _core(*SYMBOLS, move=move)
+    play(core, *ticks)
+    return core.on_time(STOCKS, at(10**9))
 
 
 def test_a_day_of_one_symbol_is_not_kept() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from config.settings import Settings, parse
+from engine.errors import UnreachableError
 from engine.messages import AnyBody, Bar, Head, Sessions, decode, encode
-from engine.ports import BarListener, Clock, VenueTime
+from engine.ports import BarListener, Clock, Quote, Trade, VenueTime
 from engine.values import NS_PER_MINUTE, AssetClass
 from streams.connection import Inflow
 from streams.role import Context, NoPoints, Points
@@ -49,6 +50,7 @@ class Source:
         self.listener: BarListener | None = None
         self.asked: tuple[Sequence[str], Sequence[str]] | None = None
         self.history: list[Bar] = []
+        self.past: list[Trade | Quote] | None = []
         self._stopped = asyncio.Event()
 
     async def run(self, symbols: Sequence[str], marked: Sequence[str], listener: BarListener) -> None:
@@ -62,6 +64,15 @@ class Source:
         self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
     ) -> Sequence[Bar]:
         return [bar for bar in self.history if bar.symbol in symbols and from_ns < bar.ts_event <= to_ns]
+
+    def ticks(
+        self, asset_class: AssetClass, symbols: Sequence[str], from_ns: int, to_ns: int
+    ) -> Sequence[Trade | Quote]:
+        if self.past is None:
+            msg = "by hand"
+            raise UnreachableError(msg)
+        found = [tick for tick in self.past if tick.symbol in symbols and from_ns < tick.ts_event <= to_ns]
+        return sorted(found, key=lambda tick: (tick.ts_event, tick.symbol, isinstance(tick, Trade)))
 
 
 class Wired:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.halts import BANDS, HALTS
+from engine.marks import MarkCore
 from engine.messages import Alert, Bar, Mark, SymbolStatus, TradingState
 from engine.ports import Quote, Trade
-from engine.values import NS_PER_MS, NS_PER_S
+from engine.values import NS_PER_MS, NS_PER_S, AssetClass
 from streams.connection import Inflow
 from streams.topology import Topology
 from tests.engine.build import T0, bar, minute
@@ -58,7 +59,7 @@ async def test_a_minute_of_ticks_becomes_marks_before_its_bar(nc: Inflow, topolo
     async with running(nc, topology, clock, points=passed) as wired:
         await _connected(wired)
         ticks = _minute()
-        ticks.append(Trade("AAPL", at(59.1), 100.25))  # waits for the bar
+        ticks.append(Trade("AAPL", at(59.1), 100.45))  # waits for the bar
         clock.ns = minute(1)
         wired.venue.on_ticks(ticks[:3], T0)
         wired.venue.on_ticks(ticks[3:], T0)
@@ -70,7 +71,7 @@ async def test_a_minute_of_ticks_becomes_marks_before_its_bar(nc: Inflow, topolo
             (D("99.0"), D("99.0"), D("98.0"), D("100.0")),
             (D("101.0"), D("101.0"), D("100.0"), D("102.0")),
             (D("100.5"), D("100.5"), D("99.5"), D("101.5")),
-            (D("100.25"), D("100.25"), D("99.5"), D("101.5")),
+            (D("100.45"), D("100.45"), D("99.5"), D("101.5")),
         ]
         assert all(a.ts_event == b.ts_from for a, b in zip(told, told[1:], strict=False))
         assert [type(body) for body in await wired.stored("market")] == [Bar]
@@ -143,6 +144,31 @@ async def test_killed_before_and_after_storing_every_trade_is_in_one_mark_at_mos
     assert {mark.last_px for mark in told} <= {D(str(tick.px)) for tick in ticks}
 
 
+async def test_killed_between_the_ticks_of_a_minute_it_makes_the_same_marks(nc: Inflow, topology: Topology) -> None:
+    """What it missed is fetched, before the bars of the time away; the rest comes live."""
+    clock = StillClock()
+    ticks = [*_minute(), Trade("AAPL", at(59.1), 100.45)]
+    alone = MarkCore(["AAPL"], 250, 0.002, {})
+    expected = [mark for tick in ticks for mark in alone.on_tick(tick)] + alone.on_time(AssetClass.US_EQUITY, minute(1))
+    assert len(expected) == 5
+    async with running(nc, topology, clock) as wired:
+        await _connected(wired)
+        wired.venue.on_ticks(ticks[:5], T0)
+        await wired.idle()
+        assert _marks(await wired.stored("trading")) == expected[:2]
+    clock.ns = minute(1)
+    passed = _Passed()
+    async with running(nc, topology, clock, points=passed, is_new=False) as wired:
+        wired.source.past = ticks
+        wired.source.history = [bar(100.5, 1)]
+        await _connected(wired)
+        assert _marks(await wired.stored("trading")) == expected[:4]
+        assert passed.names[0] == "feed.before_tell", "marks come before the bars they belong to"
+        wired.venue.on_bars([bar(100.6, 2)], T0)
+        await until(lambda: wired.feed.status().counters["bars"] == 2, "both bars")
+        assert _marks(await wired.stored("trading")) == expected
+
+
 async def test_a_lost_connection_ends_the_span_and_names_the_stream(nc: Inflow, topology: Topology) -> None:
     clock = StillClock()
     clock.ns = minute(1)
@@ -167,8 +193,28 @@ async def test_a_lost_connection_ends_the_span_and_names_the_stream(nc: Inflow, 
         assert wired.feed.status().problems == []
         told = _marks(await wired.stored("trading"))
     assert [(mark.ts_from, mark.ts_event) for mark in told] == [
-        (at(1) - 1, at(1)), (at(1), at(1.1)), (at(9) - 1, at(9)),
+        (at(1) - 1, at(1)), (at(1), at(1.1)), (at(1.1), at(9)),
     ]  # fmt: skip
+
+
+async def test_ticks_that_cannot_be_had_leave_a_hole_and_a_word(nc: Inflow, topology: Topology) -> None:
+    clock = StillClock()
+    clock.ns = minute(1)
+    async with running(nc, topology, clock) as wired:
+        await _connected(wired)
+        wired.venue.on_ticks([Quote("AAPL", at(1), 99.0, 101.0), Trade("AAPL", at(1), 100.0)], T0)
+        wired.venue.on_disconnected(("AAPL", "MSFT"))
+        wired.source.past = None
+        wired.venue.on_connected(("AAPL", "MSFT"), ("AAPL",))
+        wired.venue.on_ticks([Trade("AAPL", at(9), 100.0)], T0)
+        await wired.idle()
+        bodies = await wired.stored("trading")
+    told = _marks(bodies)
+    assert [(mark.ts_from, mark.ts_event, mark.bid_px) for mark in told] == [
+        (at(1) - 1, at(1), D("99.0")), (at(9) - 1, at(9), None),
+    ]  # fmt: skip
+    (alert,) = [body for body in bodies if isinstance(body, Alert)]
+    assert (alert.level, alert.what) == ("warning", "trades and quotes of the time away did not come: by hand")
 
 
 async def test_a_trade_of_the_future_is_left_out_and_said(nc: Inflow, topology: Topology) -> None:
