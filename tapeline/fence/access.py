@@ -16,7 +16,7 @@ import msgspec
 from adapters.clock import VenueClock, wall_ns
 from config.settings import Settings, load
 from engine.errors import ConfigError
-from engine.ports import Fence, Venue, VenueAccount
+from engine.ports import Fence, Venue
 from streams.owner import known_account
 from tapeline import folders
 from tapeline.venue import alpaca_config
@@ -61,14 +61,13 @@ def open_access(settings: Settings, environment: Mapping[str, str] | None = None
     return Access(settings, AlpacaVenue(alpaca), AlpacaFence(alpaca), (lambda: _ask(url)) if url else wall_ns)
 
 
-def check_account(access: Access) -> VenueAccount:
-    """Give the account, which is the one of this data directory.
+def check_account(access: Access) -> str:
+    """Give the account's number, which is that of this data directory.
 
     Raises:
         ConfigError: It is another one, or it is not known which one it should be; nothing was done to it.
     """
-    account = access.venue.account()
-    folder, found = access.settings.data_path, account.account_number
+    folder, found = access.settings.data_path, access.fence.account_number()
     wanted = known_account(folder) or access.settings.alpaca.account_number
     if not wanted:
         wanted = load(None, os.environ).alpaca.account_number
@@ -84,7 +83,7 @@ def check_account(access: Access) -> VenueAccount:
             f"nothing was done to it; use the keys of {wanted}"
         )
         raise ConfigError(msg)
-    return account
+    return found
 
 
 def _ask(url: str) -> int:

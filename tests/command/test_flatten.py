@@ -123,7 +123,7 @@ def test_it_cancels_closes_verifies_and_says_each_step(tmp_path, capsys):
         assert flatten(folder) == 0
         assert_closed_once(exchange, before)
         lines = capsys.readouterr().out.splitlines()
-        assert "3 positions" in lines[0]
+        assert lines[0] == f"account {exchange.get('/v2/account')['account_number']}"
         assert "cancel asked for 4 open orders" in lines
         assert sum(" at market (flatten-" in line and line.endswith("sent") for line in lines) == 3
         assert lines[-1] == "the account is flat: no order is open, no position is held"
