@@ -20,6 +20,7 @@ from engine.ports import Fence, Venue
 from streams.owner import known_account
 from tapeline import folders
 from tapeline.venue import alpaca_config
+from tapeline.venue import check_account as interlock_account
 
 if TYPE_CHECKING:
     from adapters.alpaca.config import AlpacaConfig
@@ -68,6 +69,7 @@ def check_account(access: Access) -> str:
         ConfigError: It is another one, or it is not known which one it should be; nothing was done to it.
     """
     folder, found = access.settings.data_path, access.fence.account_number()
+    interlock_account(access.settings, found)
     wanted = known_account(folder) or access.settings.alpaca.account_number
     if not wanted:
         wanted = load(None, os.environ).alpaca.account_number
