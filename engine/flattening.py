@@ -139,10 +139,14 @@ class Flattening:
 
     # --- what to do --------------------------------------------------------------------------------------------------
 
+    def in_the_way(self, open_orders: Iterable[OpenOrder]) -> tuple[OpenOrder, ...]:
+        """Give the orders to cancel: all but those of this halt."""
+        return tuple(order for order in open_orders if not self._is_ours(order))
+
     def plan(self, look: Look) -> Plan:
         """Decide what follows from a look."""
         self._began_ns = self._began_ns or look.now_ns
-        others = tuple(order for order in look.open_orders if not self._is_ours(order))
+        others = self.in_the_way(look.open_orders)
         blocked = {order.symbol for order in others}
         symbols = blocked | look.positions.keys() | self._rounds.keys()
         symbols |= {order.symbol for order in look.open_orders}

@@ -38,6 +38,15 @@ class AlpacaFence:
         self._url = config.rest_url
         self._rest = Rest(config, config.rest_url, client, sleep)
 
+    def account_number(self) -> str:
+        """Ask for the account's number, and for nothing else that could be unreadable."""
+        answer = self._rest.read("/account")
+        found = answer.get("account_number") if isinstance(answer, dict) else None  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(found, str) or not found:
+            msg = f"account of {self._url} has no account_number: the URL is not Alpaca's trading API"
+            raise UnreachableError(msg)
+        return found
+
     def open_orders(self) -> tuple[Sequence[OpenOrder], bool]:
         """Give every open order, legs included; of more than 500 the oldest, which is said by False."""
         answer = self._rest.read("/orders", {"status": "open", "limit": _LISTED_MAX, "direction": "asc"})

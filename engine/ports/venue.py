@@ -79,6 +79,10 @@ class Fence(Protocol):
     Raises UnreachableError where the venue gives no usable answer, TapelineError where it refuses.
     """
 
+    def account_number(self) -> str:
+        """Whose account the keys are of."""
+        ...
+
     def open_orders(self) -> tuple[Sequence[OpenOrder], bool]:
         """Every open order of the account, legs included, and whether the answer holds them all."""
         ...

@@ -16,10 +16,11 @@ import msgspec
 from adapters.clock import VenueClock, wall_ns
 from config.settings import Settings, load
 from engine.errors import ConfigError
-from engine.ports import Fence, Venue, VenueAccount
+from engine.ports import Fence, Venue
 from streams.owner import known_account
 from tapeline import folders
 from tapeline.venue import alpaca_config
+from tapeline.venue import check_account as interlock_account
 
 if TYPE_CHECKING:
     from adapters.alpaca.config import AlpacaConfig
@@ -61,14 +62,14 @@ def open_access(settings: Settings, environment: Mapping[str, str] | None = None
     return Access(settings, AlpacaVenue(alpaca), AlpacaFence(alpaca), (lambda: _ask(url)) if url else wall_ns)
 
 
-def check_account(access: Access) -> VenueAccount:
-    """Give the account, which is the one of this data directory.
+def check_account(access: Access) -> str:
+    """Give the account's number, which is that of this data directory.
 
     Raises:
         ConfigError: It is another one, or it is not known which one it should be; nothing was done to it.
     """
-    account = access.venue.account()
-    folder, found = access.settings.data_path, account.account_number
+    folder, found = access.settings.data_path, access.fence.account_number()
+    interlock_account(access.settings, found)
     wanted = known_account(folder) or access.settings.alpaca.account_number
     if not wanted:
         wanted = load(None, os.environ).alpaca.account_number
@@ -84,7 +85,7 @@ def check_account(access: Access) -> VenueAccount:
             f"nothing was done to it; use the keys of {wanted}"
         )
         raise ConfigError(msg)
-    return account
+    return found
 
 
 def _ask(url: str) -> int:

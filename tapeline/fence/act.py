@@ -112,8 +112,9 @@ def _is_suspended(access: Access) -> bool:
 
 def _leave_suspended(access: Access) -> int:
     """Cancel what is open; positions of a suspended account cannot be closed."""
-    held = check_account(access).positions
+    check_account(access)
     has_canceled = cancel_everything(access)
+    held = access.venue.account().positions
     if held:
         say(f"{len(held)} positions stay: trading is suspended on the account, add --no-suspend to close them")
     return 0 if has_canceled and not held else 1

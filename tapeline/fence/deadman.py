@@ -82,7 +82,7 @@ class DeadMan:
                 return
             try:
                 access = open_access(self._settings)
-                account = check_account(access).account_number
+                account = check_account(access)
                 log.critical("no executor lives: canceling every open order", account=account)
                 if cancel_everything(access, log.critical):
                     return

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from engine.errors import UnreachableError
+from engine.errors import BrokenPromiseError, UnreachableError
 from engine.flattening import Flattening, Look, Plan
 from engine.messages import OrderIntent
-from engine.ports import Accepted, RateLimited, Rejected, Unknown, VenueOrder
+from engine.ports import Accepted, OpenOrder, RateLimited, Rejected, Unknown, VenueOrder
 from engine.values import NS_PER_S, plain
 from streams.role import Points
 from streams.subjects import escape
@@ -80,7 +80,7 @@ class Flattener:
             turn = 0 if has_sent else turn + 1
 
     def _begin(self, deadline: float) -> None:
-        """Make sure whose account it is; say what is there."""
+        """Make sure whose account it is."""
         while True:
             try:
                 account = check_account(self._access)
@@ -89,16 +89,15 @@ class Flattener:
                 if time.monotonic() > deadline:
                     raise
                 self._tell("venue", f"{err}; trying again")
-        say(f"account {account.account_number}: {len(account.positions)} positions, {plain(account.equity)} USD")
+        say(f"account {account}")
         self._points.hit("flatten.begun")
 
     def _turn(self, deadline: float) -> tuple[Plan | None, bool]:
         """Look and act once; no plan where the venue did not answer. Also whether it took an order."""
         try:
-            look = self._look()
-            plan = self._core.plan(look)
-            self._cancel(plan, look)
-        except UnreachableError as err:
+            plan = self._core.plan(self._look())
+        except (UnreachableError, BrokenPromiseError) as err:
+            # What cannot be read among the latest executions is not among them any more a few seconds later.
             if time.monotonic() > deadline:
                 raise
             self._tell("venue", f"{err}; trying again")
@@ -108,15 +107,23 @@ class Flattener:
         return plan, self._send(plan.send)
 
     def _look(self) -> Look:
-        """Ask the venue; each answer is not older than what is asked before it."""
+        """Cancel what is open; then ask the venue, where each answer is not older than what was asked before it."""
         now_ns = self._now_ns()
-        if self._sessions is None:
-            self._sessions = tuple(self._venue.sessions(now_ns - _DAYS_NS, now_ns + _DAYS_NS))
         orders, is_whole = self._fence.open_orders()
+        self._cancel(self._core.in_the_way(orders), len(orders))
         self._learn(self._core.unknown(orders))
         executions = self._venue.executions(now_ns - int(self._settings.positions_lag_s * NS_PER_S))
         positions = self._venue.account().positions
-        return Look(now_ns, orders, executions, positions, self._sessions, is_whole)
+        return Look(now_ns, orders, executions, positions, self._known_sessions(now_ns), is_whole)
+
+    def _known_sessions(self, now_ns: int) -> tuple[tuple[int, int], ...]:
+        """Ask for the calendar once. It only says whether an order waits for the opening: without it, none does."""
+        if self._sessions is None:
+            try:
+                self._sessions = tuple(self._venue.sessions(now_ns - _DAYS_NS, now_ns + _DAYS_NS))
+            except UnreachableError:
+                return ((now_ns, now_ns + 1),)
+        return self._sessions
 
     def _learn(self, ids: Iterable[str]) -> None:
         for client_order_id in ids:
@@ -126,19 +133,19 @@ class Flattener:
                 if found.status == "filled":
                     self._tell(client_order_id, f"{found.symbol}: {found.side} {plain(found.filled_qty)} filled")
 
-    def _cancel(self, plan: Plan, look: Look) -> None:
+    def _cancel(self, orders: tuple[OpenOrder, ...], open_count: int) -> None:
         """Ask for the end of what is in the way: all at once, or one by one where closing orders of ours are open."""
-        if not plan.cancel or time.monotonic() - self._canceled_at < _CANCEL_AGAIN_S:
+        if not orders or time.monotonic() - self._canceled_at < _CANCEL_AGAIN_S:
             return
         self._points.hit("flatten.before_cancel")
-        if len(plan.cancel) == len(look.open_orders):
+        if len(orders) == open_count:
             self._fence.cancel_all()
         else:
-            for order in plan.cancel:
+            for order in orders:
                 self._fence.cancel(order.venue_order_id)
         self._canceled_at = time.monotonic()
         self._points.hit("flatten.after_cancel")
-        say(f"cancel asked for {len(plan.cancel)} open orders")
+        say(f"cancel asked for {len(orders)} open orders")
 
     # --- closing orders ----------------------------------------------------------------------------------------------
 

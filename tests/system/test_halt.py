@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def running(tmp_path_factory):
             cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "fills") > 5, 120)
+        wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "fills") > 5, 300)
         yield folder
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, (tmp_path / "out").read_text()
@@ -43,14 +44,21 @@ def running(tmp_path_factory):
         process.wait()
 
 
-def wait_until(condition, seconds: float) -> None:
+def wait_until(condition, seconds: float, every_s: float = 0.1) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(every_s)
+
+
+def rows(folder: Path, query: str) -> list[dict]:
+    done = tapeline("sql", query, "--data-dir", str(folder), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def count(folder: Path, table: str) -> int:
+    """Rows of a table; 0 also while nobody answers."""
     done = tapeline("sql", f"SELECT count(*) AS n FROM {table}", "--data-dir", str(folder), "--format", "json")
     return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
 
@@ -86,10 +94,21 @@ class Venue:
     def orders(self, status: str) -> list[dict]:
         return ask(f"{self.rest}/v2/orders?status={status}&limit=500&direction=desc")
 
+    def positions(self) -> dict[str, Decimal]:
+        return {p["symbol"]: Decimal(p["qty"]) for p in ask(f"{self.rest}/v2/positions")}
+
+    def slow_down(self, seconds: float) -> None:
+        """Let each POST of an order take so long; 0 ends that."""
+        rules = [{"fault": "slow", "method": "POST", "path": "/v2/orders", "delay_s": seconds}] if seconds else []
+        body = json.dumps({"rules": rules}).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.control}/faults", body), timeout=10):  # noqa: S310
+            pass
+
     def accepted_after_s(self, wall_ns: int) -> float:
-        """Seconds of our time between `wall_ns` and the moment the newest order was accepted."""
+        """Seconds of our time between `wall_ns` and the moment the newest order but closing ones was accepted."""
         (wall_a, venue_a), (wall_b, venue_b) = self.first, self.now()
-        newest = self.orders("all")[0]["created_at"]
+        orders = [order for order in self.orders("all") if not order["client_order_id"].startswith("flatten-")]
+        newest = orders[0]["created_at"]
         accepted = datetime.fromisoformat(newest).timestamp() * 1e9
         at = wall_a + (accepted - venue_a) * (wall_b - wall_a) / (venue_b - venue_a)
         return (at - wall_ns) / 1e9
@@ -158,6 +177,70 @@ def test_halt_while_nats_server_is_stopped(running):
     wait_until(lambda: count(running, "trading_states WHERE mode = 'halted'") == 2, 30)
     wait_until(lambda: count(running, "denials WHERE rule = 'trading_mode' AND reason LIKE '%by hand%'") > 0, 20)
     assert len(venue.orders("all")) == accepted
+
+
+def test_the_latch_in_the_middle_of_a_burst(running):
+    """Orders are on their way and waiting for their turn; none is accepted more than 250 ms after the latch."""
+    venue = Venue(running)
+    before = count(running, "order_events WHERE reason = 'not_sent'")
+    done = tapeline("resume", "--data-dir", str(running))
+    assert done.returncode == 0, done.stderr
+    venue.slow_down(0.05)
+    try:
+        wait_until(lambda: ask(f"{venue.control}/status")["rest_open"] >= 3, 60, every_s=0.002)
+        note = Latch(running).set("in a burst", "test", time.time_ns())
+        done = tapeline("halt", "--data-dir", str(running))
+        assert done.returncode == 0, done.stderr
+    finally:
+        venue.slow_down(0)
+    after = venue.accepted_after_s(note.ts_event)
+    print(f"last order of a burst accepted {after * 1000:.0f} ms after the latch was written")
+    assert after <= AFTER_S_MAX
+    wait_until(lambda: count(running, "order_events WHERE reason = 'not_sent'") > before, 20)
+
+
+@pytest.mark.kill
+def test_flatten_with_nats_server_dead_and_killed_on_the_way(running):
+    """The supervisor is held, or it would start nats-server again at once. The command is killed, then run again."""
+    assert tapeline("resume", "--data-dir", str(running)).returncode == 0
+    venue = Venue(running)
+    wait_until(lambda: len(venue.positions()) > 1, 60)
+    nats = nats_server_of(running)
+    daemon = int((running / "lock").read_text())
+    assert int(Path(f"/proc/{nats}/stat").read_text().rpartition(")")[2].split()[1]) == daemon
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        os.kill(nats, signal.SIGKILL)
+        command = [sys.executable, str(ROOT / "tests/system/kill_halt.py"), "flatten.after_post", "1", str(running)]
+        killed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        note = Latch(running).read()
+        for _ in range(3):  # the session may end on the way, and what is queued for the opening needs another run
+            done = tapeline("halt", "--flatten", "--data-dir", str(running))
+            if done.returncode == 0:
+                break
+        print(done.stdout)
+        assert done.returncode == 0, done.stderr
+        assert "the daemon was not told" in done.stdout
+        assert venue.positions() == {}
+        assert venue.orders("open") == []
+        assert venue.accepted_after_s(note.ts_event) <= AFTER_S_MAX
+        closing: dict[str, set[str]] = {}
+        for order in venue.orders("all"):
+            if order["client_order_id"].startswith(f"flatten-{note.id[:16]}-"):
+                closing.setdefault(order["symbol"], set()).add(order["side"])
+        assert closing
+        assert all(len(sides) == 1 for sides in closing.values()), "a position was closed more than once"
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    # The executor learns of the closing orders, and risk shares their fills out: no bot holds anything any more.
+    is_held = "sum((signed_qty <> 0)::INT) AS held, sum((bot IN ('flatten', 'unattributed'))::INT) AS others"
+    seen = f"SELECT count(*) AS known, {is_held} FROM latest_positions"
+    wait_until(lambda: count(running, "adopted_orders WHERE purpose = 'flatten'") >= len(closing), 60)
+    wait_until(lambda: rows(running, seen)[0]["held"] == 0, 60)
+    assert rows(running, seen)[0]["known"] >= len(closing)
+    assert rows(running, seen)[0]["others"] == 0
+    assert rows(running, "SELECT count(*) AS n FROM conflicts") == [{"n": 0}]
 
 
 def test_halt_where_no_daemon_runs_and_resume_needs_one(tmp_path):
