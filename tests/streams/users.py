@@ -37,7 +37,7 @@ OWNERS = {
     "splits.AAPL": "executor",
     "opened": "executor",
     "sessions.us_equity": "executor",
-    "commands": "executor risk operator",
+    "commands": "feed executor risk operator",
     "alerts.error": "executor feed recorder risk signals",
 }
 # Not stored.
