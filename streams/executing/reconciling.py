@@ -131,7 +131,7 @@ class Reconciler:
         if self._is_sweeping:
             self._is_sweeping = False
             self.look(self._settings.difference_s_min if self.is_paused else 0.0)
-        elif self._core().has_legs and self.is_agreed and not self.open:
+        elif self._core().has_done_split and self.is_agreed and not self.open:
             self.look()
 
     async def run(self) -> None:

@@ -387,7 +387,7 @@ class Executor:
         events += self._conclude(core.on_executions(item.executions), "", _Asks())
         for order in found:
             events += self._conclude(core.on_order(order), order.client_order_id, asks)
-        events += self._conclude(core.on_activities(item.activities), "", _Asks())
+        events += self._conclude(core.on_activities(item.activities, now), "", _Asks())
         for client_order_id, outcome in item.lookups.items():
             if not isinstance(outcome, VenueOrder) and not self._sender.is_in_flight(client_order_id):
                 missing = core.on_missing(client_order_id, outcome, now)

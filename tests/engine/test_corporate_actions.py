@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine.execution import ExecutionCore
-from engine.messages import AnyBody, CancelOrder, Fee, Fill, OrderAccepted, OrderSubmitted, Split
+from engine.messages import Alert, AnyBody, CancelOrder, Fee, Fill, OrderAccepted, OrderSubmitted, Split
 from engine.ports import VenueAccount, VenueActivity, VenueExecution, VenueSplit
 from engine.values import NS_PER_DAY, NS_PER_S, Side, TimeInForce
 from tests.engine.build import T0, D, fill, intent
@@ -101,33 +101,61 @@ def _leg(id: str, quantity: str, symbol: str = "AAPL", kind: str = "SPLIT", cash
     return activity(id, kind, symbol, cash, quantity)
 
 
-@pytest.mark.parametrize("legs", [[_leg("a1", "-10"), _leg("a2", "40")], [_leg("a1", "30")]])
-def test_activities_of_an_announced_split_do_not_double_it(legs: list[VenueActivity]) -> None:
+PAIR = (_leg("a1", "-10"), _leg("a2", "40"))
+
+
+def test_activities_of_an_announced_split_do_not_double_it() -> None:
     made = core(AAPL="10")
     _announced(made)
-    assert conclude(made, *legs) == []
-    assert len(_looked(made, account(AAPL="40"))) == 1
+    assert conclude(made, *PAIR) == []
+    assert made.has_done_split
+    assert _looked(made, account(AAPL="40")) == [Split("ca1", "AAPL", "AAPL", D(4), NOW - 5)]
     for _ in range(2):
-        assert conclude(made, *legs) == []
+        assert not made.has_done_split
+        assert conclude(made, *PAIR) == []
         assert _looked(made, account(AAPL="40")) == []
     assert made.state.book.positions == {"AAPL": 40}
 
 
-@pytest.mark.parametrize("legs", [[_leg("a1", "-10"), _leg("a2", "40")], [_leg("a1", "30")]])
-def test_a_split_that_nobody_announced_follows_from_its_activities(legs: list[VenueActivity]) -> None:
+def test_a_split_that_nobody_announced_follows_from_its_activities() -> None:
     made = core(AAPL="10")
-    assert conclude(made, *legs) == []
-    assert _looked(made, account(AAPL="10")) == []
+    assert conclude(made, *PAIR) == []
+    assert _looked(made, account(AAPL="10")) == []  # the positions lag behind
     assert _looked(made, account(AAPL="40")) == [Split("a1", "AAPL", "AAPL", D(4), NOW)]
-    assert not made.has_legs or _looked(made, account(AAPL="40")) == []
-
-
-def test_half_of_the_activities_is_not_believed() -> None:
-    made = core(AAPL="10")
-    conclude(made, _leg("a2", "40"))
+    _announced(made)  # late
     assert _looked(made, account(AAPL="40")) == []
-    conclude(made, _leg("a1", "-10"))
-    assert _looked(made, account(AAPL="40")) == [Split("a2", "AAPL", "AAPL", D(4), NOW)]
+
+
+def test_half_of_the_activities_waits_for_the_other_half_and_not_for_ever() -> None:
+    made = core(AAPL="10")
+    assert made.activities_since() == T0  # the ledger's opening
+    for body in (Fee("f1", "FEE", "unattributed", "", D(-1), D(0), NOW + 9),):
+        made.apply(body)
+    assert made.activities_since() == T0 + 9  # first since the start: a day back
+    assert conclude(made, PAIR[1]) == []
+    assert made.activities_since() == NOW  # the waiting one's time
+    assert _looked(made, account(AAPL="40")) == []
+    assert conclude(made, *PAIR) == []
+    assert len(_looked(made, account(AAPL="40"))) == 1
+
+    made = core(AAPL="10")
+    paid = _leg("a1", "-10", cash="3")
+    assert [type(body) for body in conclude(made, paid)] == [Fee]
+    fee, alert = conclude(made, paid, now=NOW + NS_PER_DAY + 1)
+    assert isinstance(fee, Fee)
+    assert (fee.quantity, fee.cash) == (-10, 0)  # the cash was booked before
+    assert isinstance(alert, Alert)
+    assert "half of an exchange" in alert.what
+    assert made.state.book.cash == 100_003
+    assert conclude(made, paid, now=NOW + NS_PER_DAY + 2) == []
+
+
+def test_a_kind_we_do_not_know_is_booked_and_a_person_is_told() -> None:
+    row = VenueActivity("a1", "ODD", "AAPL", D(5), D(0), NOW, is_known=False)
+    made = core()
+    kinds = [type(body) for body in conclude(made, row)]
+    assert kinds == [Fee, Alert]
+    assert conclude(made, row) == []
 
 
 def test_activities_of_a_change_of_name_and_of_a_merger() -> None:
@@ -136,12 +164,8 @@ def test_activities_of_a_change_of_name_and_of_a_merger() -> None:
     assert _looked(made, account(NEW="10", GONE="4")) == [Split("a1", "OLD", "NEW", D(1), NOW)]
     [paid] = conclude(made, _leg("a3", "-4", "GONE", "MA", cash="200"))
     assert isinstance(paid, Fee)
-    assert (paid.cash, paid.quantity) == (200, 0)
-    [taken] = _looked(made, account(NEW="10"))
-    assert isinstance(taken, Fee)
-    assert (taken.cash, taken.quantity) == (0, -4)
+    assert (paid.cash, paid.quantity) == (200, -4)
     assert conclude(made, _leg("a3", "-4", "GONE", "MA", cash="200")) == []
-    assert _looked(made, account(NEW="10")) == []
     assert made.state.book.positions == {"NEW": 10}
     assert made.state.book.cash == 100_200
 
