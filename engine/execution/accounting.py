@@ -1,9 +1,4 @@
-"""What moves the account without an order: activities, splits and changes of name, and what nothing explains.
-
-A split is stored when the venue has booked it, so that after it the ledger is again what the venue has: its announced
-ratio, or that of the two activities which took old shares and gave new ones, must be what became of the position. A
-symbol of which nothing is held is split at its effective time. Pure; the reading half of engine.execution.core.
-"""
+"""What moves the account without an order: activities, and what nothing explains. Part of engine.execution.core."""
 
 from __future__ import annotations
 
@@ -14,27 +9,31 @@ from engine.adoption import UNATTRIBUTED
 from engine.conversions import ALONE_NS_MAX, KINDS, conversions
 from engine.execution.book import FROM_FEES
 from engine.execution.conclusion import Conclusion
-from engine.execution.fold import ExecState, ExecutionFold
-from engine.execution.reconcile import FROM_ACTIVITIES, Seen, differences, order_differences, settle
+from engine.execution.fold import ExecState
+from engine.execution.reconcile import (
+    FROM_ACTIVITIES,
+    Difference,
+    Seen,
+    differences,
+    order_differences,
+    settle,
+    unbooked,
+)
+from engine.execution.splitting import SAME_NS, Splitting
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, Correction, Fee, Split
-from engine.ports import VenueAccount, VenueActivity, VenueOrder, VenueSplit
-from engine.splits import times
-from engine.values import NS_PER_DAY, ZERO, normal, plain
-
-_SAME_NS = 5 * NS_PER_DAY
-"""Two notes of one corporate action lie at most this far apart."""
-ASKED_BACK_NS = 7 * NS_PER_DAY
-"""How far back announced splits are asked for."""
+from engine.ports import VenueAccount, VenueActivity, VenueOrder
+from engine.values import ZERO, normal, plain
 
 
-class Accounting(ExecutionFold):
+class Accounting(Splitting):
     """What follows for the account from what the venue says of it."""
 
     def __init__(self, state: ExecState | None = None) -> None:
         super().__init__(state)
-        self._announced: dict[str, VenueSplit] = {}
         self._waiting_ns: int | None = None
+        self.unbooked: tuple[Split, ...] = ()
+        """Splits that are stored and that the venue has not booked, as of the last look."""
 
     # --- activities --------------------------------------------------------------------------------------------------
 
@@ -67,11 +66,6 @@ class Accounting(ExecutionFold):
         waiting_ns = state.last_activity_ns - ALONE_NS_MAX if self._waiting_ns is None else self._waiting_ns
         return max(min(state.last_activity_ns, waiting_ns), state.opened_ns)
 
-    @property
-    def has_done_split(self) -> bool:
-        """Whether activities tell of a split that the ledger does not have yet."""
-        return any(split.activities and not self._is_done(split) for split in self._announced.values())
-
     def _fee(self, activity: VenueActivity, key: str, cash: Decimal, quantity: Decimal) -> Fee:
         return Fee(
             id=key,
@@ -96,7 +90,7 @@ class Accounting(ExecutionFold):
     def _is_of_stored_split(self, row: VenueActivity) -> bool:
         """Whether a stored split is what this activity tells of."""
         return row.kind in KINDS and any(
-            row.symbol in (split.symbol, split.new_symbol) and abs(split.ts_event - row.ts_event) <= _SAME_NS
+            row.symbol in (split.symbol, split.new_symbol) and abs(split.ts_event - row.ts_event) <= SAME_NS
             for split in self.state.splits.values()
         )
 
@@ -137,77 +131,18 @@ class Accounting(ExecutionFold):
             ts_event=fee.ts_event,
         )
 
-    # --- splits ------------------------------------------------------------------------------------------------------
-
-    def announce(self, splits: Iterable[VenueSplit]) -> None:
-        """Remember what the venue announces."""
-        for split in splits:
-            if split.id not in self.state.splits:
-                self._announced[split.id] = split
-
-    def on_account(self, account: VenueAccount, now_ns: int) -> Conclusion:
-        """Conclude which splits the venue has booked; differences that are left are `Looks`' to judge."""
-        events: list[Split] = []
-        touched: set[str] = set()
-        for announced in sorted(self._announced.values(), key=lambda a: (a.effective_ns, a.symbol, a.id)):
-            names = {announced.symbol, announced.new_symbol}
-            if self._is_done(announced) or announced.effective_ns < now_ns - ASKED_BACK_NS:
-                del self._announced[announced.id]
-            elif not touched & names:  # a second one of a symbol is judged by the ledger after the first
-                split = self._booked(announced, account, now_ns)
-                if split is not None:
-                    events.append(split)
-                    touched |= names
-        return Conclusion(tuple(events))
-
-    def overdue(self, now_ns: int) -> list[VenueSplit]:
-        """Give announced splits of held symbols that have taken effect and that the venue has not booked."""
-        book = self.state.book
-        return [
-            a
-            for a in self._announced.values()
-            if not self._is_done(a)
-            and self.state.opened_ns < a.effective_ns <= now_ns
-            and book.held(a.symbol)
-            and book.traded.get(a.symbol, 0) < a.effective_ns
-        ]
-
-    def _is_done(self, announced: VenueSplit) -> bool:
-        return announced.id in self.state.splits or any(
-            (split.symbol, split.new_symbol) == (announced.symbol, announced.new_symbol)
-            and abs(split.ts_event - announced.effective_ns) <= _SAME_NS
-            for split in self.state.splits.values()
-        )
-
-    def _booked(self, announced: VenueSplit, account: VenueAccount, now_ns: int) -> Split | None:
-        book, ns = self.state.book, announced.effective_ns
-        before, fraction = book.held(announced.symbol), ZERO
-        if before:
-            after, theirs = times(before, announced.ratio), _theirs(account, announced.new_symbol)
-            if announced.new_symbol != announced.symbol:
-                theirs -= book.held(announced.new_symbol)
-                is_booked = not _theirs(account, announced.symbol)
-            else:
-                is_booked = theirs != before
-            fraction = normal(after - theirs)
-            is_dropped = abs(fraction) < 1 and fraction * after > 0 and theirs == theirs.to_integral_value()
-            if not is_booked or (fraction and not is_dropped) or ns > now_ns + NS_PER_DAY:
-                return None
-        elif ns > now_ns or book.traded.get(announced.symbol, 0) >= ns:
-            return None  # not yet, or bought after it
-        return Split(announced.id, announced.symbol, announced.new_symbol, announced.ratio, ns, fraction_qty=fraction)
-
     # --- looks -------------------------------------------------------------------------------------------------------
 
-    def compare(self, account: VenueAccount, orders: Sequence[VenueOrder]) -> Seen:
+    def compare(self, account: VenueAccount, orders: Sequence[VenueOrder], now_ns: int) -> Seen:
         """Say what differs between the venue and the ledger."""
-        return Seen(differences(self.state.book, account), order_differences(self.state, orders))
+        return Seen(self._differences(account, now_ns), order_differences(self.state, orders))
 
     def settle(self, account: VenueAccount, *, usd_max: Decimal, now_ns: int, latched: bool) -> Conclusion:
         """Bring the ledger to what the venue has; for when nothing explains what differs."""
-        found = differences(self.state.book, account)
+        found = self._differences(account, now_ns)
         return Conclusion(tuple(settle(found, self.state, account, usd_max=usd_max, now_ns=now_ns, latched=latched)))
 
-
-def _theirs(account: VenueAccount, symbol: str) -> Decimal:
-    return normal(account.positions.get(symbol, ZERO))
+    def _differences(self, account: VenueAccount, now_ns: int) -> tuple[Difference, ...]:
+        self.unbooked = unbooked(self.state, account, now_ns)
+        symbols = {name for split in self.unbooked for name in (split.symbol, split.new_symbol)}
+        return tuple(each for each in differences(self.state.book, account) if each.symbol not in symbols)
