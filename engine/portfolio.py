@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from engine.messages import Correction, Fee, Fill, OrderIntent, Split
-from engine.splits import order_quantity, shared_out
+from engine.splits import shared_out
 from engine.values import ZERO, normal
 
 _STEP = Decimal("0.000000001")
@@ -213,7 +213,7 @@ class Portfolio(msgspec.Struct):
     def apply_split(self, split: Split) -> list[str]:
         """Turn every bot's holding into what a split makes of it; cost and realized P&L stay, save of what is paid out.
 
-        Working orders and what they hold of the cash follow; give the keys (`bot|symbol`) of changed holdings.
+        Give the keys (`bot|symbol`) of changed holdings.
         """
         held = {key: h for key, h in self.holdings.items() if key.endswith(f"|{split.symbol}") and h.signed_qty}
         parts = shared_out({key: h.signed_qty for key, h in held.items()}, split)
@@ -231,7 +231,6 @@ class Portfolio(msgspec.Struct):
             if split.new_symbol != split.symbol:
                 self._rename(holding, self.holding(bot, split.new_symbol))
                 changed.append(f"{bot}|{split.new_symbol}")
-        self._split_orders(split)
         return changed
 
     def _rename(self, old: Holding, new: Holding) -> None:
@@ -242,12 +241,13 @@ class Portfolio(msgspec.Struct):
             new.signed_qty, new.cost = normal(new.signed_qty + old.signed_qty), new.cost + old.cost
         old.signed_qty, old.cost = ZERO, ZERO
 
-    def _split_orders(self, split: Split) -> None:
-        for order in self.reservations.values():
-            bot, symbol = order.key.split("|", 1)
-            if symbol == split.symbol:
-                self._move(order.key, -order.sign * order.leaves_qty, ZERO)
-                order.leaves_qty = order_quantity(order.leaves_qty, split.ratio)
-                order.quantity = max(order_quantity(order.quantity, split.ratio), order.leaves_qty)
-                order.key = f"{bot}|{split.new_symbol}"
-                self._move(order.key, order.sign * order.leaves_qty, ZERO)
+    @exactly
+    def restate(self, client_order_id: str, key: str, leaves_qty: Decimal) -> None:
+        """Let a working order have other leaves, after a split; what it holds of the cash stays."""
+        order = self.reservations.get(client_order_id)
+        if order is None or not order.leaves_qty:
+            return
+        self._move(order.key, -order.sign * order.leaves_qty, ZERO)
+        order.quantity = order.quantity * leaves_qty / order.leaves_qty
+        order.leaves_qty, order.key = leaves_qty, key
+        self._move(key, order.sign * leaves_qty, ZERO)

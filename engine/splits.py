@@ -1,24 +1,23 @@
 """What a split does to numbers: quantities of holdings and orders, prices, bars. Used by whoever keeps any of them.
 
 Quantities are kept to 1e-9, the venue's smallest step, computed with 60 digits: a ratio such as 1/3 has 28, so nine
-shares become three and not 2.999999997. Open orders as by FINRA rule 5330: quantity down to whole shares, prices down
-to the tick; executor compares with what the venue made of them. Pure.
+shares become three and not 2.999999997. Open orders as by FINRA rule 5330: what is left goes down to whole shares,
+prices to the tick that is worse for nobody; executor compares with what the venue made of them. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 
 import msgspec
 
 from engine.messages import Bar, OrderAdopted, OrderIntent, Split
-from engine.values import ZERO, normal, price_tick, round_to
+from engine.values import ZERO, OrderClass, Side, normal, price_tick, round_to
 
 _STEP = Decimal("0.000000001")
 _WHOLE = Decimal(1)
 _EXACT = Context(prec=60)
-_PRICES = ("limit_px", "stop_px", "trail_px", "take_profit_px", "stop_loss_px", "stop_loss_limit_px")
 
 
 def times(quantity: Decimal, ratio: Decimal) -> Decimal:
@@ -79,21 +78,31 @@ def order_quantity(quantity: Decimal, ratio: Decimal) -> Decimal:
     return whole if quantity == quantity.to_integral_value() and whole else after
 
 
-def restated(order: OrderIntent | OrderAdopted, split: Split) -> OrderIntent | OrderAdopted:
-    """Give an open order as it is after a split."""
-    changes: dict[str, object] = {
-        "symbol": split.new_symbol,
-        "quantity": order_quantity(order.quantity, split.ratio),
-    }
-    for name in _PRICES:
-        price: Decimal | None = getattr(order, name, None)
-        if price is not None:
-            after = divided(price, split.ratio)
-            changes[name] = normal(round_to(after, price_tick(split.new_symbol, after), ROUND_DOWN))
-    if isinstance(order, OrderAdopted):
-        changes["filled_qty"] = times(order.filled_qty, split.ratio)
-    else:
-        changes["ref_px"] = divided(order.ref_px, split.ratio)
+def goes_along(order: OrderIntent | OrderAdopted, ratio: Decimal) -> bool:
+    """Whether the venue takes an open order through a split: a simple one through a forward split."""
+    return ratio == 1 or (ratio > 1 and order.order_class is OrderClass.SIMPLE)
+
+
+def restated(order: OrderIntent | OrderAdopted, split: Split, filled: Decimal = ZERO) -> OrderIntent | OrderAdopted:
+    """Give an open order as it is after a split: what is left is multiplied, what is filled stays what it was.
+
+    Args:
+        order: As it was.
+        split: That takes it along.
+        filled: Of its quantity.
+    """
+    changes: dict[str, object] = {"symbol": split.new_symbol}
+    if split.ratio != 1:
+        changes["quantity"] = normal(filled + order_quantity(order.quantity - filled, split.ratio))
+        up = {"limit_px": order.side is Side.SELL, "stop_px": order.side is Side.BUY, "trail_px": True}
+        for name, is_up in up.items():
+            price: Decimal | None = getattr(order, name)
+            if price is not None:
+                after = divided(price, split.ratio)
+                tick = price_tick(split.new_symbol, after)
+                changes[name] = normal(round_to(after, tick, ROUND_UP if is_up else ROUND_DOWN))
+        if isinstance(order, OrderIntent):
+            changes["ref_px"] = divided(order.ref_px, split.ratio)
     return msgspec.structs.replace(order, **changes)
 
 

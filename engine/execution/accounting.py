@@ -1,86 +1,96 @@
-"""What moves the account without an order: activities, splits and changes of name, and what nothing explains.
-
-A split is stored when the venue has booked it, so that after it the ledger is again what the venue has: its announced
-ratio, or the activities that took old shares and gave new ones, must be what became of the position. A symbol of which
-nothing is held is split at its effective time. Pure; the reading half of engine.execution.core.
-"""
+"""What moves the account without an order: activities, and what nothing explains. Part of engine.execution.core."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-import msgspec
-
 from engine.adoption import UNATTRIBUTED
+from engine.conversions import ALONE_NS_MAX, KINDS, conversions
 from engine.execution.book import FROM_FEES
 from engine.execution.conclusion import Conclusion
-from engine.execution.fold import ExecState, ExecutionFold
-from engine.execution.reconcile import FROM_ACTIVITIES, Seen, differences, order_differences, settle
-from engine.messages import AnyBody, Correction, Fee, Split
-from engine.ports import VenueAccount, VenueActivity, VenueOrder, VenueSplit
-from engine.splits import times
-from engine.values import NS_PER_DAY, ZERO, normal
+from engine.execution.fold import ExecState
+from engine.execution.reconcile import (
+    FROM_ACTIVITIES,
+    Difference,
+    Seen,
+    differences,
+    order_differences,
+    settle,
+    unbooked,
+)
+from engine.execution.splitting import SAME_NS, Splitting
+from engine.ids import make_id
+from engine.messages import Alert, AnyBody, Correction, Fee, Split
+from engine.ports import VenueAccount, VenueActivity, VenueOrder
+from engine.values import ZERO, normal, plain
 
-EXCHANGED = frozenset({"SPLIT", "SSP", "NC", "SC", "MA", "REORG"})
-"""Activities that take shares and give others for them (Alpaca's names)."""
-_SPLITS = frozenset({"SPLIT", "SSP"})
-_SAME_NS = 5 * NS_PER_DAY
-"""Two notes of one corporate action lie at most this far apart."""
-ASKED_BACK_NS = 7 * NS_PER_DAY
-"""How far back announced splits are asked for."""
 
-
-class Accounting(ExecutionFold):
+class Accounting(Splitting):
     """What follows for the account from what the venue says of it."""
 
     def __init__(self, state: ExecState | None = None) -> None:
         super().__init__(state)
-        self._announced: dict[str, VenueSplit] = {}
-        self._legs: dict[str, VenueActivity] = {}
+        self._waiting_ns: int | None = None
+        self.unbooked: tuple[Split, ...] = ()
+        """Splits that are stored and that the venue has not booked, as of the last look."""
 
     # --- activities --------------------------------------------------------------------------------------------------
 
-    def on_activities(self, activities: Iterable[VenueActivity]) -> Conclusion:
+    def on_activities(self, activities: Iterable[VenueActivity], now_ns: int) -> Conclusion:
         """Turn fees, dividends and transfers into ledger events, each once.
 
         Shares exchanged for others wait for the venue's positions, which say what became of them (`on_account`).
         """
+        rows = list({a.id: a for a in activities if a.id not in self.state.fees}.values())
+        told = conversions((row for row in rows if not self._is_of_stored_split(row)), now_ns)
+        self.announce(told.splits)
+        self._waiting_ns = min((row.ts_event for row in told.waiting), default=now_ns)
+        whole = {row.id for row in told.others}
         events: list[AnyBody] = []
-        seen: set[str] = set()
-        for activity in activities:
-            quantity, key = activity.quantity, activity.id
-            if activity.kind in EXCHANGED and quantity:
-                if not self._is_booked(activity):
-                    self._legs[activity.id] = activity
-                quantity, key = ZERO, f"{activity.id}|cash"
-            if key in seen or key in self.state.fees or not (activity.cash or quantity):
-                continue
-            seen.add(key)
-            fee = self._fee(activity, key, quantity)
-            events += [fee, *self._taken_back(fee)]
+        for row in rows:
+            cash_id = f"{row.id}|cash"  # what comes in cash with exchanged shares does not wait for them
+            if row.id not in whole:
+                fee = self._fee(row, cash_id, row.cash, ZERO)
+            else:
+                fee = self._fee(row, row.id, ZERO if cash_id in self.state.fees else row.cash, row.quantity)
+            if fee.id not in self.state.fees and (fee.cash or fee.quantity):
+                events += [fee, *self._taken_back(fee)]
+                if row.id in told.alone or not row.is_known:
+                    events.append(self._puzzling(row, now_ns))
         return Conclusion(tuple(events))
 
-    @property
-    def has_legs(self) -> bool:
-        """Whether the venue exchanged shares and the ledger does not have it yet."""
-        return bool(self._legs)
+    def activities_since(self) -> int:
+        """Venue time from which activities may be missing; after a start also those that waited for their partners."""
+        state = self.state
+        waiting_ns = state.last_activity_ns - ALONE_NS_MAX if self._waiting_ns is None else self._waiting_ns
+        return max(min(state.last_activity_ns, waiting_ns), state.opened_ns)
 
-    def _fee(self, activity: VenueActivity, key: str, quantity: Decimal) -> Fee:
+    def _fee(self, activity: VenueActivity, key: str, cash: Decimal, quantity: Decimal) -> Fee:
         return Fee(
             id=key,
             kind=activity.kind,
             bot=self.state.last_bot.get(activity.symbol, UNATTRIBUTED),
             symbol=activity.symbol,
-            cash=activity.cash,
+            cash=cash,
             quantity=quantity,
             ts_event=activity.ts_event,
         )
 
-    def _is_booked(self, leg: VenueActivity) -> bool:
+    def _puzzling(self, row: VenueActivity, now_ns: int) -> Alert:
+        why = (
+            "is of a kind we do not know" if not row.is_known else "is half of an exchange whose other half never came"
+        )
+        what = (
+            f"activity {row.id} ({row.kind} {row.symbol}, {plain(row.quantity)} shares, {plain(row.cash)} USD) {why}: "
+            "what it says is booked; compare the position with the venue's"
+        )
+        return Alert(make_id(self.state.account, self.state.run, "alert", row.id), "error", "executor", what, now_ns)
+
+    def _is_of_stored_split(self, row: VenueActivity) -> bool:
         """Whether a stored split is what this activity tells of."""
-        return leg.id in self.state.fees or any(
-            leg.symbol in (split.symbol, split.new_symbol) and abs(split.ts_event - leg.ts_event) <= _SAME_NS
+        return row.kind in KINDS and any(
+            row.symbol in (split.symbol, split.new_symbol) and abs(split.ts_event - row.ts_event) <= SAME_NS
             for split in self.state.splits.values()
         )
 
@@ -121,99 +131,18 @@ class Accounting(ExecutionFold):
             ts_event=fee.ts_event,
         )
 
-    # --- splits ------------------------------------------------------------------------------------------------------
-
-    def announce(self, splits: Iterable[VenueSplit]) -> None:
-        """Remember what the venue announces."""
-        for split in splits:
-            if split.id not in self.state.splits:
-                self._announced[split.id] = split
-
-    def on_account(self, account: VenueAccount, now_ns: int) -> Conclusion:
-        """Conclude which splits the venue has booked; differences that are left are `Looks`' to judge."""
-        events: list[Split] = []
-        touched: set[str] = set()
-        for announced in sorted(self._announced.values(), key=lambda a: (a.effective_ns, a.symbol, a.id)):
-            names = {announced.symbol, announced.new_symbol}
-            if self._is_done(announced) or announced.effective_ns < now_ns - ASKED_BACK_NS:
-                del self._announced[announced.id]
-            elif not touched & names:  # a second one of a symbol is judged by the ledger after the first
-                split = self._booked(announced, account, now_ns)
-                if split is not None:
-                    events.append(split)
-                    touched |= names
-        return Conclusion(tuple(events or self._exchanged(account)))
-
-    def overdue(self, now_ns: int) -> list[VenueSplit]:
-        """Give announced splits of held symbols that have taken effect and that the venue has not booked."""
-        book = self.state.book
-        return [
-            a
-            for a in self._announced.values()
-            if not self._is_done(a)
-            and self.state.opened_ns < a.effective_ns <= now_ns
-            and book.held(a.symbol)
-            and book.traded.get(a.symbol, 0) < a.effective_ns
-        ]
-
-    def _is_done(self, announced: VenueSplit) -> bool:
-        return announced.id in self.state.splits or any(
-            (split.symbol, split.new_symbol) == (announced.symbol, announced.new_symbol)
-            and abs(split.ts_event - announced.effective_ns) <= _SAME_NS
-            for split in self.state.splits.values()
-        )
-
-    def _booked(self, announced: VenueSplit, account: VenueAccount, now_ns: int) -> Split | None:
-        book, ns = self.state.book, announced.effective_ns
-        before, fraction = book.held(announced.symbol), ZERO
-        if before:
-            after, theirs = times(before, announced.ratio), _theirs(account, announced.new_symbol)
-            if announced.new_symbol != announced.symbol:
-                theirs -= book.held(announced.new_symbol)
-                is_booked = not _theirs(account, announced.symbol)
-            else:
-                is_booked = theirs != before
-            fraction = normal(after - theirs)
-            is_dropped = abs(fraction) < 1 and fraction * after > 0 and theirs == theirs.to_integral_value()
-            if not is_booked or (fraction and not is_dropped) or ns > now_ns + NS_PER_DAY:
-                return None
-        elif ns > now_ns or book.traded.get(announced.symbol, 0) >= ns:
-            return None  # not yet, or bought after it
-        return Split(announced.id, announced.symbol, announced.new_symbol, announced.ratio, ns, fraction_qty=fraction)
-
-    def _exchanged(self, account: VenueAccount) -> list[Split | Fee]:
-        """Give what became of shares that activities say were exchanged, once the venue's positions agree with them."""
-        book, legs = self.state.book, [leg for leg in self._legs.values() if not self._is_booked(leg)]
-        self._legs = {leg.id: leg for leg in legs}
-        change: dict[str, Decimal] = {}
-        for leg in legs:
-            change[leg.symbol] = change.get(leg.symbol, ZERO) + leg.quantity
-        agreed = {symbol for symbol, q in change.items() if normal(book.held(symbol) + q) == _theirs(account, symbol)}
-        for leg in legs:
-            before, after = book.held(leg.symbol), _theirs(account, leg.symbol)
-            if leg.symbol not in agreed or not before or after == before:
-                continue
-            if leg.kind in _SPLITS and after * before > 0:
-                return [Split(leg.id, leg.symbol, leg.symbol, after / before, leg.ts_event)]
-            given = sorted({o.symbol for o in legs if o.kind == leg.kind and o.symbol in agreed - {leg.symbol}})
-            if not after and len(given) == 1 and change[given[0]] * before > 0:
-                return [Split(leg.id, leg.symbol, given[0], change[given[0]] / before, leg.ts_event)]
-        if set(change) != agreed:
-            return []
-        # No exchange of one for one other: taken and given as they are.
-        return [msgspec.structs.replace(self._fee(leg, leg.id, leg.quantity), cash=ZERO) for leg in legs]
-
     # --- looks -------------------------------------------------------------------------------------------------------
 
-    def compare(self, account: VenueAccount, orders: Sequence[VenueOrder]) -> Seen:
+    def compare(self, account: VenueAccount, orders: Sequence[VenueOrder], now_ns: int) -> Seen:
         """Say what differs between the venue and the ledger."""
-        return Seen(differences(self.state.book, account), order_differences(self.state, orders))
+        return Seen(self._differences(account, now_ns), order_differences(self.state, orders))
 
     def settle(self, account: VenueAccount, *, usd_max: Decimal, now_ns: int, latched: bool) -> Conclusion:
         """Bring the ledger to what the venue has; for when nothing explains what differs."""
-        found = differences(self.state.book, account)
+        found = self._differences(account, now_ns)
         return Conclusion(tuple(settle(found, self.state, account, usd_max=usd_max, now_ns=now_ns, latched=latched)))
 
-
-def _theirs(account: VenueAccount, symbol: str) -> Decimal:
-    return normal(account.positions.get(symbol, ZERO))
+    def _differences(self, account: VenueAccount, now_ns: int) -> tuple[Difference, ...]:
+        self.unbooked = unbooked(self.state, account, now_ns)
+        symbols = {name for split in self.unbooked for name in (split.symbol, split.new_symbol)}
+        return tuple(each for each in differences(self.state.book, account) if each.symbol not in symbols)

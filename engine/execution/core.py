@@ -21,10 +21,8 @@ from engine.adoption import adopt, filled_before, is_of_another_tapeline
 from engine.execution.accounting import Accounting
 from engine.execution.conclusion import Conclusion
 from engine.execution.fold import ExecOrder, ExecState, since
-from engine.ids import make_id
 from engine.messages import (
     AnyBody,
-    CancelOrder,
     Fill,
     OrderAccepted,
     OrderAdopted,
@@ -210,7 +208,7 @@ class ExecutionCore(Accounting):
         for report in reports:
             order = self._order_of(report)
             if order is not None:
-                events += [*self._adopt_legs(order, report), *self._otherwise_split(order, report)]
+                events += [*self._adopt_legs(order, report), *self.otherwise_split(order, report)]
                 continue
             if from_venue(report.status) in TERMINAL and not report.filled_qty:
                 continue  # it came and went without a trace in the account
@@ -225,17 +223,6 @@ class ExecutionCore(Accounting):
                     before = filled_before(leg, done) if is_older else ZERO
                     events.append(adopt(leg, adopted, foreign=foreign, before=before))
         return Conclusion(tuple(events), intruders=tuple(intruders))
-
-    def _otherwise_split(self, order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
-        """Wish for the end of an order that the venue did not take through a split as the ledger did."""
-        intent, key, theirs = order.intent, order.intent.id, report.quantity
-        if not order.is_open or not order.restated_ns or intent.notional is not None or key in self.state.unwanted:
-            return []
-        if theirs in (None, intent.quantity) or from_venue(report.status) in TERMINAL:
-            return []
-        reason = f"after a split its quantity is {theirs} at the venue and {intent.quantity} in the ledger"
-        wish_id = make_id(self.state.account, self.state.run, "cancel", key, order.restated_ns)
-        return [CancelOrder(wish_id, key, reason, "executor", report.updated_ns)]
 
     def _adopt_legs(self, order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
         return [
@@ -291,7 +278,7 @@ class ExecutionCore(Accounting):
         filled, spent, counted = max(order.filled_qty, self._begun_with(order)), ZERO, ZERO
         events: list[Fill | OrderFilled] = []
         for execution in sorted(executions, key=lambda e: e.cum_qty):
-            if execution.cum_qty <= filled or execution.ts_event <= order.restated_ns:
+            if execution.cum_qty <= filled:
                 continue
             if execution.cum_qty - execution.last_qty != filled:
                 return None

@@ -36,7 +36,7 @@ from engine.messages import (
 )
 from engine.orders import TERMINAL, OrderStatus, move
 from engine.ports import VenueOrder
-from engine.splits import restated, times
+from engine.splits import goes_along, restated
 from engine.values import ZERO, TradingMode
 
 _DONE_MAX = 100_000
@@ -58,7 +58,6 @@ class ExecOrder(msgspec.Struct):
         counted_qty: What `spent` is of; less than `filled_qty` for an order that was there before the ledger.
         filled_ns: Time of the last fill.
         is_unwanted: Somebody wishes it to end.
-        restated_ns: Effective time of the last split it went through: executions up to then are in `filled_qty`.
     """
 
     intent: OrderIntent | OrderAdopted
@@ -69,7 +68,6 @@ class ExecOrder(msgspec.Struct):
     counted_qty: Decimal = ZERO
     filled_ns: int = 0
     is_unwanted: bool = False
-    restated_ns: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -89,6 +87,7 @@ class ExecState(msgspec.Struct):
         swept_ns: Venue time up to which the venue's list of orders is known to hold no other.
         book: What the account should hold.
         splits: Those stored, by id.
+        sessions: Close of each regular session by its opening.
     """
 
     account: str = ""
@@ -112,6 +111,7 @@ class ExecState(msgspec.Struct):
     assets_ns: int = 0
     book: Book = msgspec.field(default_factory=Book)
     splits: dict[str, Split] = msgspec.field(default_factory=dict[str, Split])
+    sessions: dict[int, int] = msgspec.field(default_factory=dict[int, int])
 
 
 class ExecutionFold:
@@ -134,6 +134,7 @@ class ExecutionFold:
                 state.account, state.run, state.opened_ns = body.account_number, body.run, body.ts_event
                 state.book.open(body)
             case Sessions():
+                state.sessions.update(body.spans)
                 state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
             case SymbolStatus() if body.source == "assets":
                 state.assets[body.symbol] = body
@@ -200,7 +201,7 @@ class ExecutionFold:
         order = self.state.orders.get(fill.client_order_id)
         self.state.last_execution_ns = max(self.state.last_execution_ns, fill.ts_event)
         self.state.last_bot[fill.symbol] = fill.bot
-        if order is None or fill.cum_qty <= order.filled_qty or fill.ts_event <= order.restated_ns:
+        if order is None or fill.cum_qty <= order.filled_qty:
             return
         self._learn_venue_id(fill.client_order_id, fill.venue_order_id)
         self.state.fills += 1
@@ -221,7 +222,7 @@ class ExecutionFold:
             del state.fees[next(iter(state.fees))]
 
     def _apply_split(self, split: Split) -> None:
-        """Restate what is open as the venue does; where fills could be mistaken for others afterwards, let it end."""
+        """Restate the open orders that the venue takes along."""
         state = self.state
         state.splits[split.id] = split
         state.book.split(split)
@@ -229,14 +230,9 @@ class ExecutionFold:
             state.last_bot[split.new_symbol] = state.last_bot[split.symbol]
         for key in state.open_ids:
             order = state.orders[key]
-            if order.intent.symbol != split.symbol or since(order) >= split.ts_event:
-                continue
-            order.intent = restated(order.intent, split)
-            order.restated_ns = split.ts_event
-            if order.filled_qty and split.ratio < 1:  # a fill is named by what is filled after it: see rule 12
-                state.unwanted[key] = None
-            order.filled_qty = times(order.filled_qty, split.ratio)
-            order.counted_qty = times(order.counted_qty, split.ratio)
+            is_there = order.intent.symbol == split.symbol and order.venue_order_id and since(order) < split.ts_event
+            if is_there and goes_along(order.intent, split.ratio):
+                order.intent = restated(order.intent, split, order.filled_qty)
 
     def _open(self) -> Iterable[ExecOrder]:
         return (self.state.orders[key] for key in self.state.open_ids)

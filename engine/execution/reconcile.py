@@ -19,15 +19,18 @@ from engine.adoption import UNATTRIBUTED
 from engine.execution.book import FROM_FEES, USD, Book
 from engine.execution.fold import ExecState
 from engine.ids import make_id
-from engine.messages import Alert, AnyBody, Command, Correction
+from engine.messages import Alert, AnyBody, Command, Correction, Split
 from engine.orders import TERMINAL, from_venue
 from engine.ports import VenueAccount, VenueOrder
-from engine.values import ZERO, AssetClass, TradingMode, asset_class_of, normal, plain
+from engine.splits import times
+from engine.values import NS_PER_DAY, ZERO, AssetClass, TradingMode, asset_class_of, normal, plain
 
 CENT = Decimal("0.01")
 """The venue rounds cash to cents: less than one is no difference."""
-FROM_POSITIONS, FROM_CASH, FROM_ACTIVITIES = "positions", "cash", "activities"
-"""Where a correction comes from: two answers of the venue; an activity that came late and explains an earlier one."""
+FROM_POSITIONS, FROM_CASH, FROM_ACTIVITIES, FROM_SPLITS = "positions", "cash", "activities", "splits"
+"""Where a correction comes from: two answers of the venue; an activity that came late and explains an earlier one; a
+fraction of a share that the venue did not keep in a split."""
+_SPLIT_NS_MAX = 5 * NS_PER_DAY
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -113,6 +116,19 @@ def differences(book: Book, account: VenueAccount) -> tuple[Difference, ...]:
     return tuple(found)
 
 
+def unbooked(state: ExecState, account: VenueAccount, now_ns: int) -> tuple[Split, ...]:
+    """Give splits of the last day that the ledger has and the venue's positions do not show yet."""
+    found: list[Split] = []
+    for split in state.splits.values():
+        ours = state.book.held(split.new_symbol)
+        theirs = normal(account.positions.get(split.symbol, ZERO))
+        is_new = 0 <= now_ns - split.ts_event <= NS_PER_DAY and bool(theirs)
+        is_same = split.new_symbol == split.symbol and theirs == ours
+        if is_new and not is_same and times(theirs, split.ratio) == normal(ours + split.fraction_qty):
+            found.append(split)
+    return tuple(found)
+
+
 def order_differences(state: ExecState, listed: Iterable[VenueOrder]) -> tuple[str, ...]:
     """Compare open orders with the venue's list: unknown ones, those that ended, those that filled otherwise."""
     found: list[str] = []
@@ -154,10 +170,10 @@ def settle(
     events: list[AnyBody] = []
     alerts: list[Alert] = []
     for each in found:
-        fee = _fee_advance(each, state, account, now_ns)
-        correction = fee or _correction(each, state, account, now_ns)
+        small = _fee_advance(each, state, account, now_ns) or _fraction(each, state, account, now_ns)
+        correction = small or _correction(each, state, account, now_ns)
         events.append(correction)
-        if fee is None and _worth(each, account) > usd_max:
+        if small is None and _worth(each, account) > usd_max:
             alerts.append(_alert(each, correction, state, now_ns))
     if alerts and state.mode is TradingMode.ACTIVE and not latched:  # it must never loosen a halt
         command_id = make_id(state.account, state.run, "reducing", alerts[0].id)
@@ -185,6 +201,20 @@ def _fee_advance(each: Difference, state: ExecState, account: VenueAccount, now_
         reason="the venue took a fee in coins that it has not posted yet",
         ts_event=now_ns,
         price=account.prices.get(each.symbol),
+    )
+
+
+def _fraction(each: Difference, state: ExecState, account: VenueAccount, now_ns: int) -> Correction | None:
+    """Take off what the venue did not keep of a share in a split that was stored before the venue booked it."""
+    is_split = any(
+        split.new_symbol == each.symbol and now_ns - split.ts_event <= _SPLIT_NS_MAX for split in state.splits.values()
+    )
+    is_whole = each.theirs == each.theirs.to_integral_value() and abs(each.theirs) < abs(each.ours)
+    if not is_split or not is_whole or abs(each.missing) >= 1:
+        return None
+    correction = _correction(each, state, account, now_ns)
+    return msgspec.structs.replace(
+        correction, source=FROM_SPLITS, reason="the venue did not keep a fraction of a share in a split"
     )
 
 

@@ -19,7 +19,7 @@ from engine.risk.ledger import Ledger
 from engine.risk.state import Block, RiskState, remember
 from engine.risk.working import Working
 from engine.sessions import SessionTable
-from engine.splits import divided, times
+from engine.splits import divided
 from engine.values import AssetClass, asset_class_of, plain, to_decimal
 
 NEAR = Decimal("0.03")
@@ -86,21 +86,24 @@ class Books(Ledger):
         if split.id in state.splits:
             return []
         remember(state.splits, split.id, split.ts_event)
+        changed, ordered = state.portfolio.apply_split(split), list[str]()
         for order in self._working.split(split):
-            filled = state.filled.get(order.venue_order_id)
-            if filled is not None:
-                state.filled[order.venue_order_id] = times(filled, split.ratio)
-        changed = state.portfolio.apply_split(split)
+            body = order.body
+            state.portfolio.restate(body.id, f"{body.bot}|{body.symbol}", order.leaves_qty)
+            changed += [
+                key for key in (f"{body.bot}|{split.symbol}", f"{body.bot}|{body.symbol}") if key not in changed
+            ]
         self._exposure.split(split)
         quote = state.quotes.get(split.symbol)
         if quote is not None and quote.ts_event <= split.ts_event:
             del state.quotes[split.symbol]
         self._guards.split(split)
         bodies: list[AnyBody] = []
-        for key in changed:
+        for key in dict.fromkeys((*changed, *ordered)):
             bot, symbol = key.split("|", 1)
             self._exposure.touch(bot, symbol)
-            bodies.append(self.position(bot, symbol, split.id, split.ts_event))
+            if key in changed:
+                bodies.append(self.position(bot, symbol, split.id, split.ts_event))
         for key in changed:
             bot, symbol = key.split("|", 1)
             bodies += self._guards.told(bot, symbol, split.id, split.ts_event)

@@ -59,8 +59,8 @@ class Ledger:
     def book_fill(self, fill: Fill) -> list[AnyBody]:
         """Book an execution; nothing for one that is booked."""
         state = self._state
-        booked, order = state.filled.get(fill.venue_order_id, ZERO), self._working.get(fill.client_order_id)
-        if fill.cum_qty <= booked or (order is not None and fill.ts_event <= order.restated_ns):
+        booked = state.filled.get(fill.venue_order_id, ZERO)
+        if fill.cum_qty <= booked:
             return []
         remember(state.filled, fill.venue_order_id, fill.cum_qty)
         state.track.turn(self._sessions.day_start(fill.ts_event), self._exposure)

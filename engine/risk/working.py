@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.messages import Fill, OrderAdopted, OrderIntent, Split
-from engine.splits import restated, times
+from engine.splits import goes_along, restated
 from engine.values import ZERO, OrderType, Purpose, TimeInForce
 
 _AT_ONCE = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
@@ -23,15 +23,11 @@ class OpenOrder(msgspec.Struct):
 
     Attributes:
         is_accepted: The venue has it.
-        venue_order_id: Known from its first fill on.
-        restated_ns: Effective time of the last split it went through; its fills up to then are in `filled_qty`.
     """
 
     body: OrderIntent | OrderAdopted
     filled_qty: Decimal = ZERO
     is_accepted: bool = False
-    venue_order_id: str = ""
-    restated_ns: int = 0
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -85,16 +81,17 @@ class Working:
         order = self._orders.get(fill.client_order_id)
         if order is not None:
             order.filled_qty += fill.last_qty
-            order.venue_order_id = fill.venue_order_id
 
     def split(self, split: Split) -> list[OpenOrder]:
-        """Restate the orders that were there before a split; give them."""
+        """Restate the orders that the venue takes along through a split; give them."""
         there = self._by_symbol.get(split.symbol, {})
-        found = {key: order for key, order in there.items() if _since(order.body) < split.ts_event}
+        found = {
+            key: order
+            for key, order in there.items()
+            if order.is_accepted and _since(order.body) < split.ts_event and goes_along(order.body, split.ratio)
+        }
         for key, order in found.items():
-            order.body = restated(order.body, split)
-            order.filled_qty = times(order.filled_qty, split.ratio)
-            order.restated_ns = split.ts_event
+            order.body = restated(order.body, split, order.filled_qty)
             del there[key]
             self._by_symbol.setdefault(split.new_symbol, {})[key] = order
         return list(found.values())

@@ -97,7 +97,7 @@ class Asker:
             await asyncio.sleep(wait_s)
         core, venue = self._core(), self._venue
         since_order, since_execution = core.orders_since(), core.executions_since()
-        since_activity = max(core.state.last_activity_ns, core.state.opened_ns)
+        since_activity = core.activities_since()
         lookups: dict[str, LookupOutcome] = {}
         orders: list[VenueOrder] | None = None
         swept_ns = 0

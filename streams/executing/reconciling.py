@@ -21,8 +21,8 @@ import structlog
 from config.settings import ExecutorSettings
 from engine.errors import UnreachableError
 from engine.execution import ExecutionCore, Looks, Seen, Step
-from engine.execution.accounting import ASKED_BACK_NS
-from engine.messages import AnyBody
+from engine.execution.splitting import ASKED_AHEAD_NS, ASKED_BACK_NS
+from engine.messages import AnyBody, Split
 from engine.ports import Venue, VenueAccount, VenueOrder, VenueSplit
 from engine.values import NS_PER_DAY, NS_PER_MINUTE, AssetClass, asset_class_of, plain
 from streams.rest import RestLane
@@ -32,6 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _MARGIN_NS = NS_PER_MINUTE
 """An order may carry a time that is so much older than the moment it is listed first."""
+_DUE_S = 1.0
 _SPLITS_EVERY_NS = NS_PER_DAY // 4
 
 
@@ -107,10 +108,10 @@ class Reconciler:
         """Whether a difference is being looked into."""
         return self._looks.is_open
 
-    def problems(self, now_ns: int) -> list[str]:
+    def problems(self) -> list[str]:
         """Say what a person should look at."""
         found = ["venue and ledger differ, which is being looked into"] if self.is_paused else []
-        for split in self._core().overdue(now_ns):
+        for split in self._core().unbooked:
             ratio = f"{plain(split.ratio)} for 1"
             found.append(f"the split of {split.symbol} ({ratio}) has taken effect and the venue has not booked it")
         return found
@@ -131,14 +132,20 @@ class Reconciler:
         if self._is_sweeping:
             self._is_sweeping = False
             self.look(self._settings.difference_s_min if self.is_paused else 0.0)
-        elif self._core().has_legs and self.is_agreed and not self.open:
+        elif self._core().has_done_split and self.is_agreed and not self.open:
             self.look()
 
     async def run(self) -> None:
-        """Look every so often, for ever."""
+        """Look every so often, and whenever something is due about a split; for ever."""
+        waited_s = 0.0
         while True:
-            await asyncio.sleep(self._settings.reconcile_every_s)
-            if self.is_agreed and not self.open and not self.is_paused:
+            due_ns = self._core().due_ns()
+            wait_s = min(_DUE_S, self._settings.reconcile_every_s) if due_ns else self._settings.reconcile_every_s
+            await asyncio.sleep(wait_s)
+            waited_s += wait_s
+            is_due = waited_s >= self._settings.reconcile_every_s or (due_ns and await self._now_ns() >= due_ns)
+            if is_due and self.is_agreed and not self.open and not self.is_paused:
+                waited_s = 0.0
                 self.look()
 
     def take(self, looked: Looked, *, is_idle: bool, latched: bool) -> Taken:
@@ -159,13 +166,13 @@ class Reconciler:
                 self.look(self._settings.lookup_wait_s)
             return Taken()
         core.announce(looked.splits)
-        splits = core.on_account(account, looked.now_ns).events
-        for event in splits:
+        done = core.on_account(account, looked.now_ns).events
+        for event in done:
             core.apply(event)
-        if splits:  # its orders must be looked at, and the rest compared anew
+        if any(isinstance(event, Split) for event in done):  # see to its orders, and compare the rest anew
             self._is_sweeping = True
-            return Taken(splits, needs_sweep=True)
-        seen = core.compare(account, looked.orders)
+            return Taken(done, needs_sweep=True)
+        seen = core.compare(account, looked.orders, looked.now_ns)
         match self._looks.take(seen, core.state.book.moves, is_idle=is_idle):
             case Step.AGREED:
                 core.swept(looked.now_ns - _MARGIN_NS)
@@ -174,10 +181,10 @@ class Reconciler:
                 self.look(self._settings.lookup_wait_s)
             case Step.SWEEP:
                 self._is_sweeping = True
-                return Taken(needs_sweep=True)
+                return Taken(done, needs_sweep=True)
             case Step.SETTLE:
-                return Taken(self._settle(seen, account, looked.now_ns, latched=latched))
-        return Taken()
+                return Taken((*done, *self._settle(seen, account, looked.now_ns, latched=latched)))
+        return Taken(done)
 
     def _settle(self, seen: Seen, account: VenueAccount, now_ns: int, *, latched: bool) -> tuple[AnyBody, ...]:
         core = self._core()
@@ -212,7 +219,7 @@ class Reconciler:
         venue, symbols = self._venue, {*self._symbols, *self._core().state.book.positions}
         shares = sorted(symbol for symbol in symbols if asset_class_of(symbol) is AssetClass.US_EQUITY)
         splits = await self._lane.call(
-            "look", lambda: venue.splits(shares, now - ASKED_BACK_NS, now + NS_PER_DAY) if shares else ()
+            "look", lambda: venue.splits(shares, now - ASKED_BACK_NS, now + ASKED_AHEAD_NS) if shares else ()
         )
         self._splits_asked_ns = now
         return tuple(splits)

@@ -224,12 +224,13 @@ class Executor:
             "unwanted": len(self._unwanted()),
             "connected": int(self._is_up),
             "splits": len(state.splits),
+            "due_ns": self._core.due_ns(),
             "corrections": len(state.book.known),
         }
         asking = self._asker.open + self._reconciler.open
         busy = self._working + self._inbox.qsize() + self._sender.open + asking + self._canceler.open
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
-        problems += self._reconciler.problems(self._context.clock.estimate_ns())
+        problems += self._reconciler.problems()
         if (note := self._latch.read()) is not None:
             problems.append(f"halted by {note.by}: {note.reason} (end it with: tapeline resume)")
         elif not self._sender.is_confirmed:
@@ -303,7 +304,10 @@ class Executor:
                 self._position = seq
                 return []
             case VenueUpdate():
-                return self._conclude(self._core.on_update(item), item.order.client_order_id, asks, item)
+                split = self._core.splits_before(item.order.symbol, item.ts_event)
+                asks.sweep = asks.sweep or bool(split.events)
+                events = self._conclude(split, "", asks)
+                return [*events, *self._conclude(self._core.on_update(item), item.order.client_order_id, asks, item)]
             case Outcome():
                 return self._take_outcome(item, asks, now)
             case CaughtUp():
@@ -384,10 +388,12 @@ class Executor:
             events += self._conclude(core.on_order(order), order.client_order_id, behind)
         for execution in item.executions:
             self._names.remember(execution, via="activities")
-        events += self._conclude(core.on_executions(item.executions), "", _Asks())
+        for splits, part in core.around_splits(item.executions):
+            events += self._conclude(splits, "", asks)
+            events += self._conclude(core.on_executions(part), "", _Asks())
         for order in found:
             events += self._conclude(core.on_order(order), order.client_order_id, asks)
-        events += self._conclude(core.on_activities(item.activities), "", _Asks())
+        events += self._conclude(core.on_activities(item.activities, now), "", _Asks())
         for client_order_id, outcome in item.lookups.items():
             if not isinstance(outcome, VenueOrder) and not self._sender.is_in_flight(client_order_id):
                 missing = core.on_missing(client_order_id, outcome, now)

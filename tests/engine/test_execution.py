@@ -252,12 +252,12 @@ def test_fees_go_to_the_bot_that_traded_last_and_each_once() -> None:
     fee = VenueActivity("a1", "CFEE", "BTC/USD", D(0), D("-0.025"), T0 + 20)
     other = VenueActivity("a2", "DIV", "KO", D("1.2"), D(0), T0 + 21)
     nothing = VenueActivity("a3", "MEMO", "", D(0), D(0), T0 + 22)
-    events = _tell(core, core.on_activities([fee, other, nothing, fee]))
+    events = _tell(core, core.on_activities([fee, other, nothing, fee], T0))
     assert events == [
         Fee("a1", "CFEE", "beta", "BTC/USD", D(0), D("-0.025"), T0 + 20),
         Fee("a2", "DIV", "unattributed", "KO", D("1.2"), D(0), T0 + 21),
     ]
-    assert core.on_activities([fee, other, nothing]) == Conclusion()
+    assert core.on_activities([fee, other, nothing], T0) == Conclusion()
     assert core.state.last_activity_ns == T0 + 21
 
 

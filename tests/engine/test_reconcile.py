@@ -88,7 +88,7 @@ def test_no_difference_ends_it() -> None:
     ],
 )
 def test_cash_and_positions_are_compared(theirs: VenueAccount, found: tuple[Difference, ...]) -> None:
-    assert core(AAPL="10").compare(theirs, []).account == found
+    assert core(AAPL="10").compare(theirs, [], NOW).account == found
 
 
 def test_orders_are_compared_with_the_venues_list() -> None:
@@ -108,7 +108,7 @@ def test_orders_are_compared_with_the_venues_list() -> None:
         (listed("i1", legs=(leg,)),): ("leg unknown",),
     }
     for given, found in cases.items():
-        assert made.compare(account(), list(given)).orders == found, given
+        assert made.compare(account(), list(given), NOW).orders == found, given
 
 
 # --- what nothing explains -----------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_an_unexplained_position_is_counted_as_unattributed_and_a_person_is_told
     assert alert.level == "error"
     assert alert.what.startswith("AAPL is 12 at the venue and 10 in the ledger")
     assert "tapeline resume" in alert.what
-    assert not made.compare(account(AAPL="12"), [])
+    assert not made.compare(account(AAPL="12"), [], NOW)
 
 
 def test_cash_too() -> None:
@@ -137,7 +137,7 @@ def test_cash_too() -> None:
     correction, *_ = settled(made, account("99000"))
     assert isinstance(correction, Correction)
     assert (correction.symbol, correction.cash, correction.quantity) == ("", D(-1000), D(0))
-    assert not made.compare(account("99000"), [])
+    assert not made.compare(account("99000"), [], NOW)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_activity_that_comes_late_takes_the_correction_back() -> None:
     assert isinstance(back, Correction)
     assert (back.cash, back.source, back.bot) == (D(-10), FROM_ACTIVITIES, "unattributed")
     assert first.id in back.reason  # type: ignore[union-attr]
-    assert not made.compare(account("100010"), [])
+    assert not made.compare(account("100010"), [], NOW)
     assert conclude(made, activity("a1", "DIV", "AAPL", cash="10")) == []
     assert [type(body) for body in conclude(made, activity("a2", "DIV", "AAPL", cash="10"))] == [Fee]
 
@@ -223,12 +223,12 @@ def test_a_fee_in_coins_that_is_not_posted_yet_is_taken_off_its_bot_in_silence_a
     [advance] = settled(made, theirs)
     assert isinstance(advance, Correction)
     assert (advance.bot, advance.quantity, advance.source) == ("alpha", D("-0.005"), FROM_FEES)
-    assert not made.compare(theirs, [])
+    assert not made.compare(theirs, [], NOW)
     fee, back = conclude(made, activity("f1", "CFEE", "BTC/USD", quantity="-0.005"))
     assert isinstance(fee, Fee)
     assert isinstance(back, Correction)
     assert (back.bot, back.quantity, back.source) == ("alpha", D("0.005"), FROM_FEES)
-    assert not made.compare(theirs, [])
+    assert not made.compare(theirs, [], NOW)
     assert made.state.book.advanced == {}
 
 
@@ -241,8 +241,8 @@ def test_more_than_a_fee_is_no_fee() -> None:
 def test_a_fee_in_dollars_that_is_not_posted_yet_is_no_difference() -> None:
     made = core(BTC_USD="2")
     _coins(made, Side.SELL, "1")
-    assert not made.compare(account("100997", BTC_USD="1"), [])
-    assert made.compare(account("100996.99", BTC_USD="1"), [])
+    assert not made.compare(account("100997", BTC_USD="1"), [], NOW)
+    assert made.compare(account("100996.99", BTC_USD="1"), [], NOW)
     conclude(made, activity("f1", "CFEE", "BTC/USD", cash="-2.5"))
-    assert not made.compare(account("100997.5", BTC_USD="1"), [])
-    assert made.compare(account("100996.99", BTC_USD="1"), [])
+    assert not made.compare(account("100997.5", BTC_USD="1"), [], NOW)
+    assert made.compare(account("100996.99", BTC_USD="1"), [], NOW)

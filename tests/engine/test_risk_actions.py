@@ -15,6 +15,7 @@ from engine.messages import (
     Correction,
     Fee,
     Mark,
+    OrderAccepted,
     OrderCanceled,
     OrderIntent,
     Position,
@@ -87,26 +88,33 @@ def test_fractions_are_paid_to_those_who_had_them() -> None:
     assert made.state.portfolio.net() == {"AAPL": 2}
 
 
+def _accepted(id: str = "i1") -> OrderAccepted:
+    return OrderAccepted(id, "alpha", "AAPL", f"venue-{id}", T0)
+
+
 def test_what_is_reserved_for_an_open_order_goes_with_it() -> None:
     of = intent("i1", quantity="10", reserved=D(1020), time_in_force=TimeInForce.GTC)
-    made = core(of, fill(of, "4", "4"))
+    made = core(of, _accepted(), fill(of, "4", "4"))
     made.apply(split())
     book = made.state.portfolio
     assert (book.working_qty("alpha", "AAPL"), book.reserved) == (24, 612)
     order = made.state.orders["i1"]
-    assert (order.body.quantity, order.leaves_qty) == (40, 24)
-    made.apply(fill(of, "24", "40", "25", ts_event=NIGHT + 1))
+    assert (order.body.quantity, order.leaves_qty) == (28, 24)
+    made.apply(fill(of, "12", "16", "25", ts_event=NIGHT + 1))
+    assert (book.working_qty("alpha", "AAPL"), book.reserved) == (12, 306)
+    made.apply(fill(of, "12", "28", "25", ts_event=NIGHT + 1))
     assert book.signed_qty("alpha", "AAPL") == 40
-    made.apply(OrderCanceled("i1", "alpha", "AAPL", "venue-i1", D(40), NIGHT + 2))
+    made.apply(OrderCanceled("i1", "alpha", "AAPL", "venue-i1", D(28), NIGHT + 2))
     assert (book.working, book.reserved) == ({}, 0)
 
 
-def test_a_fill_after_a_reverse_split_is_none_of_those_before() -> None:
-    of = intent("i1", quantity="100", time_in_force=TimeInForce.GTC)
-    made = core(of, fill(of, "50", "50"))
+def test_an_order_that_does_not_go_along_is_as_it_was_until_it_ends() -> None:
+    of = intent("i1", quantity="10", time_in_force=TimeInForce.GTC)
+    made = core(of, _accepted())
     made.apply(split("0.1"))
-    assert made.apply(fill(of, "50", "50")) == []  # an echo of the old one: 50 is more than 5
-    assert made.state.portfolio.signed_qty("alpha", "AAPL") == 5
+    assert made.state.portfolio.working_qty("alpha", "AAPL") == 10
+    made.apply(OrderCanceled("i1", "alpha", "AAPL", "venue-i1", D(0), NIGHT))
+    assert made.state.portfolio.working == {}
 
 
 def test_a_guard_goes_with_its_position() -> None:
@@ -124,7 +132,7 @@ def test_a_guard_goes_with_its_position() -> None:
 
 def test_a_change_of_name_moves_holdings_guards_and_orders() -> None:
     of = intent("i1", quantity="10", time_in_force=TimeInForce.GTC)
-    made = core(*held("alpha", 10), *held("beta", 5), of)
+    made = core(*held("alpha", 10), *held("beta", 5), of, _accepted())
     told = made.apply(split("1", new_symbol="APPL"))
     assert {(p.bot, p.symbol): p.signed_qty for p in told if isinstance(p, Position)} == {
         ("alpha", "AAPL"): 0, ("alpha", "APPL"): 10, ("beta", "AAPL"): 0, ("beta", "APPL"): 5,

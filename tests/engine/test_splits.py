@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.messages import Split
-from engine.splits import adjusted, divided, net_after, order_quantity, restated, shared_out, times
-from engine.values import OrderClass, OrderType, Purpose, Side, TimeInForce
+from engine.splits import adjusted, divided, goes_along, net_after, order_quantity, restated, shared_out, times
+from engine.values import OrderClass, OrderType, Side
 from tests.engine.build import T0, D, bar, intent
 
 THIRD = D(1) / D(3)
@@ -80,17 +80,28 @@ def test_together_the_bots_have_what_the_account_has(held: dict, terms: tuple[in
 
 
 def test_an_open_order_goes_with_the_split() -> None:
-    of = intent(
-        order_type=OrderType.STOP_LIMIT, limit_px=D("99.99"), stop_px=D("100.01"), order_class=OrderClass.BRACKET,
-        take_profit_px=D(120), stop_loss_px=D("90.02"), purpose=Purpose.TARGET, time_in_force=TimeInForce.GTC,
-    )  # fmt: skip
-    after = restated(of, split("4"))
+    of = intent(order_type=OrderType.STOP_LIMIT, limit_px=D("99.99"), stop_px=D("100.01"), trail_px=D("1.01"))
+    after = restated(of, split("4"), D(3))
     changed = {name for name in of.__struct_fields__ if getattr(of, name) != getattr(after, name)}
-    assert changed == {"quantity", "ref_px", "limit_px", "stop_px", "take_profit_px", "stop_loss_px"}
-    assert (after.quantity, after.limit_px, after.stop_px) == (40, D("24.99"), D(25))  # type: ignore[union-attr]
-    assert (after.take_profit_px, after.stop_loss_px) == (30, D("22.5"))  # type: ignore[union-attr]
-    assert after.side is Side.BUY
+    assert changed == {"quantity", "ref_px", "limit_px", "stop_px", "trail_px"}
+    assert (after.quantity, after.limit_px, after.stop_px, after.trail_px) == (31, D("24.99"), D("25.01"), D("0.2525"))
+    sale = restated(msgspec.structs.replace(of, side=Side.SELL), split("4"))
+    assert (sale.quantity, sale.limit_px, sale.stop_px) == (40, D(25), D(25))
     assert restated(of, split("1", new_symbol="APPL")) == msgspec.structs.replace(of, symbol="APPL")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "order_class", "does"),
+    [
+        ("4", "simple", True),
+        ("1.5", "simple", True),
+        ("0.1", "simple", False),
+        ("4", "bracket", False),
+        ("1", "oco", True),
+    ],
+)
+def test_which_orders_go_along(ratio: str, order_class: str, does: bool) -> None:
+    assert goes_along(intent(order_class=OrderClass(order_class)), D(ratio)) is does
 
 
 @pytest.mark.parametrize(

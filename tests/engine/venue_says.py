@@ -48,8 +48,8 @@ def activity(
     return VenueActivity(id, kind, symbol, D(cash), D(quantity), at)
 
 
-def conclude(made: ExecutionCore, *activities: VenueActivity) -> list[AnyBody]:
-    found = made.on_activities(activities).events
+def conclude(made: ExecutionCore, *activities: VenueActivity, now: int = NOW) -> list[AnyBody]:
+    found = made.on_activities(activities, now).events
     for body in found:
         made.apply(body)
     return list(found)
