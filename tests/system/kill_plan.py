@@ -132,7 +132,7 @@ def by_the_clock(seed: int, rounds: int) -> list[tuple[str, float]]:
     """Victims in drawn order, every one `rounds` times, each with the seconds after the kill before."""
     rng = random.Random(seed)
     victims = [victim for _ in range(rounds) for victim in rng.sample(VICTIMS, len(VICTIMS))]
-    return [(victim, round(rng.uniform(0.1, 2.0), 2)) for victim in victims]
+    return [(victim, round(rng.uniform(0.2, 2.2), 2)) for victim in victims]
 
 
 def kills_of(plan: Plan) -> list[tuple[str, list[str]]]:

@@ -64,6 +64,7 @@ def play(
     speed: str = "max",
     timed: list[tuple[str, float]] | None = None,
     away_s: float = 0,
+    settings: dict[str, object] | None = None,
     env: dict[str, str] | None = None,
     timeout: float = 300,
 ) -> Played:
@@ -77,12 +78,13 @@ def play(
         speed: `max` is lock-step, else venue seconds per second.
         timed: Kills by the clock.
         away_s: How long a killed role or nats-server stays away.
+        settings: More settings.
         env: More environment.
         timeout: Longest, seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spec = {
-        "bars": str(bars), "speed": speed, "data_dir": str(folder / "data"), "settings": SETTINGS,
+        "bars": str(bars), "speed": speed, "data_dir": str(folder / "data"), "settings": SETTINGS | (settings or {}),
         "exchange": EXCHANGE, "timed": timed or [], "server_away_s": away_s, "marks": str(folder),
         "kills": len(kills_of(plan or {})),
     }  # fmt: skip
