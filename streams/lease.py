@@ -16,6 +16,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -40,9 +41,13 @@ class Lease:
         js: JetStream context.
         bucket: Name of the bucket.
         role: Key in it.
+        hit: Hook for tests: before and after each renewal.
     """
 
-    def __init__(self, js: JetStreamContext, bucket: str, role: str) -> None:
+    def __init__(
+        self, js: JetStreamContext, bucket: str, role: str, hit: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._hit = hit
         self._js = js
         self._bucket = bucket
         self._role = role
@@ -97,6 +102,7 @@ class Lease:
         """Renew until the binding is lost; returns then. A server that is away is waited for."""
         while self._kv is not None:
             await asyncio.sleep(_RENEW_S)
+            self._hit(f"{self._role}.before_renew")
             try:
                 holder = await self._renew(self._kv)
             except (NatsError, OSError, TimeoutError) as err:
@@ -105,6 +111,7 @@ class Lease:
             if holder is not None:
                 log.warning("binding lost", role=self._role, holder=holder)
                 return
+            self._hit(f"{self._role}.after_renew")
 
     async def _renew(self, kv: KeyValue) -> str | None:
         """Renew, or bind again where the lease ran out while the server was away; who else holds it, if anybody."""

@@ -51,7 +51,7 @@ class Pipeline:
         self._encode = encode
         self._messages, self._seconds = every
         self._decided: asyncio.Queue[tuple[list[Outgoing], int]] = asyncio.Queue(_AHEAD_MAX)
-        self.position = self._read = self._written = reader.received
+        self.position = self._read = self._written = reader.begins_after  # `received` may be ahead already
         self._written_at = time.monotonic()
 
     async def batch(self, count_max: int) -> list[Stored]:

@@ -38,6 +38,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _HEARTBEAT_S = 1.0
 _SILENT_S_MAX = 3.0
 _BUFFER_MAX = 50_000
+_RETRY_WAIT_S = 0.25
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +72,10 @@ class Reader:
         stream: Name of the stream.
         after: Sequence after which to read; 0 reads from the beginning.
         subjects: Filter; None reads everything.
+
+    Attributes:
+        received: Sequence of the last message that came in; it may still wait to be taken.
+        begins_after: Sequence after which the first message that is taken comes.
     """
 
     def __init__(self, nc: Inflow, stream: str, after: int, subjects: list[str] | None = None) -> None:
@@ -79,6 +84,7 @@ class Reader:
         self.stream = stream
         self._subjects = subjects
         self.received = after
+        self.begins_after = after
         self.rewinds = 0
         self._stored_ns = 0  # when `received` was stored, 0 while it is only known from a checkpoint
         self._buffer: list[Stored] = []
@@ -133,6 +139,8 @@ class Reader:
     async def _create(self) -> None:
         await self._drop()
         await self._rewind()
+        if not self._generation:
+            self.begins_after = self.received
         inbox = self._nc.new_inbox()
         self._delivered = 0
         self._flow_reply = ""
@@ -216,6 +224,7 @@ class Reader:
             if not self._broken.is_set() and time.monotonic() - self._last_seen < _SILENT_S_MAX:
                 continue
             if not self._nc.is_connected:
+                await asyncio.sleep(_RETRY_WAIT_S)  # waiting for an event that is set yields to nobody
                 continue
             self._broken.clear()
             try:
@@ -223,7 +232,7 @@ class Reader:
             except (NatsError, OSError, TimeoutError) as err:
                 log.warning("consumer not created, trying again", stream=self.stream, error=str(err))
                 self._broken.set()
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(_RETRY_WAIT_S)
 
     def _on_data(self, reply: bytes, data: bytes) -> None:
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>

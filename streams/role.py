@@ -42,7 +42,10 @@ _STOP_S_MAX = 15.0
 
 
 class Points(Protocol):
-    """Named moments of a role's work (before and after each publish, POST, commit, checkpoint). Tests kill there."""
+    """Named moments of a role's life: bound, started; before and after each renewal, publish, POST, commit, checkpoint.
+
+    Tests kill there.
+    """
 
     def hit(self, name: str) -> None:
         """Pass the point `name`."""
@@ -61,7 +64,8 @@ class Status(msgspec.Struct, frozen=True):
 
     Attributes:
         positions: Last applied sequence per stream; it moves when what followed from it is stored.
-        published: Last sequence this role stored, per stream.
+        published: Last sequence this role stored, per stream; at its start the stream's end, for a former process of
+            this role may have stored up to there and died before it said so.
         busy: Requests to the outside that are open.
         counters: What it counted since start.
         problems: What a person should look at; empty when healthy.
@@ -210,8 +214,9 @@ async def run_role(
     topology = topology_of(settings)
     if not await _have_streams(js, topology, role, stopping):
         return 0
-    lease = Lease(js, topology.bucket, role)
+    lease = Lease(js, topology.bucket, role, points.hit)
     await lease.acquire(_LEASE_WAIT_S)
+    points.hit(f"{role}.after_bind")
     context = Context(
         role, settings, topology, nc, inflow, js, clock, wall_ns, points, readers, reconnected, identity=who
     )
@@ -219,7 +224,7 @@ async def run_role(
     state = ["starting"]
     await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, state))
     keeper = asyncio.create_task(lease.keep())
-    worker = asyncio.create_task(_work(service, state))
+    worker = asyncio.create_task(_work(context, service, state))
     stopper = asyncio.create_task(stopping.wait())
     code = 0
     await asyncio.wait({keeper, worker, stopper}, return_when=asyncio.FIRST_COMPLETED)
@@ -254,8 +259,9 @@ async def _have_streams(js: JetStreamContext, topology: Topology, role: str, sto
     return True
 
 
-async def _work(service: Service, state: list[str]) -> None:
+async def _work(context: Context, service: Service, state: list[str]) -> None:
     await service.start()
+    context.points.hit(f"{context.role}.after_start")
     # What a role holds after its start stays: tens of thousands of small objects that a full collection would walk
     # through in the middle of a burst, 0.1 s and more each time.
     gc.collect()

@@ -18,7 +18,7 @@ import structlog
 
 from config.secrets import without_secrets
 from config.settings import Settings
-from engine.errors import BusyError, ConfigError, TapelineError
+from engine.errors import BusyError, ConfigError, TapelineError, UnreachableError
 from streams.locks import FolderLock
 from streams.process import spawn, stop
 from streams.role import topology_of
@@ -36,6 +36,7 @@ _STOP_S_MAX = 20.0
 # recording, which nobody waits for.
 _NICE = {"executor": 10, "recorder": 15}
 _FATAL = (ConfigError.exit_code,)
+_SERVER_TRIES_MAX = 5
 
 
 class _Child:
@@ -78,6 +79,8 @@ class Supervisor:
         self._lock = FolderLock(self._folder)
         self._is_locked = True
         self._server: NatsServer | None = None
+        self._server_failures = 0
+        self._server_next_at = 0.0
         nats = settings.nats
         if not nats.url:
             self._server = guarded_server(self._folder / "nats", topology_of(settings))
@@ -137,12 +140,12 @@ class Supervisor:
         """Look after the children: restart with backoff what died. Call it a few times a second.
 
         Raises:
-            TapelineError: A role ended with an error that a restart cannot mend; its own words.
+            TapelineError: A role ended with an error that a restart cannot mend, its own words; or nats-server did not
+                start five times in a row.
         """
         now = time.monotonic()
-        if self._server is not None and not self._server.is_running:
-            log.error("nats-server died, starting it again")
-            self._server.start()
+        if self._server is not None and not self._server.is_running and now >= self._server_next_at:
+            self._start_again(self._server)
         for child in self._roles:
             if child.process is None:
                 if now >= child.next_at:
@@ -156,12 +159,29 @@ class Supervisor:
                     child.failures = 0
                 continue
             self._raise_if_fatal(child, code)
-            longest = self.settings.daemon.restart_wait_s_max
-            wait = min(_BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)], longest)
+            wait = self._wait_s(child.failures)
             log.warning("role ended, starting it again", role=child.role, code=code, wait_s=wait)
             child.failures += 1
             child.process = None
             child.next_at = now + wait
+
+    def _start_again(self, server: NatsServer) -> None:
+        """Start nats-server after its death; one that dies while it starts gets a few more tries."""
+        log.error("nats-server died, starting it again")
+        try:
+            server.start()
+        except UnreachableError as err:
+            self._server_failures += 1
+            if self._server_failures >= _SERVER_TRIES_MAX:
+                raise
+            wait = self._wait_s(self._server_failures - 1)
+            log.warning("nats-server did not start, trying again", error=str(err), wait_s=wait)
+            self._server_next_at = time.monotonic() + wait
+        else:
+            self._server_failures = 0
+
+    def _wait_s(self, failures: int) -> float:
+        return min(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)], self.settings.daemon.restart_wait_s_max)
 
     def _raise_if_fatal(self, child: _Child, code: int) -> None:
         if code in _FATAL or (code > 0 and child.failures >= 3 and time.monotonic() - child.started_at < 10):

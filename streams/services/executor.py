@@ -153,10 +153,11 @@ class Executor:
         if checkpoint is not None:
             self._core = ExecutionCore(msgspec.msgpack.decode(checkpoint.payload, type=ExecState))
             self._position = checkpoint.header.positions[context.topology.trading]
-        info = await context.js.stream_info(context.topology.trading)
+        await self._publisher.sync()
+        end = self._publisher.last_seq
         self._reader = context.reader(context.topology.trading, self._position)
         await self._reader.start()
-        while self._position < info.state.last_seq:
+        while self._position < end:
             batch = await self._reader.batch(_BATCH_MAX)
             for item in batch:
                 self._core.apply(read(item, context.topology.trading, decode).body)

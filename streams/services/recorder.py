@@ -138,7 +138,9 @@ class Recorder:
         writer = self._writer
         assert writer is not None  # noqa: S101
         self._snapshot_at = time.monotonic()
+        self._context.points.hit("recorder.before_snapshot")
         made = await self._off_loop(lambda: take(writer.instance))
+        self._context.points.hit("recorder.after_snapshot")
         self._counters["snapshots"] += 1
         return made.path
 

@@ -70,8 +70,8 @@ class Risk:
             state = msgspec.msgpack.decode(checkpoint.payload, type=RiskState)
             position = checkpoint.header.positions[context.topology.trading]
         self._core = RiskCore(context.settings.bots, context.settings.limits, state)
-        info = await context.js.stream_info(context.topology.trading)
-        self._end_at_start = info.state.last_seq
+        await self._publisher.sync()
+        self._end_at_start = self._publisher.last_seq
         reader = context.reader(context.topology.trading, position)
         await reader.start()
         every = (context.settings.risk.checkpoint_messages, context.settings.risk.checkpoint_s)

@@ -49,6 +49,7 @@ class Signals:
             said = decode(data).body
             if isinstance(said, Signal):
                 engine.on_own_signal(said)
+        await self._publisher.sync()
         self._engine = engine
         self._sessions = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._sessions.start()

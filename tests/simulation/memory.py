@@ -180,7 +180,7 @@ class Reader:
         self.owner = owner
         self._stream = server.streams[stream]
         self.stream = stream
-        self.received = self._cursor = after
+        self.received = self.begins_after = self._cursor = after
         self._prefixes = None if subjects is None else tuple(subject.removesuffix(">") for subject in subjects)
         self._buffer: list[Stored] = []
         self._ready = asyncio.Event()

@@ -204,6 +204,37 @@ async def test_a_server_restarted_under_the_reader(own_server: NatsServer, monke
     await nc.close()
 
 
+@pytest.mark.kill
+async def test_a_reader_that_is_to_begin_anew_without_a_connection_starves_nobody(own_server: NatsServer) -> None:
+    """As when the server dies again right after it came back: the role hung for ever, and its process lived on."""
+    nc = await connect(own_server.url, "test", kind=Inflow)
+    topology = topology_of("tape")
+    await ensure(nc.jetstream(timeout=5), topology)
+    reader = await _reader(nc, topology)
+    os.kill(own_server.pid, signal.SIGKILL)
+    await until(lambda: not own_server.is_running and not nc.is_connected, "nats-server is dead, and we know")
+    starved = []
+
+    def free(*_: object) -> None:
+        starved.append(True)
+        reader._broken.clear()
+
+    before = signal.signal(signal.SIGALRM, free)
+    signal.alarm(5)
+    reader.resync()
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    assert not starved, "nothing else ran for 5 s"
+    own_server.start()
+    await until(lambda: nc.is_connected, "connected again")
+    await _publish(nc, topology, 0, 10)
+    assert numbers(await read(reader, 10)) == list(range(10))
+    await reader.stop()
+    await nc.close()
+
+
 # --- a stream that lost its end ------------------------------------------------------------------------------------------
 # A killed server takes the last messages of an async stream with it, acknowledged or not, and uses their sequences again
 # (seen: 16 to 150 of them, in most rounds). Here the reader is made to remember messages that the stream has not.

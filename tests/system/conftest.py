@@ -1,9 +1,16 @@
-"""Real bars: found, or a visible skip; a failure where they must be there."""
+"""Real bars: found, or a visible skip; a failure where they must be there. A calm run. The report of all kills."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+pytest.register_assert_rewrite("tests.system.kill_checks", "tests.system.killing")
+
+from tests.system.harness import write_bars
+from tests.system.kill_checks import check
+from tests.system.kill_tally import TALLY
+from tests.system.killing import MINUTES, SYMBOLS, check_kills, play
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,3 +30,23 @@ def real_bars():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory):
+    """A run in lock-step that nothing disturbed: bars, and what every other run over them must come to."""
+    folder = tmp_path_factory.mktemp("calm")
+    bars = write_bars(folder / "bars.parquet", SYMBOLS, MINUTES)
+    played = play(folder / "run", bars, env={"PYTHONHASHSEED": "1"})
+    check_kills(played, {})
+    check(played)
+    assert played.summary["fills"] > 40, played.summary
+    return bars, played
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was killed, where, and by which seeds."""
+    if lines := TALLY.lines():
+        terminalreporter.section("processes killed with -9")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -50,11 +50,10 @@ def demo(
     *arguments: str,
     env: dict[str, str] | None = None,
     settings: dict | None = None,
-    kill_role: bool = False,
     timeout: float = 120,
 ) -> dict:
     """Run a demo as a process of its own; give its summary. Fails the test when it does not end well."""
-    spec = {"arguments": list(arguments), "settings": settings or {}, "kill_role": kill_role, "data_dir": str(folder)}
+    spec = {"arguments": list(arguments), "settings": settings or {}, "data_dir": str(folder)}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TAPELINE_", "ALPACA_", "KILL_"))}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "run_demo.py"), json.dumps(spec)],

@@ -1,14 +1,16 @@
-"""Runs a role with a hook that kills it with -9 at named points; the composition root's way in for tests.
+"""Runs a role with a hook that kills at named points; the composition root's way in for tests.
 
-KILL_PLAN is JSON: {"folder": ..., "role": ..., "kills": [["executor.before_post", 2], ...], "sleep_s": 0}. Kills happen
-in this order, each counted from the start of its own process; a file per kill says that it was reached, so that a
-point that is never hit fails the test, and the restarted process goes on with the next kill.
+KILL_PLAN is JSON: {"folder": ..., "kills": {ROLE: [[POINT, PASSING, VICTIMS], ...]}, "away_s": 0}. What stands under a
+role is done in its process, in this order; PASSING counts from the start of the process or from the kill before. VICTIMS
+are the role itself, "nats-server", or both. A file per kill says that it was done, so a restarted process goes on with
+the next one; `passed-ROLE` gets a line per passing of any point, so that a point nobody passes is seen.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,37 +18,89 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tapeline.role_main import main
 
+NATS = "nats-server"
+_DEAD_S_MAX = 5.0
+
 
 class KillAt:
-    def __init__(self, plan: dict) -> None:
+    def __init__(self, role: str, plan: dict) -> None:
+        self.role = role
         self.folder = Path(plan["folder"])
-        done = len(list(self.folder.glob("kill-*")))
-        self.next = done
-        self.kills = plan["kills"][done:]
-        self.hits = 0
-        if done and plan.get("sleep_s"):
-            time.sleep(plan["sleep_s"])  # down for longer than the server remembers ids
+        self.done = len(list(self.folder.glob(f"kill-{role}-*")))
+        self.kills = plan["kills"].get(role, [])[self.done :]
+        self.passings = 0
+        self.lock = threading.Lock()  # executor passes points in threads
+        self.passed = os.open(self.folder / f"passed-{role}", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def hit(self, name: str) -> None:
-        if not self.kills or name != self.kills[0][0]:
-            return
-        self.hits += 1
-        if self.hits < self.kills[0][1]:
-            return
-        marker = self.folder / f"kill-{self.next:03d}"
-        with marker.open("x") as file:
-            file.write(f"{name} {self.hits}")
+        with self.lock:
+            os.write(self.passed, f"{name}\n".encode())
+            if not self.kills or name != self.kills[0][0]:
+                return
+            self.passings += 1
+            if self.passings >= self.kills[0][1]:
+                self._kill(name, self.kills[0][2])
+
+    def _kill(self, name: str, victims: list[str]) -> None:
+        server = 0
+        if NATS in victims:
+            server = nats_server()
+            if not server or not self._claim(server):
+                return  # away already: at the next passing
+        with (self.folder / f"kill-{self.role}-{self.done:03d}").open("x") as file:
+            file.write(json.dumps([name, victims]))
             file.flush()
             os.fsync(file.fileno())
-        os.kill(os.getpid(), signal.SIGKILL)
+        if server:
+            kill_and_wait(server)
+        if self.role in victims:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.done += 1
+        self.passings = 0
+        del self.kills[0]
+
+    def _claim(self, pid: int) -> bool:
+        """Whether nobody else is killing this process: a kill is counted once."""
+        try:
+            (self.folder / f"nats-{pid}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+def nats_server() -> int:
+    """Process id of the nats-server that our parent, the supervisor, started; 0 while there is none."""
+    parent = os.getppid()
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        try:
+            program = Path(f"/proc/{child}/cmdline").read_bytes().partition(b"\0")[0]
+        except OSError:
+            continue
+        if program.endswith(NATS.encode()):
+            return int(child)
+    return 0
+
+
+def kill_and_wait(pid: int) -> None:
+    """kill -9, and see it dead: what comes next meets no server."""
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _DEAD_S_MAX
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return
+        if state == "Z":
+            return
 
 
 def run() -> int:
     role = sys.argv[1]
-    plan = json.loads(os.environ.get("KILL_PLAN", "{}"))
-    if plan.get("role") != role:
-        return main(sys.argv[1:])
-    return main(sys.argv[1:], KillAt(plan))
+    plan = json.loads(os.environ["KILL_PLAN"])
+    hook = KillAt(role, plan)
+    if hook.done and plan.get("away_s"):
+        time.sleep(plan["away_s"])  # down for longer than the server remembers ids
+    return main(sys.argv[1:], hook)
 
 
 if __name__ == "__main__":

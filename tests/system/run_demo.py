@@ -1,4 +1,4 @@
-"""Runs one demo from a JSON specification, with the kill hook where asked, and prints its summary."""
+"""Runs one demo from a JSON specification and prints its summary."""
 
 import json
 import sys
@@ -47,8 +47,6 @@ def main() -> int:
         fields[key] = convert(value)
     if fields.get("speed", "max") != "max":
         fields["speed"] = float(fields["speed"])
-    if spec["kill_role"]:
-        fields["role_command"] = (sys.executable, str(Path(__file__).parent / "kill_role.py"))
     options = DemoOptions(data_dir=Path(spec["data_dir"]), settings=spec["settings"], show="nothing", **fields)
 
     async def play() -> int:

@@ -255,29 +255,6 @@ def test_the_whole_real_files(real_bars, tmp_path, name, bars):
     _check_against_venue(summary)
 
 
-def test_kill_in_real_time(tmp_path):
-    """Timed, with risk, executor and feed killed: nothing lost or doubled; what differs is explained."""
-    bars = write_bars(tmp_path / "bars.parquet", ["AAA", "BBB", "CCC"], 60)
-    plan = {
-        "folder": str(tmp_path),
-        "role": "executor",
-        "kills": [["executor.after_post", 3], ["executor.before_publish", 4]],
-    }
-    summary = demo(
-        tmp_path / "d", "--bars", str(bars), "--speed", "240", kill_role=True, env={"KILL_PLAN": json.dumps(plan)},
-        settings={"daemon.restart_wait_s_max": 0.05},
-    )  # fmt: skip
-    assert len(list(tmp_path.glob("kill-*"))) == 2
-    _check_against_venue(summary)
-    found = tables(tmp_path / "d")
-    assert len(found["signals"]) == len(found["intents"]) + len(found["denials"]) + len(found["no_trades"])
-    assert int(summary["venue"]["orders_accepted"]) + _not_sent(found) == summary["orders"]
-
-
-def _not_sent(found: dict) -> int:
-    return sum("not_sent" in row for row in found["order_events"])
-
-
 def test_the_summary_has_what_is_promised():
     from tapeline.summary import Summary
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -20,10 +21,14 @@ from tapeline.explain.command import run_explain
 from tapeline.rebuild import run_rebuild
 from tapeline.supervisor import Supervisor
 from tests.system.harness import demo, tables, write_bars
+from tests.system.kill_tally import TALLY
 
 pytestmark = pytest.mark.system
 
-POINTS = ("rebuild.after_commit", "rebuild.carried", "rebuild.before_put", "rebuild.after_put")
+POINTS = (
+    "rebuild.begun", "rebuild.after_commit", "rebuild.carried", "rebuild.before_keep", "rebuild.before_put",
+    "rebuild.after_put",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +133,7 @@ async def _age_out(url: str, stream: str, before: int) -> None:
 
 
 @pytest.mark.kill
-def test_rebuild_killed_at_any_point_leaves_a_whole_file(folder, capsys):
+def test_rebuild_killed_at_any_point_leaves_a_whole_file(folder, capsys, tmp_path):
     """Bars aged out: what only the old file holds must survive every kill too."""
     before, at = whole(folder), positions(folder)
     server = NatsServer(folder / "nats")
@@ -138,9 +143,11 @@ def test_rebuild_killed_at_any_point_leaves_a_whole_file(folder, capsys):
     script = str(Path(__file__).parent / "kill_rebuild.py")
     for point in POINTS:
         done = subprocess.run(
-            [sys.executable, script, str(folder), point], capture_output=True, timeout=60, check=False
-        )
+            [sys.executable, script, str(folder), point, str(tmp_path / point)],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
         assert done.returncode == -9, (point, done.stderr)
+        TALLY.add_point("rebuild", point, Counter((tmp_path / point).read_text().split()))
         assert whole(folder) == before, point
     assert run_rebuild(folder) == 0
     said = capsys.readouterr().out
