@@ -5,6 +5,8 @@ Which one a process gets is decided once, in the composition root. Nothing else 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from engine.errors import UnreachableError
 if TYPE_CHECKING:
     import aiohttp
 
+_AHEAD_S = 0.15
 _FRESH_S = 0.25
 _TIMEOUT_S = 5.0
 
@@ -52,7 +55,8 @@ class VenueClock:
     """The virtual time of a local exchange.
 
     Lock-step: every reading asks, because time stands still between two steps. Timed: a reading is carried forward by
-    monotonic time and speed, asked for again after 0.25 s, and never behind an event the venue has shown.
+    monotonic time and speed, and never behind an event the venue has shown. It counts for 0.25 s; who asks when it is
+    older than 0.15 s is answered at once and has the next one fetched meanwhile, so that steady work never waits.
 
     Args:
         control_url: The exchange's control URL.
@@ -64,12 +68,15 @@ class VenueClock:
         self._reading = _Reading(0, 0.0, running=False)
         self._read_at = -1e9
         self._seen = 0
+        self._asking: asyncio.Task[None] | None = None
 
     async def now_ns(self) -> int:
         """Venue time, ns UTC. Raises UnreachableError when the exchange does not answer."""
-        speed = self._reading.speed
-        if isinstance(speed, str) or not self._reading.running or time.monotonic() - self._read_at > _FRESH_S:
+        age_s = time.monotonic() - self._read_at
+        if isinstance(self._reading.speed, str) or not self._reading.running or age_s > _FRESH_S:
             await self._ask()
+        elif age_s > _AHEAD_S and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask_ahead())
         return self.estimate_ns()
 
     def estimate_ns(self) -> int:
@@ -86,8 +93,14 @@ class VenueClock:
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._asking is not None:
+            self._asking.cancel()
         if self._session is not None:
             await self._session.close()
+
+    async def _ask_ahead(self) -> None:
+        with contextlib.suppress(UnreachableError):  # whoever asks next, too late for this, is told
+            await self._ask()
 
     async def _ask(self) -> None:
         import aiohttp  # noqa: PLC0415  (0.2 s that a command in a hurry has no use for)
@@ -96,8 +109,8 @@ class VenueClock:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
         try:
             async with self._session.get(self._url) as response:
-                self._reading = msgspec.json.decode(await response.read(), type=_Reading)
+                reading = msgspec.json.decode(await response.read(), type=_Reading)
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError) as err:
             msg = f"the exchange's clock at {self._url} does not answer ({str(err) or type(err).__name__})"
             raise UnreachableError(msg) from None
-        self._read_at = time.monotonic()
+        self._reading, self._read_at = reading, time.monotonic()

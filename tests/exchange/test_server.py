@@ -137,6 +137,19 @@ def test_only_lock_step_has_steps_and_only_held_runs_start(start: Start) -> None
     assert exchange.call("POST", "/control/start").json()["started"] is False
 
 
+def test_the_control_url_says_when_each_order_was_taken_in(exchange: Exchange) -> None:
+    exchange.step(5)
+    before = time.time_ns()
+    exchange.order(symbol="AAPL", qty="1", client_order_id="first")
+    between = time.time_ns()
+    exchange.order(symbol="AAPL", qty="1", client_order_id="second")
+    assert exchange.post_order(symbol="AAPL", qty="1", client_order_id="first").status_code == 422
+    assert exchange.post_order(symbol="NONE", qty="1", client_order_id="third").status_code == 422
+    times = exchange.control("accepted")
+    assert list(times) == ["first", "second"]
+    assert before < times["first"] < between < times["second"] < time.time_ns()
+
+
 def test_counters_of_the_control_url(exchange: Exchange) -> None:
     exchange.step_to(OPEN)
     exchange.order(symbol="AAPL", qty=1)

@@ -36,7 +36,7 @@ async def test_the_same_id_twice_is_stored_once_and_is_success(
     assert await stored(js, topology.trading) == [0]
 
 
-@pytest.mark.parametrize("count", [1, 2, 999, 1_000, 1_001, 2_500])
+@pytest.mark.parametrize("count", [1, 2, 6, 7, 999, 1_000, 1_001, 2_500])
 async def test_batches_of_any_size_come_whole_and_in_order(
     nc: Client, js: JetStreamContext, topology: Topology, count: int
 ) -> None:
@@ -46,14 +46,39 @@ async def test_batches_of_any_size_come_whole_and_in_order(
     assert await stored(js, topology.trading) == list(range(count))
 
 
-async def test_a_batch_is_one_batch_and_not_single_messages(
+@pytest.mark.parametrize(("count", "batches"), [(2, 0), (6, 0), (7, 1), (30, 1)])
+async def test_many_are_one_batch_and_a_few_are_single_messages(
+    nc: Client, js: JetStreamContext, topology: Topology, count: int, batches: int
+) -> None:
+    """Guard: both ways give the same result, so it must be seen which was taken."""
+    await Publisher(nc, topology.trading, "test").atomic([outgoing(topology, number) for number in range(count)])
+    headers = [(await js.get_msg(topology.trading, seq)).headers or {} for seq in range(1, count + 1)]
+    numbers = [header.get("Nats-Batch-Sequence") for header in headers]
+    assert numbers == [str(number) for number in range(1, count + 1)] if batches else [None] * count
+    assert len({header.get("Nats-Batch-Id") for header in headers} - {None}) == batches
+
+
+async def test_of_a_few_messages_none_is_sent_before_the_one_before_it_is_stored(
     nc: Client, js: JetStreamContext, topology: Topology
 ) -> None:
-    """Guard: the way by single messages gives the same result, so it must be seen that it was not taken."""
-    await Publisher(nc, topology.trading, "test").atomic([outgoing(topology, number) for number in range(7)])
-    headers = [(await js.get_msg(topology.trading, seq)).headers or {} for seq in range(1, 8)]
-    assert [header.get("Nats-Batch-Sequence") for header in headers] == [str(number) for number in range(1, 8)]
-    assert len({header.get("Nats-Batch-Id") for header in headers}) == 1
+    """So a role that is killed in between leaves a first part, as if it had been killed between two passes."""
+    publisher = Publisher(nc, topology.trading, "test")
+    real, sent = publisher._js.publish, 0
+
+    async def dies(*args: object, **kwargs: object) -> object:
+        nonlocal sent
+        sent += 1
+        assert await stored(js, topology.trading) == list(range(sent - 1))
+        if sent == 4:
+            raise asyncio.CancelledError
+        return await real(*args, **kwargs)  # type: ignore[arg-type]
+
+    publisher._js.publish = dies  # type: ignore[method-assign,assignment]
+    with pytest.raises(asyncio.CancelledError):
+        await publisher.atomic([outgoing(topology, number) for number in range(6)])
+    assert await stored(js, topology.trading) == [0, 1, 2]
+    await Publisher(nc, topology.trading, "test").atomic([outgoing(topology, number) for number in range(6)])
+    assert await stored(js, topology.trading) == [0, 1, 2, 3, 4, 5]
 
 
 async def test_a_batch_without_its_end_is_not_there(nc: Client, js: JetStreamContext, topology: Topology) -> None:
@@ -62,8 +87,8 @@ async def test_a_batch_without_its_end_is_not_there(nc: Client, js: JetStreamCon
         headers = {"Nats-Batch-Id": "torn-1", "Nats-Batch-Sequence": str(number), "Nats-Msg-Id": f"trading-{number}"}
         await nc.publish(f"{topology.prefix}.fills.bot.S1", b"9", headers=headers)
     await nc.flush()
-    await Publisher(nc, topology.trading, "torn").atomic([outgoing(topology, number) for number in range(9)])
-    assert await stored(js, topology.trading) == list(range(9))
+    await Publisher(nc, topology.trading, "torn").atomic([outgoing(topology, number) for number in range(10)])
+    assert await stored(js, topology.trading) == list(range(10))
 
 
 async def test_a_restarted_role_does_not_continue_the_torn_batch_of_its_former_self(
@@ -184,7 +209,7 @@ async def test_a_server_killed_while_publishing_loses_and_doubles_nothing_on_the
     async def work() -> None:
         nonlocal acknowledged
         while not stopping:
-            size = 1 + acknowledged % 7  # single messages and batches
+            size = 1 + acknowledged % 13  # a few and batches
             await publisher.atomic([outgoing(topology, acknowledged + n) for n in range(size)])
             acknowledged += size
 
