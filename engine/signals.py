@@ -5,6 +5,9 @@ Invariants:
 2. A backfilled bar moves indicators and yields no signal; the first live bar after it speaks.
 3. At or before the cause of the last signal in the stream nothing is emitted (restart emits nothing twice).
 4. Outside its session a bot's bars move indicators; a changed target is published with the first bar in session.
+5. A split moves no indicator: bars up to it are taken in new shares, whenever they come. When one becomes known, the
+   strategies of its symbol are made anew from the bars there are, as if it had been known always; they say nothing on
+   the way. So their state follows from bars and splits alone, not from when a split was heard of.
 Called by streams/services/signals and later by the backtester. Never sees a quantity or a clock.
 """
 
@@ -16,8 +19,9 @@ import msgspec
 
 from engine.bots import Bot
 from engine.ids import bar_key, make_id
-from engine.messages import Bar, Sessions, Signal
+from engine.messages import Bar, Sessions, Signal, Split
 from engine.sessions import SessionTable
+from engine.splits import adjusted
 from engine.strategies import Strategy, make
 from engine.values import AssetClass, Direction, asset_class_of
 
@@ -60,6 +64,8 @@ class SignalEngine:
         self._run = run
         self._sessions = SessionTable()
         self._slots: dict[tuple[str, str], list[_Slot]] = {}
+        self._splits: dict[str, Split] = {}
+        self._split: frozenset[str] = frozenset()
         for bot in bots:
             for symbol in bot.symbols:
                 self._slots.setdefault((symbol, bot.timeframe), []).append(_Slot(bot, symbol))
@@ -67,14 +73,18 @@ class SignalEngine:
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        return {
+        slots = {
             key: [(slot.bot.name, slot.strategy, slot.last_ts, slot.emitted_until, slot.published) for slot in slots]
             for key, slots in self._slots.items()
         }
+        return slots, list(self._splits.values())
 
     def restore(self, state: object) -> None:
         """Take a state back; slots that it does not know start cold."""
-        known: dict[tuple[str, str], list[tuple[str, Strategy, int, int, tuple[Direction, float]]]] = state  # type: ignore[assignment]
+        known: dict[tuple[str, str], list[tuple[str, Strategy, int, int, tuple[Direction, float]]]]
+        known, splits = state  # type: ignore[misc]
+        for split in splits:
+            self._learn(split)
         for key, rows in known.items():
             slots = {slot.bot.name: slot for slot in self._slots.get(key, [])}
             for name, strategy, last_ts, emitted_until, published in rows:
@@ -86,6 +96,52 @@ class SignalEngine:
     def on_sessions(self, sessions: Sessions) -> None:
         """Take in the venue's calendar."""
         self._sessions.add(sessions)
+
+    @property
+    def splits(self) -> int:
+        """How many splits are in the state."""
+        return len(self._splits)
+
+    def knows(self, ids: Iterable[str]) -> bool:
+        """Whether these splits are in the state."""
+        return all(key in self._splits for key in ids)
+
+    def is_new(self, split: Split) -> bool:
+        """Whether a split is not in the state yet."""
+        return split.id not in self._splits
+
+    def on_split(self, split: Split, history: Iterable[Bar]) -> None:
+        """Make the strategies of a symbol anew, in shares of after a split.
+
+        Args:
+            split: Of that symbol, or the name it has now.
+            history: Bars of the old and the new name that were given to `on_bar`, by time; the more, the better warmed.
+        """
+        self._learn(split)
+        bars = [self._chained(bar) for bar in history]
+        for (symbol, timeframe), slots in self._slots.items():
+            if symbol != split.new_symbol:
+                continue
+            for slot in slots:
+                slot.strategy = make(slot.bot.strategy, slot.bot.params)
+                last_ts = 0
+                for bar in bars:
+                    if (bar.symbol, bar.timeframe) == (symbol, timeframe) and bar.ts_event > last_ts:
+                        last_ts = bar.ts_event
+                        slot.strategy.on_bar(bar)
+                slot.last_ts = max(slot.last_ts, last_ts)
+
+    def _learn(self, split: Split) -> None:
+        self._splits[split.id] = split
+        self._splits = dict(sorted(self._splits.items(), key=lambda item: (item[1].ts_event, item[0])))
+        self._split |= {split.symbol}
+
+    def _chained(self, bar: Bar) -> Bar:
+        """Give a bar in today's shares and under today's name."""
+        for split in self._splits.values():
+            if bar.symbol == split.symbol and bar.ts_event <= split.ts_event:
+                bar = adjusted(bar, split.ratio, split.new_symbol)
+        return bar
 
     def on_own_signal(self, signal: Signal) -> None:
         """Learn from the stream what was already said, so that a restart does not say it again."""
@@ -103,6 +159,8 @@ class SignalEngine:
         slots = self._slots.get((bar.symbol, bar.timeframe))
         if slots is None:
             return []
+        if bar.symbol in self._split and (today := self._chained(bar)).symbol == bar.symbol:
+            bar = today
         signals: list[Signal] = []
         for slot in slots:
             if bar.ts_event <= slot.last_ts:

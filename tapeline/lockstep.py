@@ -162,6 +162,7 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
         ("bars", ends.get(probe.topology.market, 0) - feed["gaps"], venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),
         ("activities", executor["fees"], venue.activities),
+        ("splits", statuses["signals"].counters["splits"], executor["splits"]),
         ("ended orders", executor["ended"], venue.orders_terminal),
         ("bars waiting for history", feed["waiting"], 0),
         ("symbols without trades and quotes", feed["unmarked"], 0),
@@ -170,6 +171,8 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
     for what, ours, theirs in pairs:
         if ours != theirs:
             return f"{what}: engine {ours}, venue {theirs}"
+    if 0 < executor["due_ns"] <= venue.venue_ns:
+        return f"executor has to do something about a split since {executor['due_ns']}"
     return ""
 
 

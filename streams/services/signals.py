@@ -11,9 +11,10 @@ import asyncio
 import pickle
 from collections.abc import Callable
 
-from engine.messages import Bar, Sessions, Signal, decode, decode_market
+from engine.messages import Bar, Sessions, Signal, Split, decode, decode_market
 from engine.signals import SignalEngine
 from streams.checkpoint import CheckpointStore
+from streams.history import bars_until
 from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, Stored, read
@@ -31,7 +32,10 @@ class Signals:
         self._publisher = Publisher(context.nc, context.topology.trading, "signals")
         self._engine: SignalEngine | None = None
         self._pipeline: Pipeline | None = None
-        self._sessions: Reader | None = None
+        self._told: Reader | None = None
+        self._is_calendar_known = False
+        self._moved = 0
+        self._moving = asyncio.Lock()
 
     async def start(self) -> None:
         """Take the newest checkpoint, learn what was said already, go on reading after it."""
@@ -51,31 +55,51 @@ class Signals:
                 engine.on_own_signal(said)
         await self._publisher.sync()
         self._engine = engine
-        self._sessions = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
-        await self._sessions.start()
-        while not self._take_sessions(await self._sessions.batch(100)):
-            continue
+        self._moved = position
+        await self._hear()
         reader = context.reader(topology.market, position)
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
+
+    async def _hear(self) -> None:
+        """Know the calendar, and every split that is stored by now, before the first bar."""
+        context, topology = self._context, self._context.topology
+        last = await last_per_subject(context, topology.trading, f"{topology.prefix}.splits.>")
+        wanted = {body.id for data in last if isinstance(body := decode(data).body, Split)}
+        subjects = [f"{topology.prefix}.{kind}.>" for kind in ("sessions", "splits")]
+        self._told = context.reader(topology.trading, 0, subjects)
+        await self._told.start()
+        engine = self._engine
+        assert engine is not None  # noqa: S101  (made right before)
+        while not self._is_calendar_known or not engine.knows(wanted):
+            await self._take_told(await self._told.batch(100))
 
     async def run(self) -> None:
         """Move strategies bar by bar while what followed from earlier bars is being published."""
         assert self._pipeline is not None  # noqa: S101  (start came first)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._move_on(self._pipeline))
+            group.create_task(self._listen())
             group.create_task(self._pipeline.publish(self._announce))
 
     async def _move_on(self, pipeline: Pipeline) -> None:
         engine = self._engine
         assert engine is not None  # noqa: S101  (start came first)
-        assert self._sessions is not None  # noqa: S101
         while True:
             await pipeline.checkpoint_when_idle()
             batch = await pipeline.batch(_BATCH_MAX)
-            self._take_sessions(self._sessions.take(100))
-            await pipeline.put(self._move(engine, batch))
+            async with self._moving:
+                outgoing = self._move(engine, batch)
+                self._moved = batch[-1].seq
+            await pipeline.put(outgoing)
+
+    async def _listen(self) -> None:
+        """Take in the calendar and splits as they are stored."""
+        assert self._told is not None  # noqa: S101  (start came first)
+        while True:
+            await self._take_told(await self._told.batch(100))
+            await self._announce()
 
     async def _announce(self) -> None:
         await self._context.announce(self.status())
@@ -94,18 +118,25 @@ class Signals:
         if self._engine is not None:
             c = self._engine.counters
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
+            counters["splits"] = self._engine.splits
         topology = self._context.topology
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
         return Status("signals", 0, "", {topology.market: position}, published, 0, counters)
 
-    def _take_sessions(self, stored: list[Stored]) -> bool:
-        """Take in calendar messages; whether any came."""
+    async def _take_told(self, stored: list[Stored]) -> None:
+        """Take in calendar messages and splits."""
+        engine = self._engine
+        assert engine is not None  # noqa: S101  (start came first)
         for item in stored:
-            body = decode(item.data).body
-            if isinstance(body, Sessions) and self._engine is not None:
-                self._engine.on_sessions(body)
-        return bool(stored)
+            body = read(item, self._context.topology.trading, decode).body
+            if isinstance(body, Sessions):
+                engine.on_sessions(body)
+                self._is_calendar_known = True
+            elif isinstance(body, Split) and engine.is_new(body):
+                async with self._moving:
+                    history = await bars_until(self._context, {body.symbol, body.new_symbol}, self._moved)
+                    engine.on_split(body, history)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []

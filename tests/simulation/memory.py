@@ -165,7 +165,7 @@ class _JetStream:
         stream = self._client.stream(name)
         if not 1 <= seq <= stream.last_seq:
             raise NotFoundError
-        return SimpleNamespace(subject=stream.subjects[seq - 1], data=stream.messages[seq - 1].data)
+        return SimpleNamespace(subject=stream.subjects[seq - 1], data=stream.messages[seq - 1].data, seq=seq)
 
     async def get_last_msg(self, name: str, subject: str) -> Any:
         seq = self._client.stream(name).last_of.get(subject, 0)
