@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from adapters.clock import wall_ns
 from config.secrets import VARIABLES, hide
 from config.settings import Settings
 from engine.errors import ConfigError, TapelineError
+from engine.offsets import is_beyond, words
+from engine.ports import VenueTime
 from engine.values import NS_PER_S
 from streams.keys import OPERATOR, SUBSCRIBER, file_of, identity, identity_at
 from streams.server import binary
@@ -23,7 +24,6 @@ from tapeline.venue import alpaca_config, check_account, interlock
 
 _DISK_GB_MIN = 2.0
 _FILES_MIN = 1024
-_CLOCK_S_MAX = 2.0
 _YEAR_2026_NS = 1_767_225_600 * NS_PER_S
 
 Finding = tuple[str, str, str]
@@ -137,16 +137,20 @@ def _keys_and_clock(settings: Settings) -> Iterable[Finding]:
         is_given = any(os.environ.get(name) for variable in VARIABLES for name in (variable, f"{variable}_FILE"))
         yield ("FAIL" if is_given else "warn", "keys", str(err))
         return
-    from adapters.alpaca.connect import connect_trading
+    from adapters.alpaca.connect import connect_clock, connect_trading
 
     def quiet(_level: str, _what: str) -> None:
         return
 
     venue, _ = connect_trading(alpaca, quiet, lambda number: check_account(settings, number))
-    yield from _venue(settings, lambda: venue.account().account_number, alpaca.rest_url)
+    yield from _account(settings, lambda: venue.account().account_number, alpaca.rest_url)
+    if settings.venue_clock_url:
+        yield ("ok", "clock", "not compared: the venue's time is virtual")
+    else:
+        yield _clock(connect_clock(alpaca, wall_ns), settings.daemon.clock_offset_ms_max)
 
 
-def _venue(settings: Settings, account: Callable[[], str], url: str) -> Iterable[Finding]:
+def _account(settings: Settings, account: Callable[[], str], url: str) -> Iterable[Finding]:
     try:
         number = account()
     except TapelineError as err:
@@ -158,27 +162,18 @@ def _venue(settings: Settings, account: Callable[[], str], url: str) -> Iterable
     else:
         money = "REAL MONEY" if settings.alpaca.live else "paper"
         yield ("ok", "account", f"{number} ({money}) at {url}")
-    yield from _clock(url)
 
 
-def _clock(url: str) -> Iterable[Finding]:
-    """Compare our clock with the Date header of the venue, good to a second."""
-    import email.utils
-
-    import requests
-
+def _clock(venue: VenueTime, offset_ms_max: int) -> Finding:
+    """Compare our clock with the venue's, as feed does while it runs."""
     try:
-        before = time.monotonic()
-        response = requests.head(url, timeout=5)
-        delay = time.monotonic() - before
-        theirs = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (requests.RequestException, KeyError, ValueError) as err:
-        yield ("warn", "clock", f"not compared with the venue ({type(err).__name__})")
-        return
-    skew = abs(wall_ns() / NS_PER_S - delay / 2 - theirs - 0.5)
-    level = "ok" if skew <= _CLOCK_S_MAX else "FAIL"
-    more = "" if level == "ok" else ": set it (timedatectl set-ntp true); stale-bar checks depend on it"
-    yield (level, "clock", f"{skew:.1f} s from the venue's{more}")
+        offset = venue.offset()
+    except TapelineError as err:
+        return ("warn", "clock", f"not compared: {err}")
+    if is_beyond(offset, offset_ms_max):
+        more = f"limit {offset_ms_max} ms: set it (timedatectl set-ntp true); trading would be reducing"
+        return ("FAIL", "clock", f"{words(offset)}, {more}")
+    return ("ok", "clock", words(offset))
 
 
 def _files() -> Finding:

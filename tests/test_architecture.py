@@ -180,6 +180,18 @@ def test_the_wall_clock_is_read_in_listed_places_only() -> None:
     assert set(WALL_CLOCK) - readers == set(), "no longer read: take it off the list"
 
 
+def test_durations_are_not_taken_from_the_wall_clock() -> None:
+    """It may jump while something lasts: durations are differences of monotonic times."""
+    wall = {"time.time", "time.time_ns", "datetime.now", "wall_ns"}
+    for name in _python(*PACKAGES):
+        for node in ast.walk(_tree(name)):
+            if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+                continue
+            calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+            read = {".".join(ast.unparse(call.func).split(".")[-2:]).removeprefix("self.").strip("_") for call in calls}
+            assert not read & wall, f"{name}:{node.lineno} reckons with the wall clock: {ast.unparse(node)}"
+
+
 # --- settings ------------------------------------------------------------------------------------------------------------
 
 

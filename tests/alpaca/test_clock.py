@@ -13,8 +13,11 @@ from adapters.alpaca.clock import AlpacaTime, resolution_ns
 from adapters.alpaca.parse import rfc3339, time_ns
 from engine.errors import ConfigError, UnreachableError
 from engine.ports import ClockOffset
-from tests.alpaca.test_with_exchange import Exchange, exchange  # noqa: F401  (a fixture)
+from tests.alpaca import test_with_exchange
+from tests.alpaca.test_with_exchange import Exchange
 from tests.alpaca.wire import DROP, HANG, Wire
+
+venue = test_with_exchange.exchange  # the fixture, by another name
 
 NOW = time_ns("2026-03-10T14:00:00.25Z") or 0
 MS = 10**6
@@ -95,13 +98,13 @@ def test_a_refused_key_is_named(wire: Wire) -> None:
         _clock(wire, (401, {"message": "unauthorized."})).offset()
 
 
-def test_the_exchange_is_compared_in_its_own_time(exchange: Exchange, tmp_path: Path) -> None:  # noqa: F811
-    venue_ns = requests.get(f"{exchange.urls['control']}/clock", timeout=5).json()["venue_ns"]
-    clock = AlpacaTime(exchange.config(), lambda: venue_ns)
+def test_the_exchange_is_compared_in_its_own_time(venue: Exchange, tmp_path: Path) -> None:
+    venue_ns = requests.get(f"{venue.urls['control']}/clock", timeout=5).json()["venue_ns"]
+    clock = AlpacaTime(venue.config(), lambda: venue_ns)
     found = clock.offset()
     assert abs(found.offset_ns) <= found.error_ns
     rule = {"rules": [{"fault": "clock_skew", "skew_s": -90.0}]}
-    assert requests.post(f"{exchange.urls['control']}/faults", json=rule, timeout=5).status_code == 200
+    assert requests.post(f"{venue.urls['control']}/faults", json=rule, timeout=5).status_code == 200
     skewed = clock.offset()
     assert abs(skewed.offset_ns - 90 * S) <= skewed.error_ns
     clock.close()

@@ -20,10 +20,13 @@ from engine.values import NS_PER_MINUTE, AssetClass
 from streams.connection import Inflow
 from streams.services.feed import Feed
 from streams.topology import Topology
-from tests.alpaca.test_with_exchange import OPEN, Exchange, exchange  # noqa: F401  (a fixture)
+from tests.alpaca import test_with_exchange
+from tests.alpaca.test_with_exchange import OPEN, Exchange
 from tests.engine.build import T0
 from tests.streams.feeding import Wired, running
 from tests.streams.wire import until
+
+venue = test_with_exchange.exchange  # the fixture, by another name
 
 MINUTES = 4
 BOTS = [
@@ -62,18 +65,18 @@ def _expected(symbol: str, move: float) -> list[Mark]:
 
 
 async def test_marks_are_those_of_the_exchanges_ticks_and_halts_are_seen(
-    exchange: Exchange,  # noqa: F811
+    venue: Exchange,
     nc: Inflow,
     topology: Topology,
 ) -> None:
-    clock = VenueClock(exchange.urls["control"])
+    clock = VenueClock(venue.urls["control"])
     make: Any = lambda context: Feed(  # noqa: E731
-        context, lambda is_open: connect_feed(exchange.config(), lambda: T0, clock.estimate_ns, is_open)
+        context, lambda is_open: connect_feed(venue.config(), lambda: T0, clock.estimate_ns, is_open)
     )
     async with running(nc, topology, clock, make=make, opened_ns=OPEN, bots=BOTS) as wired:
         await until(lambda: wired.feed.status().counters["connected"] == 3, "connected")
         assert wired.feed.status().counters["unmarked"] == 0
-        await _minutes(wired, exchange, MINUTES)
+        await _minutes(wired, venue, MINUTES)
         bodies = await wired.stored("trading")
         for symbol in ("AAPL", "BTC/USD"):
             told = [body for body in bodies if isinstance(body, Mark) and body.symbol == symbol]
@@ -83,14 +86,14 @@ async def test_marks_are_those_of_the_exchanges_ticks_and_halts_are_seen(
         assert len([body for body in bodies if isinstance(body, Mark)]) == len(bodies), "BRK.B has none"
 
         def control(path: str, **body: Any) -> None:
-            assert requests.post(f"{exchange.urls['control']}/{path}", json=body, timeout=5).status_code == 200
+            assert requests.post(f"{venue.urls['control']}/{path}", json=body, timeout=5).status_code == 200
 
         await asyncio.to_thread(control, "halts", symbol="BRK.B")
         await asyncio.to_thread(control, "bands", symbol="AAPL", low=140, high=160.5)
-        await _minutes(wired, exchange, 2)
+        await _minutes(wired, venue, 2)
         assert wired.feed.status().notes == ["halted: 1 (BRK.B)"]
         await asyncio.to_thread(control, "halts", symbol="BRK.B", halted=False)
-        await _minutes(wired, exchange, 1)
+        await _minutes(wired, venue, 1)
         assert wired.feed.status().notes == []
         statuses = [body for body in await wired.stored("trading") if isinstance(body, SymbolStatus)]
         assert [(one.symbol, one.source, one.is_halted) for one in statuses] == [
