@@ -22,7 +22,8 @@ def in_lock_step(name, plan, calm, folder, away_s=0.0):
     """Play a plan; everything that is promised holds, and every byte is that of the undisturbed run."""
     bars, expected = calm
     played = play(folder, bars, seed=SEED, plan=plan, away_s=away_s)
-    TALLY.add(name, played); print(name, played.summary)
+    TALLY.add(name, played)
+    print(name, played.summary)
     check_kills(played, plan)
     check(played, is_once=not away_s)
     same(played, expected)
@@ -38,7 +39,8 @@ def in_real_time(name, rounds, folder, seed=SEED):
     timed = by_the_clock(seed, rounds)
     settings = {"limits.bar_age_ms_max": 600_000, "limits.intent_valid_ms": 600_000}
     played = play(folder / "run", bars, seed=seed, speed="60", timed=timed, settings=settings)
-    TALLY.add(name, played); print(name, played.summary)
+    TALLY.add(name, played)
+    print(name, played.summary)
     check_kills(played, {}, timed)
     check(played)
     assert set(played.killed) == set(VICTIMS)
