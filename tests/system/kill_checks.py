@@ -68,7 +68,7 @@ def _fills(played: Played) -> None:
         (e["order_id"], Decimal(e["cum_qty"]), Decimal(e["qty"]), Decimal(e["price"]), e["side"].lower())
         for e in played.venue["executions"]
     )
-    assert len(done) == int(played.venue["account"]["executions"]) > 5
+    assert len(done) == int(played.venue["account"]["executions"]) > 0
     query = "SELECT venue_order_id, cum_qty, last_qty, last_px, lower(side) FROM fills ORDER BY ALL"
     assert rows(played, query) == done, "a fill is lost, doubled or not the venue's"
     told = [json.loads(body) for bodies in _of(played, "fills") for body in dict.fromkeys(bodies)]

@@ -128,7 +128,9 @@ class Run:
             await asyncio.sleep(_POLL_S)
 
     async def _kill_by_the_clock(self) -> None:
-        """Kill each victim so many seconds after the kill before, or as soon as it runs again after that."""
+        """From the first execution on, kill each victim so long after the kill before, or as soon as it runs again."""
+        while (await self.control.status()).executions == 0:
+            await asyncio.sleep(_POLL_S)
         for victim, wait_s in self.spec.get("timed", []):
             await asyncio.sleep(wait_s)
             name = "nats" if victim == "nats-server" else victim
