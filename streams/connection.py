@@ -14,10 +14,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
 from streams.keys import Identity, refusal
 
-__all__ = ["Client", "Inflow", "connect"]
+__all__ = ["AWAY", "Client", "Inflow", "connect"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RECONNECT_WAIT_S: Any = 0.25  # nats-py says int and takes any number of seconds
@@ -28,6 +31,10 @@ class ConnectionLostError(NatsError):
 
     def __str__(self) -> str:
         return "the connection to NATS broke before the answer came"
+
+
+AWAY = (ConnectionLostError, NatsTimeoutError, NoRespondersError, NoStreamResponseError, ServiceUnavailableError)
+"""What a request comes to while nats-server is away or just comes back."""
 
 
 class Inflow(Client):

@@ -23,10 +23,10 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from config.settings import Settings
-from engine.errors import BrokenPromiseError, TapelineError
+from engine.errors import BrokenPromiseError, TapelineError, UnreachableError
 from engine.messages import AccountOpened, AnyBody, Head, decode, encode
 from engine.ports import Clock
-from streams.connection import Inflow, connect
+from streams.connection import AWAY, Inflow, connect
 from streams.keys import Identity, identity
 from streams.lease import Lease
 from streams.owner import note_account
@@ -212,10 +212,13 @@ async def run_role(
     inflow = await connect(settings.nats.url, f"{name}-in", identity=who, kind=Inflow, on_reconnected=resync)
     js = nc.jetstream(timeout=5)
     topology = topology_of(settings)
-    if not await _have_streams(js, topology, role, stopping):
-        return 0
     lease = Lease(js, topology.bucket, role, points.hit)
-    await lease.acquire(_LEASE_WAIT_S)
+    try:
+        if not await _have_streams(js, topology, role, stopping):
+            return 0
+        await lease.acquire(_LEASE_WAIT_S)
+    except AWAY as err:
+        raise _went_away(err) from None
     points.hit(f"{role}.after_bind")
     context = Context(
         role, settings, topology, nc, inflow, js, clock, wall_ns, points, readers, reconnected, identity=who
@@ -259,6 +262,11 @@ async def _have_streams(js: JetStreamContext, topology: Topology, role: str, sto
     return True
 
 
+def _went_away(err: BaseException) -> UnreachableError:
+    """Say that NATS went away under a role that cannot ride it out, as one that starts; it begins anew."""
+    return UnreachableError(f"NATS went away ({str(err) or type(err).__name__}): the role starts again")
+
+
 async def _work(context: Context, service: Service, state: list[str]) -> None:
     await service.start()
     context.points.hit(f"{context.role}.after_start")
@@ -280,6 +288,8 @@ async def _end(worker: asyncio.Task[None], service: Service) -> int:
             failure = failure.exceptions[0]
         if isinstance(failure, TapelineError):
             raise failure
+        if isinstance(failure, AWAY):
+            raise _went_away(failure)
         if failure is not None:
             log.error("role failed", exc_info=failure)
             msg = f"unexpected {type(failure).__name__}: {failure} (the log has the whole story)"

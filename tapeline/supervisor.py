@@ -37,10 +37,11 @@ _STOP_S_MAX = 20.0
 _NICE = {"executor": 10, "recorder": 15}
 _FATAL = (ConfigError.exit_code,)
 _SERVER_TRIES_MAX = 5
+_EARLY_S, _GAVE_UP_MAX = 10.0, 3
 
 
 class _Child:
-    """One role's process and how often it was restarted."""
+    """One role's process, how often it was restarted, and how often in a row it ended itself soon after its start."""
 
     def __init__(self, role: str) -> None:
         self.role = role
@@ -48,6 +49,7 @@ class _Child:
         self.started_at = 0.0
         self.restarts = 0
         self.failures = 0
+        self.gave_up = 0
         self.next_at = 0.0
 
 
@@ -146,9 +148,10 @@ class Supervisor:
         now = time.monotonic()
         if self._server is not None and not self._server.is_running and now >= self._server_next_at:
             self._start_again(self._server)
+        has_server = self._server is None or self._server.is_running
         for child in self._roles:
             if child.process is None:
-                if now >= child.next_at:
+                if has_server and now >= child.next_at:
                     child.restarts += 1
                     self._start(child)
                 continue
@@ -158,6 +161,9 @@ class Supervisor:
                 if child.failures and now - child.started_at > _STEADY_S:
                     child.failures = 0
                 continue
+            # A process that was killed may come back as often as that happens; one that gives up at once will not stay.
+            is_early = now - child.started_at < _EARLY_S
+            child.gave_up = child.gave_up + 1 if code > 0 and is_early else 0
             self._raise_if_fatal(child, code)
             wait = self._wait_s(child.failures)
             log.warning("role ended, starting it again", role=child.role, code=code, wait_s=wait)
@@ -184,7 +190,7 @@ class Supervisor:
         return min(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)], self.settings.daemon.restart_wait_s_max)
 
     def _raise_if_fatal(self, child: _Child, code: int) -> None:
-        if code in _FATAL or (code > 0 and child.failures >= 3 and time.monotonic() - child.started_at < 10):
+        if code in _FATAL or child.gave_up > _GAVE_UP_MAX:
             error_file = self._folder / "run" / f"{child.role}.error"
             why = error_file.read_text(encoding="utf-8") if error_file.exists() else f"ended with code {code}"
             error = ConfigError if code == ConfigError.exit_code else TapelineError

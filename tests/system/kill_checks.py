@@ -28,7 +28,7 @@ def check(played: Played, *, is_once: bool = True) -> None:
             saying so is stored again, and readers pass over it.
     """
     assert played.summary["conflicts"] == 0, rows(played, "FROM conflicts")
-    assert played.summary["gaps"] == 0
+    assert rows(played, "FROM gaps WHERE filled_by <> 'history'") == [], "bars that history has were given up"
     _orders(played)
     _fills(played)
     _ledger(played)
@@ -68,7 +68,7 @@ def _fills(played: Played) -> None:
         (e["order_id"], Decimal(e["cum_qty"]), Decimal(e["qty"]), Decimal(e["price"]), e["side"].lower())
         for e in played.venue["executions"]
     )
-    assert len(done) == int(played.venue["account"]["executions"]) > 5
+    assert len(done) == int(played.venue["account"]["executions"]) > 0
     query = "SELECT venue_order_id, cum_qty, last_qty, last_px, lower(side) FROM fills ORDER BY ALL"
     assert rows(played, query) == done, "a fill is lost, doubled or not the venue's"
     told = [json.loads(body) for bodies in _of(played, "fills") for body in dict.fromkeys(bodies)]
@@ -110,7 +110,7 @@ def _verdicts(played: Played) -> None:
 
 def _once(played: Played) -> None:
     """No message stands in the trading stream twice."""
-    for kind in ("signals", "intents", "denials", "reached", "orders", "fills", "positions", "account"):
+    for kind in ("marks", "signals", "intents", "denials", "reached", "orders", "fills", "positions", "account"):
         twice = [body for bodies in _of(played, kind) for body, count in Counter(bodies).items() if count > 1]
         assert not twice, f"stored twice: {twice[:3]}"
 
@@ -129,10 +129,11 @@ def _of(played: Played, kind: str) -> list[list[bytes]]:
 def same(played: Played, calm: Played) -> None:
     """Whole tables and every body of both streams, in order, are those of the undisturbed run.
 
-    Alerts are left out where nats-server was killed: that it lost bars, and that they are there again, is news. A body
-    that stands there twice counts once; `check` says where that may be.
+    Alerts are left out where nats-server was killed: that it lost bars, and that they are there again, is news. Marks
+    are left out where feed was killed: trades and quotes that nobody heard are not told again, and a mark is made of
+    those since the one before. A body that stands there twice counts once; `check` says where that may be.
     """
-    skip = {"alerts"} if played.killed[NATS] else set()
+    skip = ({"alerts"} if played.killed[NATS] else set()) | ({"marks"} if played.killed["feed"] else set())
     got = {name: found for name, found in played.tables.items() if name not in skip}
     wanted = {name: found for name, found in calm.tables.items() if name not in skip}
     assert got == wanted, difference(wanted, got)

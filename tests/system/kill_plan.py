@@ -18,7 +18,7 @@ NATS = "nats-server"
 VICTIMS = (*ROLES, NATS)
 PACKAGES = ("engine", "adapters", "streams", "storage", "config", "tapeline")
 # The passing at which a point kills is drawn from 1 to this: what every run reaches, also after other kills.
-PASSINGS_MAX = {"publish": 3, "post": 2, "commit": 2}
+PASSINGS_MAX = {"publish": 3, "tell": 3, "post": 2, "commit": 2}
 
 Item = list  # [point, passing, victims]
 Plan = dict[str, list[Item]]
@@ -72,7 +72,10 @@ def rotating(seed: int) -> Plan:
 
 
 def halves(seed: int) -> list[Plan]:
-    """Two plans in which every point kills its role once, and nats-server dies in every role's process, alone and with it."""
+    """Two plans in which every point kills its role once, nats-server dies by every role's hand, alone and with it.
+
+    In each all six die at once, as when the power goes.
+    """
     rng = random.Random(seed)
     plans: list[Plan] = [{}, {}]
     for role, names in role_points().items():
@@ -80,6 +83,10 @@ def halves(seed: int) -> list[Plan]:
         middle = len(mixed) // 2
         plans[0][role] = _items(rng, role, mixed[:middle], [True, False])
         plans[1][role] = _items(rng, role, mixed[middle:], [False, True])
+    for plan in plans:
+        role = rng.choice(ROLES)
+        running = [name for name in role_points()[role] if not _is_at_start(name)]
+        plan[role].append(_item(rng, rng.choice(running), list(VICTIMS)))
     return plans
 
 

@@ -2,8 +2,8 @@
 
 KILL_PLAN is JSON: {"folder": ..., "kills": {ROLE: [[POINT, PASSING, VICTIMS], ...]}, "away_s": 0}. What stands under a
 role is done in its process, in this order; PASSING counts from the start of the process or from the kill before. VICTIMS
-are the role itself, "nats-server", or both. A file per kill says that it was done, so a restarted process goes on with
-the next one; `passed-ROLE` gets a line per passing of any point, so that a point nobody passes is seen.
+are roles and "nats-server"; the process itself dies last. A file per kill says that it was done, so a restarted process
+goes on with the next one; `passed-ROLE` gets a line per passing of any point, so that a point nobody passes is seen.
 """
 
 import json
@@ -42,43 +42,51 @@ class KillAt:
                 self._kill(name, self.kills[0][2])
 
     def _kill(self, name: str, victims: list[str]) -> None:
-        server = 0
-        if NATS in victims:
-            server = nats_server()
-            if not server or not self._claim(server):
-                return  # away already: at the next passing
+        pids = {victim: pid for victim, pid in processes().items() if victim in victims}
+        if len(pids) < len(victims) or not self._claim(list(pids.values())):
+            return  # one of them is away: at the next passing
         with (self.folder / f"kill-{self.role}-{self.done:03d}").open("x") as file:
             file.write(json.dumps([name, victims]))
             file.flush()
             os.fsync(file.fileno())
-        if server:
-            kill_and_wait(server)
-        if self.role in victims:
-            os.kill(os.getpid(), signal.SIGKILL)
+        own = pids.pop(self.role, 0)
+        for pid in pids.values():
+            kill_and_wait(pid)
+        if own:
+            os.kill(own, signal.SIGKILL)
         self.done += 1
         self.passings = 0
         del self.kills[0]
 
-    def _claim(self, pid: int) -> bool:
-        """Whether nobody else is killing this process: a kill is counted once."""
-        try:
-            (self.folder / f"nats-{pid}").touch(exist_ok=False)
-        except FileExistsError:
-            return False
+    def _claim(self, pids: list[int]) -> bool:
+        """Whether nobody else is killing one of these processes: each death is counted once."""
+        claimed: list[Path] = []
+        for pid in pids:
+            claim = self.folder / f"claimed-{pid}"
+            try:
+                claim.touch(exist_ok=False)
+            except FileExistsError:
+                for mine in claimed:
+                    mine.unlink()
+                return False
+            claimed.append(claim)
         return True
 
 
-def nats_server() -> int:
-    """Process id of the nats-server that our parent, the supervisor, started; 0 while there is none."""
+def processes() -> dict[str, int]:
+    """Process ids of nats-server and the roles that live, all children of our parent, the supervisor."""
     parent = os.getppid()
+    found: dict[str, int] = {}
     for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
         try:
-            program = Path(f"/proc/{child}/cmdline").read_bytes().partition(b"\0")[0]
+            words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if program.endswith(NATS.encode()):
-            return int(child)
-    return 0
+        if words[0].endswith(NATS):
+            found[NATS] = int(child)
+        elif len(words) > 2 and words[1].endswith("kill_role.py"):
+            found[words[2]] = int(child)
+    return found
 
 
 def kill_and_wait(pid: int) -> None:

@@ -21,7 +21,9 @@ import msgspec
 from tapeline.bytecode import use_cache
 
 use_cache()
+from config.secrets import without_secrets
 from streams.connection import connect
+from streams.keys import OPERATOR, identity
 from streams.probe import Probe
 from streams.role import topology_of
 from tapeline import lockstep, supervisor
@@ -49,9 +51,9 @@ class Run:
         self.exchange = ExchangeProcess(arguments, self.folder / "logs" / "exchange.log")
         self.exchange.wait_ready(30)
         settings = build_settings(bots, self.folder, self.exchange.urls, "killed", options.settings)
-        keys = {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
+        environment = without_secrets(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
         command = (sys.executable, str(Path(__file__).parent / "kill_role.py"))
-        self.supervisor = Supervisor(settings, ROLES, role_command=command, environment=os.environ | keys, quiet=True)
+        self.supervisor = Supervisor(settings, ROLES, role_command=command, environment=environment, quiet=True)
         self.timed: list[str] = []
         self.server_pid = 0
         self.away_until = 0.0
@@ -94,7 +96,7 @@ class Run:
 
     async def _play(self) -> dict:
         settings = self.supervisor.settings
-        nc = await connect(settings.nats.url, "test-driver")
+        nc = await connect(settings.nats.url, "test-driver", identity=identity(settings.nats.nkey_file, OPERATOR))
         probe = Probe(nc, topology_of(settings))
         await wait_ready(probe, self.supervisor, self.exchange)
 
@@ -126,7 +128,9 @@ class Run:
             await asyncio.sleep(_POLL_S)
 
     async def _kill_by_the_clock(self) -> None:
-        """Kill each victim so many seconds after the kill before, or as soon as it runs again after that."""
+        """From the first execution on, kill each victim so long after the kill before, or as soon as it runs again."""
+        while (await self.control.status()).executions == 0:
+            await asyncio.sleep(_POLL_S)
         for victim, wait_s in self.spec.get("timed", []):
             await asyncio.sleep(wait_s)
             name = "nats" if victim == "nats-server" else victim

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.system.kill_plan import VICTIMS
+from tests.system.kill_plan import NATS, VICTIMS
 from tests.system.killing import Played
 
 
@@ -24,7 +24,7 @@ class Tally:
         for point, victims in played.kills:
             role = point.partition(".")[0]
             self.killed_at[point] += role in victims
-            self.server_killed_at[point] += bool(set(victims) - {role})
+            self.server_killed_at[point] += NATS in victims
 
     def add_point(self, victim: str, point: str, passed: Counter[str]) -> None:
         """Count one kill of a process that is not part of a run."""
