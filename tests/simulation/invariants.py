@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -317,10 +317,10 @@ def _lines(signals: Iterable[Signal]) -> list[bytes]:
 
 
 def _snapshots(engine: SignalEngine) -> list[Any]:
-    state: Any = engine.state()
+    slots, _ = cast("Any", engine.state())
     return [
         (key, name, last_ts, published, strategy.snapshot())
-        for key, rows in state.items()
+        for key, rows in slots.items()
         for name, strategy, last_ts, _, published in rows
     ]
 
