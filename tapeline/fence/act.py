@@ -30,6 +30,14 @@ def act(folder: Path, latch_id: str, options: HaltOptions, points: Points) -> in
         say(f"no executor ever ran in {folder}: one that runs elsewhere is not stopped by the latch here")
     access = open_access(fence_settings(folder))
     points.hit("flatten.latched")
+    try:
+        return _steps(access, latch_id, options, points)
+    except UnreachableError:
+        say("how the account stands now is not known: run the same command again, nothing is done twice")
+        raise
+
+
+def _steps(access: Access, latch_id: str, options: HaltOptions, points: Points) -> int:
     if options.suspend is False:
         check_account(access)
         access.fence.suspend(wanted=False)
