@@ -5,6 +5,7 @@ Two bots with opposite views on one symbol, a manual order beside them, a partia
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from adapters.exchange.config import ExchangeConfig
 from engine.ids import fill_key
 from engine.messages import (
+    Alert,
     AnyBody,
     Command,
     Correction,
@@ -23,7 +25,7 @@ from engine.messages import (
     Position,
     Split,
 )
-from engine.values import OrderClass, OrderType, Side, TimeInForce, plain
+from engine.values import OrderClass, OrderType, Side, TimeInForce, TradingMode, plain
 from streams.connection import Inflow
 from streams.topology import Topology
 from tests.alpaca.local import Exchange
@@ -115,3 +117,45 @@ async def test_positions_by_bot_sum_to_the_venues_net_after_each_event(
     assert owners == {"alpha": D(40), "beta": D(0), "manual": D(20)}
     [adopted] = [body for body in bodies if isinstance(body, OrderAdopted) and body.bot == "manual"]
     assert adopted.venue_order_id == hand["id"]
+
+
+async def test_what_nobody_told_is_found_and_what_nothing_explains_stops_new_risk(
+    nc: Inflow, topology: Topology, exchange: Exchange, tmp_path: Path
+) -> None:
+    async with running(nc, topology, exchange, tmp_path, BOTS) as desk:
+        book = desk.executor._core.state.book
+        exchange.faults({"fault": "update_lost", "client_order_id": "hand*"})
+        order = {"symbol": "AAPL", "qty": "3", "side": "buy", "type": "market", "time_in_force": "day"}
+        await desk.post("/v2/orders", client_order_id="hand-1", **order)
+        await asyncio.to_thread(
+            exchange.control, "activities", {"activity_type": "CSD", "net_amount": "1000", "symbol": ""}
+        )
+        await desk.step(2)
+        assert (book.positions, book.cash) == ({"AAPL": D(3)}, D(100_000 + 1_000 - 300))
+        assert not [body for body in await desk.stored() if isinstance(body, Correction)]
+
+        # The venue keeps saying what was held a minute ago.
+        exchange.faults({"fault": "stale_positions", "minutes": 1})
+        await desk.wish("a1", "alpha", Side.BUY, "2")
+        await desk.step()
+        await desk.until(lambda: desk.executor.status().counters["corrections"] == 1, "corrected")
+        await desk.quiet()
+        bodies = await desk.stored()
+        [correction] = [body for body in bodies if isinstance(body, Correction)]
+        assert (correction.bot, correction.symbol, correction.quantity) == ("unattributed", "AAPL", D(-2))
+        [command] = [body for body in bodies if isinstance(body, Command)]
+        assert command.mode is TradingMode.REDUCING
+        [alert] = [body for body in bodies if isinstance(body, Alert)]
+        assert alert.what.startswith("AAPL is 3 at the venue and 5 in the ledger")
+        await desk.until(lambda: desk.executor._core.state.mode is TradingMode.REDUCING, "risk obeyed")
+        await desk.wish("a2", "alpha", Side.BUY, "1", reserved=D(100))
+        assert not desk.executor._core.state.orders["a2"].is_open  # never sent
+        await desk.wish("a3", "alpha", Side.SELL, "1")
+        exchange.faults()
+        await desk.step()
+        await desk.until(lambda: desk.executor.status().counters["corrections"] == 2, "corrected again")
+        await desk.quiet()
+        assert book.positions == await desk.net() == {"AAPL": D(4)}
+        bodies = await desk.stored()
+        assert _sums(bodies)[-1][1] == 4
+        assert sum((body.quantity for body in bodies if isinstance(body, Correction)), D(0)) == 0
