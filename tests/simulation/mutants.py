@@ -119,9 +119,9 @@ _ALL = (
     ),
     Patch(
         "fee_told_twice",
-        f"{_EXECUTION}.on_activities",
-        "if fee.id not in self.state.fees and (",
-        "if (",
+        f"{_EXECUTION}._apply_fee",
+        "state.fees[fee.id] = fee.ts_event",
+        "pass",
         "an activity that is known is stored again",
     ),
     Patch(
