@@ -104,13 +104,6 @@ _ALL = (
         "what is left after a partial fill is ignored",
     ),
     Patch(
-        "late_cancel_overrides_fill",
-        f"{_EXECUTION}.on_order",
-        "if report.filled_qty > max(order.filled_qty, self._begun_with(order)):",
-        "if False:",
-        "a cancel that overtook a fill ends the order without it",
-    ),
-    Patch(
         "canceled_order_ends_again",
         f"{_EXECUTION}._end",
         "if not order.is_open or status",
@@ -182,7 +175,6 @@ SEEDS = {
     "ledger_messages_not_owed": 3,
     "fill_keyed_by_execution_id": 4,
     "partial_fill_ends_the_order": 3,
-    "late_cancel_overrides_fill": 1885,
     "canceled_order_ends_again": 1,
     "fee_told_twice": 1,
     "resend_without_lookup": 4,
