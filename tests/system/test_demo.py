@@ -222,6 +222,7 @@ def _check_against_venue(summary: dict) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.soak
 def test_one_real_day_of_stocks(real_bars, tmp_path):
     """Two hours around the open of a real day; the whole week runs in .ci/run (soak)."""
     path = real_bars("us_equity_1min_20131004_20131011.parquet")
