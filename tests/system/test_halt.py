@@ -156,7 +156,6 @@ def test_only_reducing(running):
     assert tapeline("resume", "--data-dir", str(running)).returncode == 0
 
 
-@pytest.mark.kill
 def test_halt_while_nats_server_is_stopped(running):
     venue = Venue(running)
     pid = nats_server_of(running)
