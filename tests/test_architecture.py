@@ -27,7 +27,6 @@ LONG_FILES = {
     "tests/engine/test_execution.py": (540, "a venue and an executor to play it against"),
     "tests/engine/test_risk_core.py": (515, "the fold by hand and by made days"),
     "tests/exchange/test_orders.py": (495, "every order type and its refusals"),
-    "tests/simulation/venue.py": (430, "a venue whose every answer may be wrong"),
     "tests/storage/test_sql.py": (465, "every way to write or read files by SQL"),
 }
 

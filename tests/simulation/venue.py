@@ -17,7 +17,7 @@ import msgspec
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import TradeUpdate
 from adapters.exchange.ledger import Activity
-from adapters.exchange.orders import OrderRequest, Refusal, ReplaceRequest, StopLoss, TakeProfit
+from adapters.exchange.orders import OrderRequest, Refusal
 from engine.errors import UnreachableError
 from engine.messages import Bar, OrderIntent
 from engine.ports import (
@@ -35,7 +35,8 @@ from engine.ports import (
     VenueOrder,
     VenueSplit,
 )
-from engine.values import NS_PER_DAY, NS_PER_S, ZERO, AssetClass, Side, asset_class_of
+from engine.values import NS_PER_DAY, NS_PER_S, ZERO, Side
+from tests.simulation.bodies import change_of, request_of
 from tests.simulation.faults import Faults
 from tests.simulation.loop import OWNER, SimLoop
 from tests.simulation.market import Market, VenueBook, bar_value, ns_at, order_value, update_value
@@ -92,9 +93,9 @@ class Exchange:
         """An order request has arrived."""
         if intent.replaces:
             old = self.book.by_client_id.get(intent.replaces)
-            answer = self.book.replace(old.id if old else "", _change(intent), self.now_ns)
+            answer = self.book.replace(old.id if old else "", change_of(intent), self.now_ns)
         else:
-            answer = self.book.submit(_request(intent), self.now_ns)
+            answer = self.book.submit(request_of(intent), self.now_ns)
         self.acknowledge_soon()
         return answer
 
@@ -197,27 +198,6 @@ class Exchange:
             self.excused.update(names)
         if self.faults.hits("bars_doubled"):
             self.bars.send("bars_late", give)
-
-
-def _request(intent: OrderIntent) -> OrderRequest:
-    """The body of a POST as the adapter writes it."""
-    loss = None
-    if intent.stop_loss_px is not None:
-        loss = StopLoss(intent.stop_loss_px, intent.stop_loss_limit_px)
-    return OrderRequest(
-        intent.symbol, None if intent.notional else intent.quantity, intent.notional, intent.side.value,
-        intent.order_type.value, intent.time_in_force.value, intent.limit_px, intent.stop_px, intent.extended_hours,
-        intent.id, intent.order_class.value, None, intent.trail_px, intent.trail_percent,
-        None if intent.take_profit_px is None else TakeProfit(intent.take_profit_px), loss,
-    )  # fmt: skip
-
-
-def _change(intent: OrderIntent) -> ReplaceRequest:
-    """The body of a PATCH as the adapter writes it."""
-    trail = intent.trail_px if intent.trail_px is not None else intent.trail_percent
-    return ReplaceRequest(
-        intent.quantity, intent.time_in_force.value, intent.limit_px, intent.stop_px, trail, intent.id
-    )
 
 
 class Line:
@@ -323,8 +303,17 @@ class VenueRest:
         return Accepted(found)
 
     def replace(self, intent: OrderIntent) -> SubmitOutcome:
-        """A PATCH goes wrong in the same ways; what it does is `Exchange.take`."""
-        return self.submit(intent)
+        """A PATCH goes wrong in the same ways; as the adapter, look the new id up before a refusal counts."""
+        outcome = self.submit(intent)
+        if not isinstance(outcome, Rejected):
+            return outcome
+        match self.lookup(intent.id):
+            case VenueOrder() as found:
+                return Accepted(found)
+            case NotFound():
+                return outcome
+            case Unknown() | RateLimited() as unclear:
+                return unclear
 
     def lookup(self, client_order_id: str) -> LookupOutcome:
         faults = self._faults
@@ -403,24 +392,3 @@ class VenueRest:
         if self._faults.hits("read_fails"):
             msg = "no answer after 3 tries"
             raise UnreachableError(msg)
-
-
-class BarHistory:
-    """engine.ports.BarHistory: every bar that is out."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
-    ) -> Sequence[Bar]:
-        if self._exchange.faults.hits("history_fails"):
-            msg = "no answer after 5 tries"
-            raise UnreachableError(msg)
-        if self._exchange.faults.hits("history_slow"):
-            self._exchange.loop.slow_s = self._exchange.faults.draw.uniform(1.0, 40.0)
-        found = [
-            bar for bar in self._exchange.out
-            if bar.symbol in symbols and asset_class_of(bar.symbol) is asset_class and from_ns < bar.ts_event <= to_ns
-        ]  # fmt: skip
-        return sorted(found, key=lambda bar: (bar.ts_event, bar.symbol))

@@ -26,10 +26,11 @@ from streams.services.feed import Feed
 from streams.services.risk import Risk
 from streams.services.signals import Signals
 from tests.simulation.faults import Faults
+from tests.simulation.history import BarHistory
 from tests.simulation.loop import OWNER, Incarnation, Killed, SimLoop
 from tests.simulation.market import Market, ns_at
 from tests.simulation.memory import Checkpoints, Client, Reader, Server, Stream
-from tests.simulation.venue import BarHistory, Exchange, VenueRest
+from tests.simulation.venue import Exchange, VenueRest
 
 # Liveness is judged by real time, which does not pass here: said rarely, believed for ever, looked at never.
 risk._CONFIRM_S = 25.0
