@@ -258,6 +258,17 @@ def test_no_file_holds(what: str) -> None:
         assert found is None, f"{name} holds {what}: {found.group(0) if found else ''}"
 
 
+def test_every_server_of_the_product_is_guarded() -> None:
+    """A NatsServer made by itself lets everybody in; only tests and measurements make one."""
+    makers = {
+        name
+        for name in _python(*PACKAGES)
+        for node in ast.walk(_tree(name))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("NatsServer")
+    }
+    assert makers == {"streams/server.py"}
+
+
 def test_no_lock_file_is_tracked() -> None:
     assert "uv.lock" not in _tracked()
 

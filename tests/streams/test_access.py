@@ -157,6 +157,26 @@ async def test_no_key_and_a_strange_key_are_refused_in_one_line(guarded: NatsSer
     await nc.close()
 
 
+async def test_a_restarted_server_knows_its_users_and_they_prove_themselves_anew(tmp_path: Path) -> None:
+    for _ in range(2):  # also with keys that were there
+        server = guarded_server(tmp_path, TOPOLOGY)
+        server.start()
+        back = asyncio.Event()
+
+        async def on_back(back: asyncio.Event = back) -> None:
+            back.set()
+
+        who = keys.identity(server.nkey_file, "executor")
+        nc = await connect(server.url, "test", identity=who, on_reconnected=on_back)
+        await ensure(nc.jetstream(timeout=5), TOPOLOGY)
+        server.stop()
+        server.start()
+        await asyncio.wait_for(back.wait(), 10)
+        assert (await nc.jetstream(timeout=5).publish("tape.alerts.info", b"{}")).seq > 0
+        await nc.close()
+        server.stop()
+
+
 def test_the_servers_files_hold_no_seed(guarded: NatsServer) -> None:
     folder = Path(guarded.nkey_file)
     seeds = [path.read_text().strip() for path in folder.glob("*.nk")]
