@@ -50,12 +50,11 @@ class Accounting(Splitting):
         events: list[AnyBody] = []
         for row in rows:
             cash_id = f"{row.id}|cash"  # what comes in cash with exchanged shares does not wait for them
-            if row.id not in whole:
-                fee = self._fee(row, cash_id, row.cash, ZERO)
-            else:
-                fee = self._fee(row, row.id, ZERO if cash_id in self.state.fees else row.cash, row.quantity)
-            if fee.id not in self.state.fees and (fee.cash or fee.quantity):
-                events += [fee, *self._taken_back(fee)]
+            cash = ZERO if cash_id in self.state.fees else row.cash
+            is_whole = row.id in whole
+            fee = self._fee(row, row.id if is_whole else cash_id, cash, row.quantity if is_whole else ZERO)
+            if fee.cash or fee.quantity:
+                events += [*self._taken_back(fee), fee]  # killed between the two, the fee is found again
                 if row.id in told.alone or not row.is_known:
                     events.append(self._puzzling(row, now_ns))
         return Conclusion(tuple(events))
@@ -97,7 +96,9 @@ class Accounting(Splitting):
     def _taken_back(self, fee: Fee) -> list[Correction]:
         """Take back what a correction did before the venue posted this."""
         book = self.state.book
-        advance = book.advanced.get(fee.symbol, ZERO)
+        advance, is_back = book.advanced.get(fee.symbol, ZERO), self.reversal_id(f"fee {fee.id}") in book.known
+        if is_back:
+            return []
         if advance and fee.quantity < 0:
             back = min(advance, -fee.quantity)
             reason = f"activity {fee.id} is the fee that an earlier correction stood for"
@@ -117,7 +118,7 @@ class Accounting(Splitting):
         self, fee: Fee, of: str, *, quantity: Decimal, source: str, reason: str, cash: Decimal = ZERO
     ) -> Correction:
         state, symbol = self.state, fee.symbol if quantity else ""
-        now = state.book.held(symbol) + fee.quantity if quantity else state.book.cash + fee.cash
+        now = state.book.held(symbol) if quantity else state.book.cash
         return Correction(
             id=self.reversal_id(of),
             bot=fee.bot if source == FROM_FEES else UNATTRIBUTED,

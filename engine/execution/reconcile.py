@@ -157,7 +157,7 @@ def settle(
     now_ns: int,
     latched: bool,
 ) -> list[AnyBody]:
-    """Bring the ledger to what the venue has.
+    """Bring the ledger to what the venue has. Corrections come last: killed before them, all of it is said again.
 
     Args:
         found: Differences that nothing explains.
@@ -167,19 +167,19 @@ def settle(
         now_ns: Venue time.
         latched: Whether the latch file is there.
     """
-    events: list[AnyBody] = []
+    corrections: list[AnyBody] = []
     alerts: list[Alert] = []
     for each in found:
         small = _fee_advance(each, state, account, now_ns) or _fraction(each, state, account, now_ns)
         correction = small or _correction(each, state, account, now_ns)
-        events.append(correction)
+        corrections.append(correction)
         if small is None and _worth(each, account) > usd_max:
             alerts.append(_alert(each, correction, state, now_ns))
     if alerts and state.mode is TradingMode.ACTIVE and not latched:  # it must never loosen a halt
         command_id = make_id(state.account, state.run, "reducing", alerts[0].id)
         reason = alerts[0].what.partition(":")[0]
-        events.append(Command(command_id, TradingMode.REDUCING, reason, "executor", now_ns))
-    return [*events, *alerts]
+        return [*alerts, Command(command_id, TradingMode.REDUCING, reason, "executor", now_ns), *corrections]
+    return [*alerts, *corrections]
 
 
 def _fee_advance(each: Difference, state: ExecState, account: VenueAccount, now_ns: int) -> Correction | None:

@@ -254,6 +254,8 @@ def _corrections(world: World, trading: list[AnyBody]) -> None:
     demand(left == slips, f"corrected by {left}, the venue slipped by {slips}")
     if not (world.exchange.slips or world.faults.seen["activity_late"]):
         demand(not corrections, f"corrected what a fault explains: {corrections}")
+    strange = [body for body in corrections if body.source == "positions" and body.symbol not in world.exchange.slips]
+    demand(not strange, f"corrected a position that did not slip: {strange}")
     alarming = {body.id for body in corrections if body.source in ("positions", "cash")}
     alerts = [body for body in trading if isinstance(body, Alert)]
     demand(len(alerts) <= len(alarming), f"{len(alerts)} alerts of {len(alarming)} corrections")
