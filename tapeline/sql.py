@@ -77,7 +77,9 @@ def _write(frame: Any, form: str, out: Path | None) -> None:
     target: Any = out if out is not None else sys.stdout.buffer
     match form:
         case "json":
-            text = frame.with_columns(pl.selectors.decimal().cast(pl.String)).write_json() + "\n"
+            whole = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Decimal) and kind.scale == 0]
+            exact = frame.with_columns(pl.col(whole).cast(pl.Int128))  # a sum of integers, for one
+            text = exact.with_columns(pl.selectors.decimal().cast(pl.String)).write_json() + "\n"
         case "csv":
             text = frame.write_csv()
         case "parquet":

@@ -7,7 +7,9 @@ from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
+import streams.executing.canceling
 import streams.executing.reconciling
+import streams.executing.sending
 import streams.feeding.health
 import streams.feeding.market
 import streams.pipeline
@@ -38,6 +40,11 @@ def staged(world: World) -> Generator[None]:
         ("log", quiet(), (streams.publisher, streams.feeding.market, streams.executing.reconciling, executor, feed)),
         ("last_per_subject", last_per_subject, (feed, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
+        # Liveness is judged by real time, which does not pass here: said rarely, believed for ever, looked at never.
+        ("_CONFIRM_S", 25.0, (streams.services.risk,)),
+        ("_CONFIRMED_S_MAX", 1e9, (streams.executing.sending,)),
+        ("_LATCH_S", 1e9, (executor,)),
+        ("_LOOK_S", 1e9, (streams.executing.canceling,)),
     ):
         scenery += [(module, name, stand_in) for module in modules]
     before = [(module, name, getattr(module, name)) for module, name, _ in scenery]

@@ -34,10 +34,7 @@ from tests.engine.build import D, bot
 from tests.streams.desk import Desk, running
 
 # exchange_calendars 4.13 on pandas 3.1; not ours, and not this test's subject.
-pytestmark = [
-    pytest.mark.soak,  # in a process of its own: after a thousand other tests its executor is not told to send
-    pytest.mark.filterwarnings("ignore:Series.values returning:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning:DeprecationWarning")
 BOTS = (bot(), bot(name="beta"))
 EVENING, MORNING = 8, 6
 

@@ -1,0 +1,20 @@
+"""How `tapeline sql` prints what DuckDB answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from storage.writer import Writer
+from tapeline import sql
+
+
+def test_json_keeps_prices_exact_and_sums_of_integers_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tapeline.duckdb"
+    Writer.open(path).close()
+    query = "SELECT sum(n) AS n, sum(n)::DECIMAL(18, 9) / 10 AS ratio, 0.60::DECIMAL(9, 2) AS px FROM range(1, 4) t(n)"
+    frame, _ = sql._read_file(path, query, 0)
+    sql._write(frame, "json", None)
+    assert json.loads(capsys.readouterr().out) == [{"n": 6, "ratio": 0.6, "px": "0.60"}]
