@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from engine.adoption import UNATTRIBUTED
 from engine.conversions import ALONE_NS_MAX, KINDS, conversions
-from engine.execution.book import FROM_FEES
+from engine.execution.book import FROM_FEES, Book
 from engine.execution.conclusion import Conclusion
 from engine.execution.fold import ExecState
 from engine.execution.reconcile import (
@@ -24,6 +24,31 @@ from engine.ids import make_id
 from engine.messages import Alert, AnyBody, Correction, Fee, Split
 from engine.ports import VenueAccount, VenueActivity, VenueOrder
 from engine.values import ZERO, normal, plain
+
+
+class Standing:
+    """Corrections that activities may explain: what one activity of an answer takes back is gone for the next.
+
+    Args:
+        book: As it is before any of them is applied.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._advanced = dict(book.advanced)
+        self._corrected = dict(book.corrected)
+
+    def take_advance(self, fee: Fee) -> Decimal:
+        """Give how much of a fee in coins a correction took off already."""
+        back = min(self._advanced.get(fee.symbol, ZERO), max(-fee.quantity, ZERO))
+        if back:
+            self._advanced[fee.symbol] -= back
+        return back
+
+    def take_correction(self, wanted: tuple[str, Decimal, Decimal]) -> str:
+        """Give the id of an unexplained correction of this symbol, quantity and cash; empty without one."""
+        match = next((key for key, done in self._corrected.items() if done == wanted), "")
+        self._corrected.pop(match, None)
+        return match
 
 
 class Accounting(Splitting):
@@ -48,13 +73,14 @@ class Accounting(Splitting):
         self._waiting_ns = min((row.ts_event for row in told.waiting), default=now_ns)
         whole = {row.id for row in told.others}
         events: list[AnyBody] = []
+        stands = Standing(self.state.book)
         for row in rows:
             cash_id = f"{row.id}|cash"  # what comes in cash with exchanged shares does not wait for them
             cash = ZERO if cash_id in self.state.fees else row.cash
             is_whole = row.id in whole
             fee = self._fee(row, row.id if is_whole else cash_id, cash, row.quantity if is_whole else ZERO)
             if fee.cash or fee.quantity:
-                events += [*self._taken_back(fee), fee]  # killed between the two, the fee is found again
+                events += [*self._taken_back(fee, stands), fee]  # killed between the two, the fee is found again
                 if row.id in told.alone or not row.is_known:
                     events.append(self._puzzling(row, now_ns))
         return Conclusion(tuple(events))
@@ -93,20 +119,17 @@ class Accounting(Splitting):
             for split in self.state.splits.values()
         )
 
-    def _taken_back(self, fee: Fee) -> list[Correction]:
+    def _taken_back(self, fee: Fee, stands: Standing) -> list[Correction]:
         """Take back what a correction did before the venue posted this."""
-        book = self.state.book
-        advance, is_back = book.advanced.get(fee.symbol, ZERO), self.reversal_id(f"fee {fee.id}") in book.known
-        if is_back:
+        if self.reversal_id(f"fee {fee.id}") in self.state.book.known:
             return []
-        if advance and fee.quantity < 0:
-            back = min(advance, -fee.quantity)
+        if back := stands.take_advance(fee):
             reason = f"activity {fee.id} is the fee that an earlier correction stood for"
             return [self._reversal(fee, f"fee {fee.id}", quantity=back, source=FROM_FEES, reason=reason)]
         found: list[Correction] = []
         for wanted in (("", ZERO, fee.cash), (fee.symbol, fee.quantity, ZERO)):
-            match = next((key for key, done in book.corrected.items() if done == wanted), None)
-            if match is not None:
+            match = stands.take_correction(wanted)
+            if match:
                 reason = f"activity {fee.id} explains correction {match}"
                 back = self._reversal(
                     fee, match, quantity=-wanted[1], cash=-wanted[2], source=FROM_ACTIVITIES, reason=reason

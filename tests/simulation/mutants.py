@@ -134,9 +134,16 @@ _ALL = (
     Patch(
         "late_activity_counts_beside_its_correction",
         f"{_EXECUTION}._taken_back",
-        "if advance and fee.quantity < 0:",
-        "if False:",
+        "if back := stands.take_advance(fee):",
+        "if (back := stands.take_advance(fee)) < 0:",
         "the fee that a correction stood for is taken once more",
+    ),
+    Patch(
+        "advance_taken_back_twice",
+        "engine.execution.accounting:Standing.take_advance",
+        "self._advanced[fee.symbol] -= back",
+        "pass",
+        "two fees of one answer take back the same correction",
     ),
     Patch(
         "resend_without_lookup",
@@ -201,6 +208,7 @@ SEEDS = {
     "account_not_compared": 18,
     "difference_believed_at_once": 81,
     "late_activity_counts_beside_its_correction": 56,
+    "advance_taken_back_twice": 364,
     "resend_without_lookup": 4,
     "post_before_submitted_is_stored": 1,
     "unsent_forgotten": 1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,7 @@ class World:
         self.failures: list[str] = []
         self.points: set[str] = set()
         self.restarts = 0
+        self.deaths: Counter[str] = Counter()
         self._clock = _Clock(self)
 
     def now_ns(self) -> int:
@@ -188,6 +190,7 @@ class World:
         if not owner.is_alive:
             return
         self._end(owner)
+        self.deaths[owner.role] += 1
         draw = self.faults.draw
         if draw.random() < 0.05:
             self.checkpoints[owner.role].damage()
