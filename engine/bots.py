@@ -69,6 +69,8 @@ class OrderStyle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         at_once = self.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
         is_plain = self.type in (OrderType.MARKET, OrderType.LIMIT)
         faults = (
+            (self.type is OrderType.OTHER, "type other is none that can be sent"),
+            (self.time_in_force is TimeInForce.OTHER, "time_in_force other is none that can be sent"),
             (self.extended_hours and self.type is not OrderType.LIMIT, "extended_hours needs type limit"),
             (
                 self.extended_hours and self.time_in_force not in (None, TimeInForce.DAY, TimeInForce.GTC),

@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from engine.bots import Bot, OrderStyle, Stops
+from engine.messages import SymbolStatus
 from engine.rounding import RoundingRefused, round_terms
 from engine.rounding import Terms as Numbers
 from engine.values import (
@@ -61,8 +62,20 @@ def lot_of(symbol: str, style: OrderStyle, sign: int = 1) -> Decimal:
     return _WHOLE
 
 
+def on_venue_step(quantity: Decimal, said: SymbolStatus | None) -> Decimal:
+    """Bring a signed quantity to the venue's own step, toward zero; as it is where the venue says none."""
+    return quantity if said is None or not said.qty_step else round_to(quantity, said.qty_step, ROUND_DOWN)
+
+
 def on_steps(
-    terms: Terms, symbol: str, quantity: Decimal, price: Decimal, *, lot: Decimal, fraction_max: float
+    terms: Terms,
+    symbol: str,
+    quantity: Decimal,
+    price: Decimal,
+    *,
+    lot: Decimal,
+    fraction_max: float,
+    said: SymbolStatus | None = None,
 ) -> Terms | RoundingRefused:
     """Put the prices of an order on the venue's steps, or say why that would make another order of it.
 
@@ -73,11 +86,13 @@ def on_steps(
         price: Reference price.
         lot: Smallest step of a quantity.
         fraction_max: By how much rounding may change the order's worth.
+        said: The steps that the venue's list of assets says.
     """
     side = Side.BUY if quantity > 0 else Side.SELL
     shared = {name: getattr(terms, name) for name in _ROUNDED}
     wanted = Numbers(symbol, side, abs(quantity), price, terms.order_class, **shared)
-    rounded = round_terms(wanted, None, lot, _exact(fraction_max))
+    tick, least = (None, None) if said is None else (said.price_step, said.qty_min)
+    rounded = round_terms(wanted, tick, lot, _exact(fraction_max), least)
     if isinstance(rounded, RoundingRefused):
         return rounded
     return msgspec.structs.replace(terms, **{name: getattr(rounded, name) for name in _ROUNDED})

@@ -83,6 +83,9 @@ class SymbolStatus(Body, frozen=True):
         is_fractionable: The venue takes parts of a share.
         low_px: Lower price band, USD.
         high_px: Upper price band, USD.
+        qty_min: Smallest quantity of an order; None, as for the steps: the venue does not say.
+        qty_step: What a quantity must be a multiple of.
+        price_step: What a price must be a multiple of, USD.
     """
 
     symbol: str
@@ -95,3 +98,6 @@ class SymbolStatus(Body, frozen=True):
     is_fractionable: bool = True
     low_px: Decimal | None = None
     high_px: Decimal | None = None
+    qty_min: Decimal | None = None
+    qty_step: Decimal | None = None
+    price_step: Decimal | None = None

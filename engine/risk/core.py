@@ -47,6 +47,7 @@ from engine.messages import (
     TradingState,
     Verdict,
 )
+from engine.ordering import on_venue_step
 from engine.risk.actions import Books
 from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY, Guards
@@ -291,8 +292,11 @@ class RiskCore:
         price = reference_price(signal)
         held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
         quantity, _ = order_quantity(target_quantity(bot, signal, price), held, working)
+        wanted, quantity = quantity, on_venue_step(quantity, self.state.statuses.get(f"{signal.symbol}|assets"))
         if quantity == 0:
             reason = f"held {plain(held)} and working {plain(working)} are the target"
+            if wanted:
+                reason += f" but for {plain(wanted)}, less than the venue's step"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
         in_the_way = self._way.in_the_way(bot.name, signal.symbol, held * quantity < 0)
         if in_the_way:

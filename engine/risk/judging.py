@@ -69,7 +69,9 @@ class Judge:
         is_regular = self._sessions.is_open(asset_class_of(symbol), now_ns)
         terms = terms_of(bot, symbol, quantity, price, reduces=reduces, is_first=expected == 0, is_regular=is_regular)
         lot = CRYPTO_LOT if reduces else lot_of(symbol, bot.order, 1 if quantity > 0 else -1)
-        shaped = on_steps(terms, symbol, quantity, price, lot=lot, fraction_max=self._limits.rounding_fraction_max)
+        fraction_max = self._limits.rounding_fraction_max
+        said = self._state.statuses.get(f"{symbol}|assets")
+        shaped = on_steps(terms, symbol, quantity, price, lot=lot, fraction_max=fraction_max, said=said)
         if isinstance(shaped, RoundingRefused):
             return Refusal("rounding_fraction_max", shaped.reason, shaped.limit, shaped.observed)
         proposal = self._proposal(

@@ -90,6 +90,9 @@ async def changed_assets(context: Context, venue: Venue, lane: RestLane, state: 
             is_tradable=asset is not None and asset.is_tradable,
             is_shortable=asset is not None and asset.is_shortable,
             is_fractionable=asset is not None and asset.is_fractionable,
+            qty_min=asset.qty_min if asset is not None else None,
+            qty_step=asset.qty_step if asset is not None else None,
+            price_step=asset.price_step if asset is not None else None,
         )
         if known is None or msgspec.structs.replace(known, ts_event=now) != status:
             changed.append(status)

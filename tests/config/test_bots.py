@@ -44,6 +44,11 @@ def test_a_bot_is_read_whole(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ('"alpha"', '"Alpha Bot"', "Alpha Bot"),
+        ("[params]", '[order]\ntype = "other"\n[params]', "type other is none that can be sent"),
+        ("[params]", '[order]\ntime_in_force = "other"\n[params]', "time_in_force other is none that can be sent"),
+        ("[params]", "[order]\nextended_hours = true\n[params]", "extended_hours needs type limit"),
+        ("[params]", "[order]\nnotional = true\n[params]", "notional needs fractional = true"),
+        ("[params]", '[order]\ntype = "stop"\ntime_in_force = "ioc"\n[params]', "ioc needs type market or limit"),
         ('"alpha"', '""', "name must be"),
         ('"alpha"', '"a.b"', "a.b"),
         ('"alpha"', '"alpha\\n"', "name must be"),

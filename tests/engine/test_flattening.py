@@ -230,12 +230,12 @@ class LaggingVenue:
             )  # fmt: skip
         return self.orders[intent.id]
 
-    def work(self) -> None:
+    def work(self, *, is_calm: bool = False) -> None:
         for key, order in self.orders.items():
             if order.status != "new":
                 continue
             left = int(order.quantity - order.filled_qty)
-            part = self.draw(st.integers(0, left))
+            part = left if is_calm else self.draw(st.integers(0, left))
             if part:
                 self.trade(order.side, part, order.venue_order_id)
             status = "filled" if part == left else self.draw(st.sampled_from(["new", "new", "canceled"]))
@@ -256,7 +256,8 @@ def test_killed_anywhere_it_never_crosses_zero_and_ends_flat(data: st.DataObject
         venue.trade(data.draw(st.sampled_from([Side.BUY, Side.SELL])), data.draw(st.integers(1, 10)), "theirs")
     venue.now += data.draw(st.integers(1, NS_PER_S))
     flattening = core()
-    for _ in range(60):
+    for number in range(80):
+        is_calm = number >= 60
         found = venue.look()
         for client_order_id in flattening.unknown(found.open_orders):
             flattening.learn(venue.orders[client_order_id])
@@ -266,13 +267,12 @@ def test_killed_anywhere_it_never_crosses_zero_and_ends_flat(data: st.DataObject
             return
         for intent in plan.send:
             order = venue.submit(intent)
-            if data.draw(st.integers(0, 3)) == 0:
+            if not is_calm and data.draw(st.integers(0, 3)) == 0:
                 flattening = core()  # killed after the POST: nothing is remembered
             else:
                 flattening.learn(order)
-        if data.draw(st.integers(0, 5)) == 0:
+        if not is_calm and data.draw(st.integers(0, 5)) == 0:
             flattening = core()
-        venue.now += data.draw(st.integers(NS_PER_S // 5, 3 * NS_PER_S))
-        venue.work()
-    left = [order for order in venue.orders.values() if order.status == "new"]
-    assert left or venue.now - venue.history[-1][0] < LAG_S * NS_PER_S, "it does not get anywhere"
+        venue.now += data.draw(st.integers(NS_PER_S, 3 * NS_PER_S) if is_calm else st.integers(NS_PER_S // 5, NS_PER_S))
+        venue.work(is_calm=is_calm)
+    pytest.fail("it does not get anywhere")
