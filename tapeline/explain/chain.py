@@ -6,10 +6,14 @@ Pure: rows in, one plain object out, which is what `--json` prints. Its shape is
     kind      what it is: fill, order, intent, signal, denial, no_trade
     target    that thing's whole id; of a fill venue_order_id|cumulative quantity
     bar       row of bars, or null
+    mark      row of marks, or null: what a guard's signal rests on instead of a bar
+    protection  row of protections, or null: who held the stop then and where it was
     signal    row of signals, or null; indicators is an object
     verdicts  rows of intents, denials, no_trades, each with verdict (intent, denial, no_trade) and asked (true, false)
     orders    client_order_id, venue_order_id, bot, symbol, side, status, asked, quantity, filled_qty, avg_px, ref_px,
               slippage_bps, commission, with
+              adopted   row of adopted_orders, or null: an order that was not decided here (leg, halt, by hand)
+              requests  rows of cancel_requests and replace_requests, each with request (cancel, replace)
               events  rows of order_events
               fills   rows of fills, each with asked, slippage_bps, position (row of positions or null), account (row
                       of account or null)
@@ -66,6 +70,8 @@ def build(asked: str, target: Target, facts: Facts) -> Plain:
         "kind": target.kind,
         "target": target.id,
         "bar": plain_row(facts.bars[0]) if facts.bars else None,
+        "mark": plain_row(facts.marks[0]) if facts.marks else None,
+        "protection": plain_row(facts.protections[0]) if facts.protections else None,
         "signal": plain_row(facts.signals[0]) if facts.signals else None,
         "verdicts": verdicts,
         "orders": orders,
@@ -81,6 +87,7 @@ def _is_asked(target: Target, kind: str, row_id: str) -> bool:
 def _order_ids(target: Target, facts: Facts) -> list[str]:
     """Give the orders in the order of their intents, an order without an intent last."""
     found = [row["id"] for row in facts.intents]
+    found += [row["id"] for row in facts.adopted]
     found += [row["client_order_id"] for row in (*facts.order_events, *facts.fills)]
     if target.kind == "order":
         found.append(target.id)
@@ -88,30 +95,35 @@ def _order_ids(target: Target, facts: Facts) -> list[str]:
 
 
 def _order(client_id: str, target: Target, facts: Facts) -> Plain:
+    adopted = next((row for row in facts.adopted if row["id"] == client_id), None)
     intent = next((row for row in facts.intents if row["id"] == client_id), None)
+    known: Sequence[Row] = [row for row in (intent, adopted) if row is not None]
     events = [row for row in facts.order_events if row["client_order_id"] == client_id]
     fills = [row for row in facts.fills if row["client_order_id"] == client_id]
-    any_row: Row = next(iter((*([intent] if intent else []), *events, *fills)), {})
+    any_row: Row = next(iter((*known, *events, *fills)), {})
     ref = intent["ref_px"] if intent else None
-    side = next((row["side"] for row in (*([intent] if intent else []), *fills)), None)
+    side = next((row["side"] for row in (*known, *fills)), None)
     quantity = sum((row["last_qty"] for row in fills), Decimal(0))
     average = sum((row["last_qty"] * row["last_px"] for row in fills), Decimal(0)) / quantity if quantity else None
     keys = {_key(row) for row in fills}
-    venue_ids = [row["venue_order_id"] for row in (*events, *fills) if row["venue_order_id"]]
+    named = (*([adopted] if adopted else []), *events, *fills)
+    venue_ids = [row["venue_order_id"] for row in named if row["venue_order_id"]]
     return {
         "client_order_id": client_id,
         "venue_order_id": venue_ids[0] if venue_ids else None,
         "bot": any_row.get("bot"),
         "symbol": any_row.get("symbol"),
         "side": side,
-        "status": status_of(events, fills),
+        "status": status_of(events, fills, is_adopted=adopted is not None),
         "asked": target.kind == "signal" or client_id == target.id or (target.kind == "fill" and target.id in keys),
-        "quantity": value(intent["quantity"]) if intent else None,
+        "quantity": value(known[0]["quantity"]) if known else None,
         "filled_qty": plain(quantity),
         "avg_px": None if average is None else plain(round(average, 9)),
         "ref_px": value(ref),
         "slippage_bps": slippage_bps(side, ref, average),
         "commission": plain(sum((row["commission"] for row in fills), Decimal(0))),
+        "adopted": None if adopted is None else plain_row(adopted),
+        "requests": [plain_row(row) for row in facts.requests if row["client_order_id"] == client_id],
         "events": [plain_row(row) for row in events],
         "fills": [_fill(row, ref, target, facts) for row in fills],
         "fees": [plain_row(row) for row in fees_of(fills, facts)],
@@ -136,7 +148,7 @@ def _key(fill: Row) -> str:
     return fill_key(fill["venue_order_id"], plain(fill["cum_qty"]))
 
 
-def status_of(events: Sequence[Row], fills: Sequence[Row]) -> str:
+def status_of(events: Sequence[Row], fills: Sequence[Row], *, is_adopted: bool = False) -> str:
     """Say how an order stands, from its events in the order of recording (as the view `orders` does)."""
     names = [row["event"] for row in events]
     late = [name for name in names if name not in _EARLY]
@@ -144,7 +156,8 @@ def status_of(events: Sequence[Row], fills: Sequence[Row]) -> str:
         return late[-1].removeprefix("Order")
     if fills:
         return "PartiallyFilled"
-    return next((_EARLY[name] for name in ("OrderAccepted", "OrderSubmitted") if name in names), "Initialized")
+    early = next((_EARLY[name] for name in ("OrderAccepted", "OrderSubmitted") if name in names), "Initialized")
+    return "Accepted" if is_adopted else early
 
 
 def slippage_bps(side: str | None, reference: Decimal | None, price: Decimal | None) -> float | None:
@@ -173,11 +186,14 @@ def fees_of(fills: Sequence[Row], facts: Facts) -> list[Row]:
 def steps(facts: Facts) -> list[Plain]:
     """Give what happened by the wall clock, from the bar's reception to the last position, with the times between."""
     found: list[tuple[datetime, str, str, Row]] = []
-    received = next((row for row in (*facts.bars, *facts.signals) if row["ts_recv"]), None)
-    if received is not None:
-        found.append((received["ts_recv"], "bar received", str(facts.signals[0]["bar"]), received))
+    received = next((row for row in (*facts.bars, *facts.marks, *facts.signals) if row["ts_recv"]), None)
+    if received is not None and facts.signals:
+        what = "mark received" if str(facts.signals[0]["bar"]).startswith("mark|") else "bar received"
+        found.append((received["ts_recv"], what, str(facts.signals[0]["bar"]), received))
     found += [(row["ts_init"], "signal", row["id"], row) for row in facts.signals]
     found += [(row["ts_init"], kind, row["id"], row) for kind, table in _VERDICTS for row in getattr(facts, table)]
+    found += [(row["ts_init"], f"{row['request']} wished", row["client_order_id"], row) for row in facts.requests]
+    found += [(row["ts_init"], "adopted", row["id"], row) for row in facts.adopted]
     found += [(row["ts_init"], row["event"], row["client_order_id"], row) for row in facts.order_events]
     found += [(row["ts_init"], "fill", _key(row), row) for row in facts.fills]
     found += [(row["ts_init"], "position", row["cause"], row) for row in facts.positions]
@@ -206,17 +222,20 @@ def _missing(target: Target, facts: Facts, orders: Sequence[Plain]) -> list[str]
     found: list[str] = []
     if not facts.signals:
         named = next((row["signal_id"] for row in (*facts.intents, *facts.denials, *facts.no_trades)), None)
+        if named and not facts.adopted:
+            found.append(f"signal {named} is not in the table signals")
+        elif not facts.adopted:
+            found.append(f"no intent is stored for {target.id}: the order was not decided here")
+    elif not (facts.bars or facts.marks):
+        key = str(facts.signals[0]["bar"])
         found.append(
-            f"signal {named} is not in the table signals"
-            if named
-            else f"no intent is stored for {target.id}: the order was not decided here"
+            f"{key} is not in the table marks" if key.startswith("mark|") else f"bar {key} is not in the table bars"
         )
-    elif not facts.bars:
-        found.append(f"bar {facts.signals[0]['bar']} is not in the table bars")
     if facts.signals and not (facts.intents or facts.denials or facts.no_trades):
         found.append("no verdict of risk is stored yet: it waits, or the recorder is behind")
     for order in orders:
-        found += [f"no event is stored for order {order['client_order_id']} yet"] if not order["events"] else []
+        is_silent = not order["events"] and order["adopted"] is None
+        found += [f"no event is stored for order {order['client_order_id']} yet"] if is_silent else []
         found += [
             f"no position is stored after fill {fill['venue_order_id']}|{fill['cum_qty']}"
             for fill in order["fills"]

@@ -37,6 +37,8 @@ _PLACES = (
     ("order", "order_events", "venue_order_id", "client_order_id"),
     ("order", "fills", "client_order_id", "client_order_id"),
     ("order", "fills", "venue_order_id", "client_order_id"),
+    ("order", "adopted_orders", "id", "id"),
+    ("order", "adopted_orders", "venue_order_id", "id"),
     ("intent", "intents", "id", "id"),
     ("signal", "signals", "id", "id"),
     ("denial", "denials", "id", "id"),
@@ -149,6 +151,11 @@ def _matches(column: str, text: str) -> str:
     if len(text) < PREFIX_MIN:
         return f"{column} = {quoted(text)}"
     return f"starts_with({column}, {quoted(text)})"
+
+
+def is_number(text: str) -> bool:
+    """Whether a text may stand as a quantity in SQL."""
+    return _number(text) is not None and text.replace(".", "", 1).isdecimal()
 
 
 def _number(text: str) -> str | None:

@@ -23,12 +23,14 @@ def as_text(chain: Plain) -> str:
     """Write a chain for people."""
     lines = [f"{chain['kind'].replace('_', '-')} {chain['target']}", ""]
     lines += _block("bar", _bar(chain["bar"]))
+    lines += _block("mark", _mark(chain["mark"]))
+    lines += _block("guarded", _protection(chain["protection"]))
     lines += _block("signal", _signal(chain["signal"]))
     for verdict in chain["verdicts"]:
         lines += _block("verdict", _verdict(verdict) if verdict["asked"] else [_verdict(verdict)[0]])
     lines += _block("steps", _steps(chain))
     for order in chain["orders"]:
-        lines += _block("order", [_order(order)])
+        lines += _block("order", [_order(order), *_origin(order), *map(_request, order["requests"])])
         if order["asked"]:
             lines += _block("fills", _fills(order))
             lines += _block("fees", [_fee(fee) for fee in order["fees"][:_ROWS_MAX]])
@@ -51,6 +53,23 @@ def _bar(bar: Plain | None) -> list[str]:
         f"{prices}",
         f"received {_time(bar['ts_recv'])}",
     ]
+
+
+def _mark(mark: Plain | None) -> list[str]:
+    if mark is None:
+        return []
+    names = (("last", "last_px"), ("low", "low_px"), ("high", "high_px"), ("bid", "bid_px"), ("ask", "ask_px"))
+    seen = "  ".join(f"{name} {_short(mark[column])}" for name, column in names if mark[column] is not None)
+    return [f"{mark['symbol']} until {_time(mark['ts_event'])}", seen, f"received {_time(mark['ts_recv'])}"]
+
+
+def _protection(said: Plain | None) -> list[str]:
+    if said is None:
+        return []
+    names = (("stop", "stop_px"), ("target", "target_px"), ("peak", "peak_px"))
+    where = "  ".join(f"{name} {_short(said[column])}" for name, column in names if said[column] is not None)
+    shares = f"{_short(said['risk_qty'])} watched by risk, {_short(said['venue_qty'])} held by the venue"
+    return [f"{where}  {shares}  since {_time(said['ts_event'])}"]
 
 
 def _signal(signal: Plain | None) -> list[str]:
@@ -109,6 +128,25 @@ def _order(order: Plain) -> str:
     why = f" ({'; '.join(reasons)})" if reasons else ""
     venue_id = order["venue_order_id"] or "unknown"
     return f"{order['client_order_id']}  at the venue {venue_id}  {order['status']}{why}  {done}"
+
+
+def _origin(order: Plain) -> list[str]:
+    """Say what an order is that was not decided here."""
+    row = order["adopted"]
+    if row is None:
+        return []
+    what = {"flatten": "closes a position for a halt", "foreign": f"placed by others, counted as {row['bot']}"}
+    of = (
+        f"leg of {row['parent']}"
+        if row["parent"]
+        else what.get(row["purpose"], f"found at the venue, {row['purpose']}")
+    )
+    prices = (f"{name} {_short(row[f'{name}_px'])}" for name in ("limit", "stop") if row[f"{name}_px"] is not None)
+    return ["  ".join((f"{of}:", str(row["side"]), _short(row["quantity"]), str(row["order_type"]), *prices))]
+
+
+def _request(row: Plain) -> str:
+    return f"{row['request']} wished by {row['by']} at {_time(row['ts_event'])}: {row['reason']}"
 
 
 def _fills(order: Plain) -> list[str]:

@@ -151,7 +151,19 @@ def test_only_tables_that_exist_are_asked():
 
 def test_the_chain_of_a_filled_order(explain):
     chain = explain(f"{VENUE}|30")
-    assert list(chain) == ["id", "kind", "target", "bar", "signal", "verdicts", "orders", "steps", "missing"]
+    assert list(chain) == [
+        "id",
+        "kind",
+        "target",
+        "bar",
+        "mark",
+        "protection",
+        "signal",
+        "verdicts",
+        "orders",
+        "steps",
+        "missing",
+    ]
     assert chain["missing"] == []
     assert chain["bar"]["close"] == 100.5
     assert chain["bar"]["ts_event"] == "2023-11-14T22:13:20.000000000Z"
