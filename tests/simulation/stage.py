@@ -7,6 +7,7 @@ from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
+import streams.executing.canceling
 import streams.executing.reconciling
 import streams.feeding.health
 import streams.feeding.market
@@ -19,6 +20,9 @@ import streams.services.risk
 import streams.services.signals
 from tests.simulation.world import World, quiet
 
+_LOOK_S = 4.0
+"""At the latch and at what should not be open; ten times a second would be most of what happens here."""
+
 
 @contextlib.contextmanager
 def staged(world: World) -> Generator[None]:
@@ -27,15 +31,22 @@ def staged(world: World) -> Generator[None]:
     async def last_per_subject(context: Any, stream: str, subject: str) -> list[bytes]:
         return world.server.streams[stream].last_per_subject(subject)
 
+    canceling = streams.executing.canceling
     executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
     scenery: list[tuple[Any, str, Any]] = []
     for name, stand_in, modules in (
         (
             "time",
             SimpleNamespace(monotonic=world.loop.time),
-            (streams.pipeline, streams.rest, streams.feeding.health, executor),
+            (streams.pipeline, streams.rest, streams.feeding.health, canceling, executor),
         ),
-        ("log", quiet(), (streams.publisher, streams.feeding.market, streams.executing.reconciling, executor, feed)),
+        (
+            "log",
+            quiet(),
+            (streams.publisher, streams.feeding.market, streams.executing.reconciling, canceling, executor, feed),
+        ),
+        ("_LATCH_S", _LOOK_S, (executor,)),
+        ("_LOOK_S", _LOOK_S, (canceling,)),
         ("last_per_subject", last_per_subject, (feed, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
     ):
