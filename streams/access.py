@@ -30,7 +30,7 @@ _OWN: dict[str, tuple[str, ...]] = {
     "feed": ("bars.*.*", "gaps.*", "marks.*", "status.statuses.*", "status.lulds.*", "commands", "alerts.*"),
     "signals": ("signals.*.*", "alerts.*"),
     "risk": (
-        "signals.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
+        "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
         "state", "commands", "alerts.*",
     ),
     "executor": (
@@ -39,7 +39,7 @@ _OWN: dict[str, tuple[str, ...]] = {
     ),
     "recorder": ("alerts.*",),
 }  # fmt: skip
-"""What each role stores, below the prefix. Risk's signals are its guards', its commands cancels; feed's and executor's
+"""What each role stores, below the prefix. Risk's commands are cancels; feed's and executor's
 are REDUCING, for a clock or an account that is wrong, and the one a latch stands for."""
 _READS = {
     "feed": ("market", "trading"),

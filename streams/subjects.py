@@ -35,6 +35,7 @@ from engine.messages import (
     TargetReached,
     TradingState,
 )
+from engine.values import Purpose
 
 _NOTHING = "%"
 """Never the encoding of a symbol: there a percent sign is followed by two digits."""
@@ -64,7 +65,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
         case Gap():
             return f"{prefix}.gaps.{escape(body.symbol)}"
         case Signal():
-            kind = "signals"
+            # Apart from its strategy's: a restarted signals reads the last thing that its own strategies said.
+            kind = "guards" if body.strategy == Purpose.GUARD else "signals"
         case OrderIntent():
             kind = "intents"
         case RiskDenied():

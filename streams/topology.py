@@ -53,6 +53,7 @@ class Topology(msgspec.Struct, frozen=True):
         p = self.prefix
         trading = (
             "signals.*.*",
+            "guards.*.*",
             "intents.*.*",
             "denials.*.*",
             "reached.*.*",

@@ -321,10 +321,14 @@ class ExecutionCore(Accounting):
 
 
 def _is_whole(order: ExecOrder, filled: Decimal, status: OrderStatus) -> bool:
-    """Whether nothing is left to fill; the whole of a notional order is known to the venue only."""
-    if order.intent.notional is not None:
-        return status is OrderStatus.FILLED and filled > 0
-    return filled >= order.intent.quantity
+    """Whether nothing is left to fill.
+
+    The venue's word counts: of a notional order only it knows the whole, and of two exits it makes one smaller by what
+    the other one filled.
+    """
+    if status is OrderStatus.FILLED:
+        return filled > 0
+    return order.intent.notional is None and filled >= order.intent.quantity
 
 
 def _filled(

@@ -67,7 +67,7 @@ class Clock(Protocol):
         ...
 
     def estimate_ns(self) -> int:
-        """Venue time as of the last reading, without asking: for liveness, never for a decision."""
+        """Venue time as of the last reading, without asking: for liveness and to hold back what is late."""
         ...
 
     def observe(self, ts_event: int) -> None:

@@ -57,7 +57,7 @@ from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
 from engine.risk.replacing import answer_replace
 from engine.risk.state import RiskState, remember
-from engine.risk.waiting import Way
+from engine.risk.waiting import Way, lineage, turns
 from engine.risk.working import OpenOrder, Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
@@ -93,7 +93,6 @@ class RiskCore:
         self.state = state or RiskState()
         self._sessions = SessionTable()
         self._priced = ("", 0)
-        self._wishes: list[ReplaceOrder] = []
         self._exposure = Exposure(self.state.portfolio, self.state.marks)
         self._working = Working(self.state.orders)
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
@@ -128,6 +127,8 @@ class RiskCore:
             case Signal():
                 self._await_verdict(body)
             case OrderIntent() | RiskDenied() | TargetReached():
+                if not isinstance(body, OrderIntent):  # stored, not only made: a replay must fire at the same marks
+                    self._guards.arm(body.bot, body.symbol, body.signal_id)
                 return list(self._apply_verdict(body))
             case OrderAdopted():
                 return self._adopt(body)
@@ -141,7 +142,7 @@ class RiskCore:
             case ReplaceOrder():
                 if body.id not in self.state.commands:
                     remember(self.state.commands, body.id, body.ts_event)
-                    self._wishes.append(body)
+                    self.state.wishes[body.id] = body
             case Fill() | Fee() | Split() | Correction():
                 return self._books.book(body)
             case Mark():
@@ -157,7 +158,7 @@ class RiskCore:
         return []
 
     def _await_verdict(self, signal: Signal) -> None:
-        last = self.state.answered.get(f"{signal.bot}|{signal.symbol}")
+        last = self.state.answered.get(lineage(signal))
         if last is None or (signal.ts_event >= last.ts_event and signal.id != last.id):
             self.state.waiting.setdefault(self.verdict_id(signal, 0), (signal, 0))
 
@@ -183,11 +184,11 @@ class RiskCore:
         self._exposure.touch(end.bot, end.symbol)
         self.state.canceling.pop(end.client_order_id, None)
         order = self._working.end(end.client_order_id)
-        if isinstance(end, OrderRejected):
-            self._way.drop_rest(end.bot, end.symbol)
         if order is None:
             return []
         body = order.body
+        if isinstance(end, OrderRejected) and isinstance(body, OrderIntent):
+            self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
             self._reserve_successor(order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
@@ -239,25 +240,29 @@ class RiskCore:
     @property
     def has_work(self) -> bool:
         """Whether `decide_waiting` may have something to say."""
-        return bool(self.state.waiting or self._wishes or self._guards.touched)
+        return bool(self.state.waiting or self.state.wishes or self._guards.touched)
 
     def decide_waiting(self, now_ns: int) -> list[Answer]:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
         answers: list[Answer] = []
-        for wish in self._wishes:
+        for wish in list(self.state.wishes.values()):
             verdict = answer_replace(
                 wish, self._working, self.state, self._limits, now_ns=now_ns, last=self._exposure.last
             )
             answers += [verdict, *self._apply_verdict(verdict)]
-        self._wishes.clear()
-        newest = {f"{signal.bot}|{signal.symbol}": signal.id for signal, _ in self.state.waiting.values()}
-        for signal, ordinal in list(self.state.waiting.values()):
-            if newest[f"{signal.bot}|{signal.symbol}"] != signal.id:
+        closing: set[str] = set()
+        for signal, ordinal, newer in turns(self.state.waiting):
+            key = f"{signal.bot}|{signal.symbol}"
+            if newer:
                 refusal = Refusal("superseded", "a newer signal came first", "newest", signal.id)
                 answer: Verdict | list[CancelOrder] = self._denied(signal, ordinal, now_ns, refusal)
+            elif key in closing:
+                continue
             else:
                 answer = self._decide(signal, ordinal, now_ns)
             if isinstance(answer, list):
+                if signal.strategy == STRATEGY:
+                    closing.add(key)
                 answers += answer
                 continue
             answers += [answer, *self._apply_verdict(answer)]
@@ -345,33 +350,32 @@ class RiskCore:
         self.state.track.observe(signal.bot, self._exposure)
 
     def _repeated(self, signal: Signal) -> str:
-        last = self.state.answered.get(f"{signal.bot}|{signal.symbol}")
+        last = self.state.answered.get(lineage(signal))
         if last is None or last.id == signal.id or _content(last) != _content(signal):
             return ""
         return last.id
 
     def _apply_verdict(self, verdict: Verdict) -> list[TradingState]:
         """Let a verdict change the state; give the trading state that a latching denial brings."""
+        self.state.wishes.pop(verdict.signal_id, None)
         found = self.state.waiting.pop(verdict.id, None)
         if found is not None:
             signal, ordinal = found
             self._take_price(signal, verdict.decided_ns)
-            self.state.answered[f"{signal.bot}|{signal.symbol}"] = signal
+            self.state.answered[lineage(signal)] = signal
             if isinstance(verdict, OrderIntent):
                 self._await_rest(verdict, signal, ordinal)
-            else:
-                self._guards.arm(signal.bot, signal.symbol, signal.id)
         if isinstance(verdict, OrderIntent):
             self._take_order(verdict)
         return latch(self.state, verdict) if isinstance(verdict, RiskDenied) else []
 
     def _take_order(self, intent: OrderIntent) -> None:
         """Count an approved order; one that takes another's place reserves when it has taken it."""
-        self._wishes = [wish for wish in self._wishes if wish.id != intent.signal_id]
         if self._working.get(intent.id) is not None:
             return
         self._working.add(intent)
         if intent.purpose is Purpose.PROTECT:
+            self._guards.asked(intent.bot, intent.symbol)
             return
         if not intent.replaces:
             self.state.portfolio.reserve(intent)

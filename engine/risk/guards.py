@@ -43,6 +43,7 @@ class Guard(msgspec.Struct):
         fired: Id of the signal it made; empty while armed.
         attempts: How often it fired for this position.
         not_before: Venue time before which it does not fire again.
+        exits: How often the venue was asked for exits of this position; part of their ids.
         refused: `cause` for which the venue did not take exits; then risk watches instead.
         told: What was reported last: holder, quantity at the venue, quantity watched.
     """
@@ -54,6 +55,7 @@ class Guard(msgspec.Struct):
     fired: str = ""
     attempts: int = 0
     not_before: int = 0
+    exits: int = 0
     refused: str = ""
     told: tuple[str, Decimal, Decimal] = ("", ZERO, ZERO)
 
@@ -197,6 +199,12 @@ class Guards:
         guard = self.get(bot, symbol)
         if guard is not None and guard.fired == signal_id:
             guard.fired = ""
+
+    def asked(self, bot: str, symbol: str) -> None:
+        """Note that the venue is asked for exits: the next ones are others."""
+        guard = self.get(bot, symbol)
+        if guard is not None:
+            guard.exits += 1
 
     def refuse(self, bot: str, symbol: str) -> None:
         """Note that the venue does not take exits for the position as it is: risk watches it."""

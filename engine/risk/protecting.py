@@ -107,7 +107,7 @@ class Protector:
         elif stop is None or target is None or stop <= ZERO:
             return None
         state = self._state
-        attempt = f"{guard.cause}|{plain(quantity)}"
+        attempt = f"{guard.cause}|{plain(quantity)}|{guard.exits}"
         return OrderIntent(
             id=make_id(state.account, state.run, bot.name, "protect", symbol, attempt),
             signal_id=guard.cause,

@@ -110,9 +110,14 @@ def wash_trade(p: Proposal) -> Refusal | None:
 
 
 def cooldown(p: Proposal) -> Refusal | None:
-    """Refuse to open again soon after a stop closed the position."""
+    """Refuse to open again soon after a stop closed the position, or because of a bar from before it."""
     age_s = (p.now_ns - p.stopped_ns) // NS_PER_S
-    if not p.stopped_ns or age_s >= p.limits.cooldown_s:
+    if not p.stopped_ns:
+        return None
+    if p.signal.ts_event < p.stopped_ns:
+        reason = "its bar is older than the stop that closed the position"
+        return Refusal("cooldown_s", reason, str(p.stopped_ns), str(p.signal.ts_event))
+    if age_s >= p.limits.cooldown_s:
         return None
     reason = "a stop closed the position not long ago"
     return Refusal("cooldown_s", reason, str(p.limits.cooldown_s), str(age_s))

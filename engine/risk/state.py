@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine.messages import Mark, Signal, SymbolStatus
+from engine.messages import Mark, ReplaceOrder, Signal, SymbolStatus
 from engine.portfolio import Portfolio
 from engine.risk.guards import Guard
 from engine.risk.track import Track
@@ -35,7 +35,9 @@ class RiskState(msgspec.Struct):
         fees: Ids of fees booked.
         waiting: What has no verdict yet, in stream order: signal and ordinal (1 and up: the rest of a target that
             needs more than one order).
-        answered: Per bot and symbol, the last signal answered; it or an older one coming again is a repetition.
+        wishes: What persons want of working orders, not answered yet.
+        answered: Per bot and symbol, of its strategy and of its guard, the last signal answered; it or an older one
+            coming again is a repetition.
         mode: Latched: rules make it stricter, only a person's command makes it ACTIVE again.
         bot_modes: Bots that a rule latched to REDUCING, with the reason.
         marks: Last known prices, USD, with their times.
@@ -58,6 +60,7 @@ class RiskState(msgspec.Struct):
     filled: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
     fees: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     waiting: dict[str, tuple[Signal, int]] = msgspec.field(default_factory=dict[str, tuple[Signal, int]])
+    wishes: dict[str, ReplaceOrder] = msgspec.field(default_factory=dict[str, ReplaceOrder])
     answered: dict[str, Signal] = msgspec.field(default_factory=dict[str, Signal])
     mode: TradingMode = TradingMode.ACTIVE
     mode_reason: str = ""

@@ -1,6 +1,6 @@
-"""What a new order must wait for: orders that rest in the book or hold the shares, and those on the other side.
+"""Which signal is answered when, and what a new order must wait for.
 
-Part of engine.risk.core.
+Orders that rest in the book or hold the shares, and those on the other side. Part of engine.risk.core.
 """
 
 from __future__ import annotations
@@ -10,9 +10,28 @@ from decimal import Decimal
 from engine.adoption import NOBODY
 from engine.ids import make_id
 from engine.messages import CancelOrder, Signal
+from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState
 from engine.risk.working import OpenOrder, Working
 from engine.values import Purpose
+
+
+def lineage(signal: Signal) -> str:
+    """Name those among which a newer signal takes an older one's place: a strategy's, or a guard's, of one position."""
+    return f"{signal.bot}|{signal.symbol}{'|guard' if signal.strategy == STRATEGY else ''}"
+
+
+def turns(waiting: dict[str, tuple[Signal, int]]) -> list[tuple[Signal, int, str]]:
+    """Give the signals in the order of answering, each with its ordinal and the id of the newer one, if there is one.
+
+    A stop closes a position whatever its strategy says meanwhile: exits of guards come first.
+    """
+    newest = {lineage(signal): signal.id for signal, _ in waiting.values()}
+    found = [
+        (signal, ordinal, "" if newest[lineage(signal)] == signal.id else newest[lineage(signal)])
+        for signal, ordinal in waiting.values()
+    ]
+    return sorted(found, key=lambda turn: turn[0].strategy != STRATEGY)
 
 
 class Way:
@@ -58,8 +77,11 @@ class Way:
             not order.is_resting and order.body.bot not in NOBODY for order in self._working.against(bot, symbol, sign)
         )
 
-    def drop_rest(self, bot: str, symbol: str) -> None:
-        """Give up the rest of a target whose first order the venue refused: it would be refused again and again."""
+    def drop_rest(self, signal_id: str) -> None:
+        """Give up the rest of a target whose first order the venue refused: it would be refused again and again.
+
+        Of this signal only: what another one waits for may be known here before, and in the stream after.
+        """
         waiting = self.state.waiting
-        for key in [k for k, (s, ordinal) in waiting.items() if ordinal and (s.bot, s.symbol) == (bot, symbol)]:
+        for key in [k for k, (signal, ordinal) in waiting.items() if ordinal and signal.id == signal_id]:
             del waiting[key]

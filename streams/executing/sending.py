@@ -1,7 +1,7 @@
 """executor's orders on their way out: stored as submitted, then posted once each, and only while trading lets them.
 
-Failing closed: nothing leaves unless risk confirmed the trading mode within 2 s, and the latch file is looked at right
-before each POST. What may leave is decided by engine.execution.
+Failing closed: nothing leaves unless risk confirmed the trading mode within 2 s; latch file and `valid_until` are
+looked at right before each POST, which may have waited for others. What may leave is decided by engine.execution.
 """
 
 from __future__ import annotations
@@ -31,11 +31,15 @@ class Latched(msgspec.Struct, frozen=True):
     """The latch was found right before the POST, which was not made."""
 
 
+class TooLate(msgspec.Struct, frozen=True):
+    """`valid_until` was over right before the POST, which was not made: others were in the way for too long."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one POST."""
 
     intent: OrderIntent
-    outcome: SubmitOutcome | Latched
+    outcome: SubmitOutcome | Latched | TooLate
 
 
 class Sender:
@@ -166,12 +170,14 @@ class Sender:
             self._tasks.spawn(self._post(intent))
 
     async def _post(self, intent: OrderIntent) -> None:
-        points = self._context.points
+        points, clock = self._context.points, self._context.clock
 
-        def post() -> SubmitOutcome | Latched:
+        def post() -> SubmitOutcome | Latched | TooLate:
             points.hit("executor.before_post")
             if self._latch.is_set():
                 return Latched()
+            if clock.estimate_ns() > intent.valid_until:
+                return TooLate()
             outcome = self._venue.replace(intent) if intent.replaces else self._venue.submit(intent)
             points.hit("executor.after_post")
             return outcome

@@ -44,7 +44,7 @@ from streams.executing.asking import Asker, CaughtUp, flattened
 from streams.executing.canceling import Canceler
 from streams.executing.opening import changed_assets, coming_sessions, open_ledger
 from streams.executing.reconciling import Looked, Reconciler
-from streams.executing.sending import Latched, Outcome, Sender
+from streams.executing.sending import Latched, Outcome, Sender, TooLate
 from streams.executing.storing import Names
 from streams.latch import Latch
 from streams.publisher import Publisher
@@ -361,7 +361,7 @@ class Executor:
                 return self._conclude(self._core.on_outcome(intent.id, outcome, now), intent.id, asks)
             case RateLimited():
                 self._sender.again_later(intent, outcome.retry_after_s)
-            case Latched():
+            case Latched() | TooLate():
                 self._sender.not_sent += 1
                 return self._conclude(self._core.not_sent(intent.id, now), intent.id, asks)
             case Unknown():
@@ -433,7 +433,7 @@ class Executor:
     async def _now(self, items: list[object]) -> int:
         """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""
         if any(
-            isinstance(i, CaughtUp) or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched))
+            isinstance(i, CaughtUp) or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched | TooLate))
             for i in items
         ):
             return await self._context.clock.now_ns()

@@ -28,6 +28,20 @@ CHANCES = {
     "bars_lost": 0.01,
     "bars_doubled": 0.03,
     "bars_late": 0.02,
+    "ticks_lost": 0.02,
+    "ticks_doubled": 0.02,
+    "ticks_late": 0.02,
+    "cancel_lost": 0.05,  # timed out before the venue got it
+    "cancel_unknown": 0.05,  # timed out after the venue took it
+    "cancel_limited": 0.05,
+    # The venue's second thoughts (adapters.exchange.leaving).
+    "reject_after_200": 0.01,
+    "cancel_rejected": 0.05,
+    "stuck_pending_cancel": 0.1,
+    "fill_after_cancel": 0.1,
+    "replace_rejected": 0.1,
+    "fill_before_replace": 0.1,
+    "flatten_killed": 0.05,  # the process that halts, between two of its steps
     "slow": 0.05,  # a message takes seconds
 }
 KILLS_MAX = 12

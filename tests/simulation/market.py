@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from adapters.exchange import ids
@@ -17,12 +18,15 @@ from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import Book, TradeUpdate
 from adapters.exchange.ledger import Execution
 from adapters.exchange.orders import Order
-from engine.bots import Bot
+from adapters.exchange.ticks import quotes_of, trades_of
 from engine.messages import Bar
-from engine.ports import VenueExecution, VenueOrder, VenueUpdate
+from engine.ports import Quote, Trade, VenueExecution, VenueOrder, VenueUpdate
 from engine.values import NS_PER_MINUTE, NS_PER_S, OrderClass, to_decimal
+from tests.simulation.bots import bots_of
+from tests.simulation.faults import Faults
 
 T0_NS = 28_333_333 * NS_PER_MINUTE
+_AFTER_HOURS_NS = 240 * NS_PER_MINUTE
 SYMBOLS = {"AAPL": 190.0, "BTC/USD": 36_500.0, "MSFT": 370.0, "SPY": 440.0}
 
 
@@ -42,9 +46,9 @@ class Market:
     def __init__(self, draw: random.Random, first: int) -> None:
         self.count = draw.choice((5, 6, 6, 8, 8, 10, 16))
         self.first = first
-        names = list(SYMBOLS)[: draw.choice((2, 2, 2, 3, 4))]
+        names = draw.choice((["AAPL", "BTC/USD"], ["AAPL", "MSFT"], list(SYMBOLS)[: draw.choice((2, 3, 4))]))
         self.symbols = tuple(names)
-        self.bots = _bots(draw, self.symbols)
+        self.bots = bots_of(draw, self.symbols)
         closes = draw.random() < 0.15
         self.close_minute = first + (draw.randint(4, self.count) if closes else 10_000)
         self.minutes: dict[int, list[VenueBar]] = {}
@@ -76,27 +80,13 @@ class Market:
         return [VenueBar(name, open_ns, px, px, px, px, 50_000.0, 10, px) for name, px in sorted(last.items())]
 
 
-def _bots(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
-    alpha = Bot(
-        name="alpha",
-        strategy="sma_crossover",
-        symbols=symbols[:2],
-        capital=Decimal(100_000),
-        params={"fast": 1, "slow": draw.choice((2, 3, 4)), "allow_short": True},
-        position_fraction=0.1,
-    )
-    is_rsi = draw.random() < 0.5
-    crossing: dict[str, Any] = {"fast": 2, "slow": 3, "allow_short": draw.random() < 0.5}
-    reverting: dict[str, Any] = {"period": 3, "oversold": 40.0, "overbought": 60.0}
-    beta = Bot(
-        name="beta",
-        strategy="rsi" if is_rsi else "sma_crossover",
-        symbols=symbols,
-        capital=Decimal(60_000),
-        params=reverting if is_rsi else crossing,
-        position_fraction=draw.choice((0.1, 0.2)),
-    )
-    return alpha, beta
+def ticks_of(bar: VenueBar) -> list[tuple[float, list[Trade | Quote]]]:
+    """The trades and quotes inside of a bar, in two frames with the second of the minute at which each is sent."""
+    ticks: list[Trade | Quote] = []
+    for trade, quote in zip(trades_of(bar), quotes_of(bar), strict=True):
+        ticks.append(Quote(bar.symbol, quote["t"], quote["bp"], quote["ap"]))
+        ticks.append(Trade(bar.symbol, trade["t"], trade["p"]))
+    return [(40.5, ticks[:6]), (59.5, ticks[6:])]
 
 
 class Calendar:
@@ -108,23 +98,37 @@ class Calendar:
     def is_regular(self, ns: int) -> bool:
         return any(opened <= ns < closed for opened, closed in self._sessions)
 
-    is_extended = is_regular
+    def is_extended(self, ns: int) -> bool:
+        return any(opened <= ns < closed + _AFTER_HOURS_NS for opened, closed in self._sessions)
 
     def session_for(self, ns: int, *, extended: bool) -> Any:
-        opened, closed = next(span for span in self._sessions if ns < span[1])
+        after_ns = _AFTER_HOURS_NS if extended else 0
+        opened, closed = next(span for span in self._sessions if ns < span[1] + after_ns)
         return _Session(opened, closed)
 
 
 class _Session:
     def __init__(self, opened: int, closed: int) -> None:
         self.open_ns = self.extended_open_ns = opened
-        self.close_ns = self.extended_close_ns = closed
+        self.close_ns, self.extended_close_ns = closed, closed + _AFTER_HOURS_NS
+
+
+class _Troubles:
+    """What the book asks of its faults: whether the venue has second thoughts about an order."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def for_order(self, kind: str, symbol: str, client_order_id: str) -> Any:
+        hit = self._faults.hits(kind)
+        return SimpleNamespace(minutes=self._faults.draw.randint(1, 3)) if hit else None
 
 
 class VenueBook(Book):
     """The exchange's book; an event carries the order as a value instead of JSON."""
 
-    def __init__(self, market: Market, draw: random.Random) -> None:
+    def __init__(self, market: Market, faults: Faults) -> None:
+        draw = faults.draw
         rules = BookRules(
             seed=draw.getrandbits(32),
             cash=Decimal(100_000),
@@ -136,7 +140,8 @@ class VenueBook(Book):
         )
         self.prices: dict[str, Decimal] = {}
         calendar: Any = Calendar(market.sessions)
-        super().__init__(rules, calendar, self.prices.get, lambda name: name if name in SYMBOLS else None)
+        troubles: Any = _Troubles(faults)
+        super().__init__(rules, calendar, self.prices.get, lambda name: name if name in SYMBOLS else None, troubles)
         settlement: Any = self._settlement
         settlement.tell = self._value_event
 

@@ -35,6 +35,7 @@ def play(seed: int) -> Result:
             world.failures.append(str(err))
 
     world.exchange.on_post = on_post
+    world.on_rest = lambda: invariants.at_rest(world)
     failure = ""
     with staged(world):
         try:

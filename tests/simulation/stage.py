@@ -21,6 +21,9 @@ import streams.services.risk
 import streams.services.signals
 from tests.simulation.world import World, quiet
 
+_LOOK_S = 4.0
+"""At the latch and at what should not be open; ten times a second would be most of what happens here."""
+
 
 @contextlib.contextmanager
 def staged(world: World) -> Generator[None]:
@@ -29,22 +32,27 @@ def staged(world: World) -> Generator[None]:
     async def last_per_subject(context: Any, stream: str, subject: str) -> list[bytes]:
         return world.server.streams[stream].last_per_subject(subject)
 
+    canceling = streams.executing.canceling
     executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
     scenery: list[tuple[Any, str, Any]] = []
     for name, stand_in, modules in (
         (
             "time",
             SimpleNamespace(monotonic=world.loop.time),
-            (streams.pipeline, streams.rest, streams.feeding.health, executor),
+            (streams.pipeline, streams.rest, streams.feeding.health, canceling, executor),
         ),
-        ("log", quiet(), (streams.publisher, streams.feeding.market, streams.executing.reconciling, executor, feed)),
+        (
+            "log",
+            quiet(),
+            (streams.publisher, streams.feeding.market, streams.executing.reconciling, canceling, executor, feed),
+        ),
+        ("_LATCH_S", _LOOK_S, (executor,)),
+        ("_LOOK_S", _LOOK_S, (canceling,)),
         ("last_per_subject", last_per_subject, (feed, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
-        # Liveness is judged by real time, which does not pass here: said rarely, believed for ever, looked at never.
+        # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.
         ("_CONFIRM_S", 25.0, (streams.services.risk,)),
         ("_CONFIRMED_S_MAX", 1e9, (streams.executing.sending,)),
-        ("_LATCH_S", 1e9, (executor,)),
-        ("_LOOK_S", 1e9, (streams.executing.canceling,)),
     ):
         scenery += [(module, name, stand_in) for module in modules]
     before = [(module, name, getattr(module, name)) for module, name, _ in scenery]

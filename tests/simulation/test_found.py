@@ -126,6 +126,9 @@ class _Desk:
     async def now_ns(self) -> int:
         return self.now
 
+    def estimate_ns(self) -> int:
+        return self.now
+
     async def atomic(self, messages: Sequence[Any]) -> None:
         if self.hangs:
             await asyncio.Event().wait()

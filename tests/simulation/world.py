@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from config.settings import ExecutorSettings, RiskSettings, Settings, SignalsSettings
+from config.settings import ExecutorSettings, FeedSettings, RiskSettings, Settings, SignalsSettings
 from engine.bots import RiskLimits
 from engine.errors import UnreachableError
 from engine.messages import AnyBody, OrderIntent, decode
@@ -26,16 +26,21 @@ from streams.services.risk import Risk
 from streams.services.signals import Signals
 from tests.simulation.faults import Faults
 from tests.simulation.history import BarHistory
+from tests.simulation.latch import Latch
 from tests.simulation.loop import OWNER, Incarnation, Killed, SimLoop
 from tests.simulation.market import Market, ns_at
 from tests.simulation.memory import Checkpoints, Client, Reader, Server, Stream
-from tests.simulation.venue import Exchange, VenueRest
+from tests.simulation.people import People
+from tests.simulation.rest import VenueRest
+from tests.simulation.venue import Exchange
 
 ROLES = ("executor", "feed", "signals", "risk")
 _FIRST_BAR = 3
 _REST_MINUTES = 7
 _HEALED_AT_MINUTE = 2
 _CANCELED_AT_MINUTE = 5
+_FLAT_S = 120.0
+"""What somebody did at the venue may be filled a minute later, and shown another one later."""
 
 
 class FoundError(AssertionError):
@@ -90,16 +95,6 @@ class _Points:
             raise Killed
 
 
-class _NoLatch:
-    """Nobody halts here."""
-
-    def is_set(self) -> bool:
-        return False
-
-    def read(self) -> None:
-        return None
-
-
 class World:
     """Everything of one seed.
 
@@ -117,7 +112,12 @@ class World:
         self.server = Server(
             self.loop, faults, self.settings.nats.duplicate_window_s, (topology.market, topology.trading)
         )
+        self.prefix = topology.prefix
         self.exchange = Exchange(self.loop, faults, self.market)
+        self.exchange.marked = frozenset(self.settings.marked_symbols)
+        self.latch = Latch()
+        self.people = People(self)
+        self.on_rest: Callable[[], None] = lambda: None
         self._stored: set[tuple[type, str]] = set()
         self._looked = 0
         self._bodies: dict[str, list[AnyBody]] = {name: [] for name in self.server.streams}
@@ -182,7 +182,7 @@ class World:
                 return Risk(context, store)
             case _:
                 updates: Any = exchange.updates
-                latch: Any = _NoLatch()
+                latch: Any = self.latch
                 return Executor(context, store, VenueRest(exchange), updates, latch)
 
     def kill(self, owner: Incarnation) -> None:
@@ -239,6 +239,8 @@ class World:
         for number in range(last + _HEALED_AT_MINUTE + 1, last + _REST_MINUTES + 1):
             self._minute(number)
             if number == last + _CANCELED_AT_MINUTE:
+                self.on_rest()
+                self.people.end()
                 self.exchange.cancel()
         self.loop.run_until(self.loop.now + 50)
 
@@ -261,7 +263,10 @@ class World:
             (3, self.exchange.cancel),
             (3, lambda: self._once_open(self.exchange.hand)),
             (1, lambda: self._once_open(self.exchange.deposit)),
+            (3, lambda: self._once_open(self.people.wish)),
         )
+        if draw.random() < 0.25:
+            self.loop.call_at(draw.uniform(60.0, end), self._once_open, self.people.halt)
         if draw.random() < 0.1:
             self.loop.call_at(draw.uniform(60.0, end), self._once_open, self.exchange.slip)
         for most, happen in plans:
@@ -282,6 +287,14 @@ class World:
 
     def _stop_any(self) -> None:
         self.loop.spawn(None, self._stop(self._any()))
+
+    def on_flat(self) -> None:
+        """Somebody was told that the account is flat."""
+        book = self.exchange.book
+        still_open = [order.client_order_id for order in book.orders.values() if order.is_open]
+        held = {name: position.qty for name, position in book.ledger.positions.items()}
+        if (still_open or held) and self.loop.now - self.exchange.meddled_at > _FLAT_S:
+            self.failures.append(f"flat, it was said, but {still_open} are open and {held} is held")
 
     def _heal(self) -> None:
         self.faults.is_on = False
@@ -314,9 +327,12 @@ def _settings(faults: Faults, market: Market) -> Settings:
     return Settings(
         run_id="run1",
         bots=market.bots,
-        limits=RiskLimits(bar_age_ms_max=90_000, intent_valid_ms=draw.choice((20_000, 90_000))),
+        limits=RiskLimits(
+            bar_age_ms_max=90_000, intent_valid_ms=draw.choice((20_000, 90_000)), cooldown_s=draw.choice((0, 0, 60))
+        ),
         signals=SignalsSettings(checkpoint_messages=draw.choice((4, 12, 30)), checkpoint_s=1e8),
         risk=RiskSettings(checkpoint_messages=draw.choice((4, 20, 60)), checkpoint_s=1e8),
+        feed=FeedSettings(mark_every_ms=draw.choice((250, 15_000, 30_000))),
         executor=ExecutorSettings(
             checkpoint_messages=draw.choice((4, 20, 60)), checkpoint_s=1e8, activities_every_s=170.0
         ),

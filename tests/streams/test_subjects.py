@@ -3,11 +3,12 @@ from __future__ import annotations
 import typing
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.messages import AnyBody, Bar, Fee, MarketBody, decode
+from engine.messages import AnyBody, Bar, Fee, MarketBody, Signal, decode
 from streams.subjects import escape, subject_of, unescape
 from streams.topology import Topology
 from tests.engine.build import T0, D, bar
@@ -96,6 +97,13 @@ def test_every_body_has_its_subject_in_exactly_one_stream(name: str) -> None:
     ]
     market = isinstance(body, typing.get_args(MarketBody))
     assert holders == [topology.market if market else topology.trading]
+
+
+def test_the_signals_of_guards_are_apart_from_those_of_strategies() -> None:
+    """A restarted signals takes the last one on a subject for what its own strategy said last."""
+    said = BODIES["Signal"]
+    assert isinstance(said, Signal)
+    assert subject_of("tape", msgspec.structs.replace(said, strategy="guard")) == "tape.guards.demo.BRK%2EB"
 
 
 def test_no_body_is_forgotten() -> None:

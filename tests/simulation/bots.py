@@ -1,0 +1,77 @@
+"""The bots of one seed: strategies, how their orders are made, and when their positions are closed without a signal.
+
+Half of the worlds have plain bots, so that the rest of the story is still seen alone.
+"""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+
+from engine.bots import Bot, OrderStyle, Stops
+from engine.values import OrderType, TimeInForce
+
+_FRACTIONS = (0.002, 0.004, 0.008)
+"""A minute moves a price by 0.4 % or so."""
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"type": OrderType.LIMIT, "limit_offset_bps": 5.0},
+    {"type": OrderType.LIMIT, "limit_offset_bps": -10.0, "time_in_force": TimeInForce.GTC},
+    {"type": OrderType.LIMIT, "limit_offset_bps": 5.0, "time_in_force": TimeInForce.IOC},
+    {"type": OrderType.LIMIT, "limit_offset_bps": 10.0, "time_in_force": TimeInForce.FOK},
+    {"type": OrderType.LIMIT, "limit_offset_bps": 5.0, "extended_hours": True},
+    {"type": OrderType.STOP, "stop_offset_bps": 10.0},
+    {"type": OrderType.STOP_LIMIT, "stop_offset_bps": 5.0, "limit_offset_bps": 10.0},
+    {"type": OrderType.TRAILING_STOP, "trail_percent": 0.2},
+    {"type": OrderType.MARKET, "fractional": True},
+    {"type": OrderType.MARKET, "fractional": True, "notional": True},
+)
+
+
+def bots_of(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
+    """Two bots that share symbols."""
+    has_stops, has_styles = draw.random() < 0.6, draw.random() < 0.4
+    alpha = _drawn(
+        draw, has_stops, has_styles,
+        name="alpha",
+        strategy="sma_crossover",
+        symbols=symbols[:2],
+        capital=Decimal(100_000),
+        params={"fast": 1, "slow": draw.choice((2, 3, 4)), "allow_short": True},
+        position_fraction=0.1,
+    )  # fmt: skip
+    is_rsi = draw.random() < 0.5
+    crossing: dict[str, Any] = {"fast": 2, "slow": 3, "allow_short": draw.random() < 0.5}
+    reverting: dict[str, Any] = {"period": 3, "oversold": 40.0, "overbought": 60.0}
+    beta = _drawn(
+        draw, has_stops, has_styles,
+        name="beta",
+        strategy="rsi" if is_rsi else "sma_crossover",
+        symbols=symbols,
+        capital=Decimal(60_000),
+        params=reverting if is_rsi else crossing,
+        position_fraction=draw.choice((0.1, 0.2)),
+    )  # fmt: skip
+    return alpha, beta
+
+
+def _drawn(draw: random.Random, has_stops: bool, has_styles: bool, **fields: Any) -> Bot:
+    stops = _stops(draw) if has_stops and draw.random() < 0.85 else None
+    style = OrderStyle(**draw.choice(_STYLES)) if has_styles and draw.random() < 0.6 else OrderStyle()
+    return Bot(**fields, stops=stops, order=style, session="any" if style.extended_hours else "regular")
+
+
+def _stops(draw: random.Random) -> Stops:
+    loss, profit, trail = (draw.choice(_FRACTIONS) for _ in range(3))
+    held_by: Any = draw.choice(("venue", "venue", "venue", "risk"))
+    match draw.randrange(6):
+        case 0 | 1:
+            return Stops(stop_loss=loss, take_profit=profit, held_by=held_by)
+        case 2:
+            return Stops(stop_loss=loss, held_by=held_by)
+        case 3:
+            return Stops(take_profit=profit, held_by=held_by)
+        case 4:
+            return Stops(trailing_stop=trail, held_by=held_by)
+        case _:
+            return Stops(stop_loss=2 * loss, take_profit=profit, trailing_stop=trail, held_by=held_by)
