@@ -33,6 +33,8 @@ from engine.values import (
 
 _BPS = Decimal(10_000)
 _WHOLE = Decimal(1)
+_EXIT_AWAY_MIN = Decimal("0.01")
+"""USD between an entry and each of its exits, at least: the venue refuses less."""
 _CENT = Decimal("0.01")
 _exact = lru_cache(256)(to_decimal)  # settings are few
 _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
@@ -123,7 +125,7 @@ def terms_of(
     if reduces:
         return _exit(style, symbol, side, price, is_regular=is_regular)
     life = style.time_in_force or default_life(symbol)
-    if style.notional:
+    if style.notional and side is Side.BUY:  # the venue has no short sales of an amount
         return Terms(style.type, life, notional=round_to(abs(quantity) * price, _CENT, ROUND_DOWN))
     stop_px = limit_px = None
     if style.type in _STOPS:
@@ -131,8 +133,9 @@ def terms_of(
     if style.type in _LIMITS:
         base = price if stop_px is None else stop_px
         limit_px = base * (1 + side.sign * _exact(style.limit_offset_bps) / _BPS)
-    trail = _exact(style.trail_percent) if style.type is OrderType.TRAILING_STOP else None
-    terms = Terms(style.type, life, limit_px, stop_px, trail, style.extended_hours)
+    trail = _exact(style.trail_percent, CRYPTO_LOT) if style.type is OrderType.TRAILING_STOP else None
+    is_extended = style.extended_hours and asset_class_of(symbol) is AssetClass.US_EQUITY  # coins have all hours
+    terms = Terms(style.type, life, limit_px, stop_px, trail, is_extended)
     if bot.stops is None or not is_first or not can_carry_exits(terms, symbol, quantity, bot.stops):
         return terms
     return _with_exits(terms, symbol, side, bot.stops, limit_px or price)
@@ -186,7 +189,7 @@ def levels(
 
 def _with_exits(terms: Terms, symbol: str, side: Side, stops: Stops, base: Decimal) -> Terms:
     stop, target = levels(stops, symbol, side.sign, base, base)
-    if any(px is not None and px <= ZERO for px in (stop, target)):
+    if any(px is not None and (px <= ZERO or abs(px - base) < _EXIT_AWAY_MIN) for px in (stop, target)):
         return terms
     kind = OrderClass.OTO if stop is None or target is None else OrderClass.BRACKET
     return msgspec.structs.replace(terms, order_class=kind, take_profit_px=target, stop_loss_px=stop)

@@ -1,7 +1,8 @@
 """The ledger: positions by (bot, symbol), cash, reservations, realized P&L by average cost, right through zero.
 
 Invariants:
-1. cash = opening cash + sum over fills of -side x quantity x price - commission + cash of fees, corrections and splits.
+1. cash = opening cash + sum over fills of -side x quantity x price - commission + cash of fees, corrections and splits
+   (an option contract's price times 100).
    Exact Decimals: sums are made with 60 digits, for 19 of a quantity times 14 of a price are more than the 28 that
    decimal keeps.
 2. Cost basis is kept exact; what a reduction takes out of it is rounded to 1e-9 and the rest stays, so that
@@ -21,7 +22,7 @@ import msgspec
 
 from engine.messages import Correction, Fee, Fill, OrderIntent, Split
 from engine.splits import shared_out
-from engine.values import ZERO, normal
+from engine.values import ONE, ZERO, multiplier, normal
 
 _STEP = Decimal("0.000000001")
 _EXACT = Context(prec=60)
@@ -43,11 +44,16 @@ def exactly(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 class Holding(msgspec.Struct):
-    """A position: `cost` is what the signed quantity cost (negative for a short), exact."""
+    """A position: `cost` is what the signed quantity cost (negative for a short), exact.
+
+    Attributes:
+        unit: What one of it times its price is worth, USD: 100 for an option contract, else 1.
+    """
 
     signed_qty: Decimal = ZERO
     cost: Decimal = ZERO
     realized_pnl: Decimal = ZERO
+    unit: Decimal = ONE
 
     @property
     @exactly
@@ -55,17 +61,17 @@ class Holding(msgspec.Struct):
         """Average price of the open quantity, rounded to 1e-9; 0 when flat."""
         if self.signed_qty == 0:
             return ZERO
-        return normal((self.cost / self.signed_qty).quantize(_STEP, rounding=ROUND_HALF_EVEN))
+        return normal((self.cost / (self.signed_qty * self.unit)).quantize(_STEP, rounding=ROUND_HALF_EVEN))
 
     @exactly
     def unrealized_pnl(self, price: Decimal) -> Decimal:
         """Value at `price` minus cost."""
-        return self.signed_qty * price - self.cost
+        return self.signed_qty * price * self.unit - self.cost
 
     @exactly
     def trade(self, signed_qty: Decimal, price: Decimal) -> None:
         """Add `signed_qty` at `price`; what closes is realized against average cost, what is over opens anew."""
-        held = self.signed_qty
+        held, price = self.signed_qty, price * self.unit
         if held == 0 or (held > 0) == (signed_qty > 0):
             self.signed_qty = held + signed_qty
             self.cost += signed_qty * price
@@ -106,7 +112,11 @@ class Portfolio(msgspec.Struct):
 
     def holding(self, bot: str, symbol: str) -> Holding:
         """Give the holding, flat if there never was one."""
-        return self.holdings.setdefault(f"{bot}|{symbol}", Holding())
+        key = f"{bot}|{symbol}"
+        held = self.holdings.get(key)
+        if held is None:
+            held = self.holdings[key] = Holding(unit=multiplier(symbol))
+        return held
 
     def signed_qty(self, bot: str, symbol: str) -> Decimal:
         """Net quantity a bot holds in a symbol."""
@@ -176,7 +186,7 @@ class Portfolio(msgspec.Struct):
         """Book one execution; the caller has made sure that it comes once."""
         held = self.holding(fill.bot, fill.symbol)
         held.trade(fill.side.sign * fill.last_qty, fill.last_px)
-        self.cash = normal(self.cash - fill.side.sign * fill.last_qty * fill.last_px - fill.commission)
+        self.cash = normal(self.cash - fill.side.sign * fill.last_qty * fill.last_px * held.unit - fill.commission)
         if fill.commission:
             held.realized_pnl = normal(held.realized_pnl - fill.commission)
         self._shrink(fill.client_order_id, fill.last_qty)
@@ -236,7 +246,7 @@ class Portfolio(msgspec.Struct):
     def _rename(self, old: Holding, new: Holding) -> None:
         """Move a holding to its new name; what was earned under the old one stays there."""
         if new.signed_qty and (new.signed_qty > 0) != (old.signed_qty > 0):
-            new.trade(old.signed_qty, old.cost / old.signed_qty)
+            new.trade(old.signed_qty, old.cost / (old.signed_qty * old.unit))
         else:
             new.signed_qty, new.cost = normal(new.signed_qty + old.signed_qty), new.cost + old.cost
         old.signed_qty, old.cost = ZERO, ZERO

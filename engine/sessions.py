@@ -43,6 +43,15 @@ class SessionTable:
             count += max(0, last // step_ns - first // step_ns)
         return count
 
+    def coming(self, ts_ns: int) -> tuple[int, int]:
+        """Give the first session that opens after `ts_ns`, ns UTC; (0, 0) if none is known."""
+        index = bisect_right(self._opens, ts_ns)
+        return (self._opens[index], self._spans[self._opens[index]]) if index < len(self._opens) else (0, 0)
+
+    def closed_ns(self, ts_ns: int) -> int:
+        """Give when the session that is or was last open at `ts_ns` closes or closed, ns UTC; 0 if none is known."""
+        return self._spans.get(self.opened_ns(ts_ns), 0)
+
     def opened_ns(self, ts_ns: int) -> int:
         """Give when the session that is or was last open at `ts_ns` opened, ns UTC; 0 if none is known."""
         index = bisect_right(self._opens, ts_ns) - 1

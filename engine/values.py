@@ -7,6 +7,7 @@ Decimal in one function, `to_decimal`, because `Decimal(412.35) >= Decimal("412.
 from __future__ import annotations
 
 import math
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from functools import lru_cache
@@ -23,6 +24,7 @@ EQUITY_TICK_BELOW_1_USD = Decimal("0.0001")
 CRYPTO_TICK = Decimal("0.000000001")
 CRYPTO_LOT = Decimal("0.000000001")
 _STORED = Decimal("0.000000001")
+_HUNDRED = Decimal(100)
 
 
 class Side(StrEnum):
@@ -116,6 +118,21 @@ class AssetClass(StrEnum):
 def asset_class_of(symbol: str) -> AssetClass:
     """Tell the class from the symbol's form: only crypto pairs hold a slash (`BTC/USD`)."""
     return AssetClass.CRYPTO if "/" in symbol else AssetClass.US_EQUITY
+
+
+_OPTION = re.compile(r"[A-Z]{1,6}[0-9]{6}[CP][0-9]{8}")
+_OPTION_LENGTH_MIN = 16
+
+
+def is_option(symbol: str) -> bool:
+    """Whether a symbol names an option contract (OCC: root, yymmdd, C or P, strike in 1/1000 USD)."""
+    return len(symbol) >= _OPTION_LENGTH_MIN and _OPTION.fullmatch(symbol) is not None
+
+
+@lru_cache(65_536)
+def multiplier(symbol: str) -> Decimal:
+    """Give what one unit's price stands for: 100 shares of an option contract, else 1."""
+    return _HUNDRED if is_option(symbol) else ONE
 
 
 def to_decimal(value: float, tick: Decimal | None = None) -> Decimal:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from adapters.exchange.orders import OrderRequest, OrderTerms, Refusal, decimals
-from engine.values import AssetClass, OrderType, Side, TimeInForce, plain
+from adapters.exchange.steps import steps_of
+from engine.values import AssetClass, OrderType, Side, TimeInForce, asset_class_of, plain, price_tick
 
 CLIENT_ORDER_ID_LENGTH_MAX = 128
 CLASSES = ("bracket", "oco", "oto")
@@ -80,6 +81,11 @@ def _quantity_refusal(terms: OrderTerms) -> Refusal | None:
         return Refusal(422, 42210000, f"{name} must have no more than 9 decimal places")
     if terms.notional is not None and decimals(terms.notional) > 2:
         return Refusal(422, 42210000, "notional must have no more than 2 decimal places")
+    if terms.qty is not None and terms.asset_class is AssetClass.CRYPTO:
+        steps = steps_of(terms.symbol)
+        if terms.qty < steps.qty_min or terms.qty % steps.qty_step:
+            least, step = plain(steps.qty_min), plain(steps.qty_step)
+            return Refusal(422, 42210000, f"qty must be at least {least} and a multiple of {step}")
     return None
 
 
@@ -94,18 +100,18 @@ def _price_refusal(terms: OrderTerms) -> Refusal | None:
             continue
         if not is_needed:
             return Refusal(422, 40010001, f"{kind} orders require no {name} price")
-        refusal = price_refusal(f"{name}_price", price, terms.asset_class)
+        refusal = price_refusal(f"{name}_price", price, terms.symbol)
         if refusal is not None:
             return refusal
     return None
 
 
-def price_refusal(name: str, price: Decimal, asset_class: AssetClass) -> Refusal | None:
+def price_refusal(name: str, price: Decimal, symbol: str) -> Refusal | None:
     """Why a price cannot stand: not above 0, or finer than the venue's step; `name` is its key in the body."""
     if not price.is_finite() or price <= 0:
         return Refusal(422, 42210000, f"{name} must be positive")
-    places_max = 9 if asset_class is AssetClass.CRYPTO else 2 if price >= 1 else 4
-    if decimals(price) > places_max:
+    is_crypto = asset_class_of(symbol) is AssetClass.CRYPTO
+    if price % (steps_of(symbol).price_step if is_crypto else price_tick(symbol, price)):
         message = f"invalid {name} {plain(price)}. sub-penny increment does not fulfill minimum pricing criteria"
         return Refusal(422, 42210000, message)
     return None
@@ -120,7 +126,7 @@ def _trail_refusal(terms: OrderTerms) -> Refusal | None:
     if len(trails) != 1:
         return Refusal(422, 40010001, "trailing stop orders must specify one of trail_price or trail_percent")
     if terms.trail_px is not None:
-        return price_refusal("trail_price", terms.trail_px, terms.asset_class)
+        return price_refusal("trail_price", terms.trail_px, terms.symbol)
     percent = trails[0]
     if not percent.is_finite() or percent < TRAIL_PERCENT_MIN:
         return Refusal(422, 40010001, "trail_percent must be greater than or equal to 0.1")

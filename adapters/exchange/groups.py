@@ -110,7 +110,7 @@ def _leg_refusal(legs: tuple[OrderTerms | None, OrderTerms | None]) -> Refusal |
         if leg is None:
             continue
         for key, price in (("stop_price", leg.stop_px), ("limit_price", leg.limit_px)):
-            refusal = price_refusal(f"{name}.{key}", price, leg.asset_class) if price is not None else None
+            refusal = price_refusal(f"{name}.{key}", price, leg.symbol) if price is not None else None
             if refusal is not None:
                 return refusal
         checked = check_terms(leg)

@@ -14,6 +14,7 @@ from adapters.exchange.calendar import utc_date
 from adapters.exchange.ids import make_uuid
 from adapters.exchange.ledger import Activity
 from adapters.exchange.orders import Order
+from adapters.exchange.steps import steps_of
 from engine.values import NS_PER_S, asset_class_of, plain
 
 
@@ -144,10 +145,11 @@ def asset_json(symbol: str) -> dict[str, Any]:
         "attributes": [],
     }
     if is_crypto:
+        steps = steps_of(symbol)
         shown |= {
-            "min_order_size": "0.000000001",
-            "min_trade_increment": "0.000000001",
-            "price_increment": "0.000000001",
+            "min_order_size": plain(steps.qty_min),
+            "min_trade_increment": plain(steps.qty_step),
+            "price_increment": plain(steps.price_step),
         }
     else:
         shown |= {"margin_requirement_long": "30", "margin_requirement_short": "30"}

@@ -16,7 +16,7 @@ import msgspec
 from engine.messages import AccountOpened, Correction, Fee, Fill, Split
 from engine.portfolio import exactly
 from engine.splits import net_after
-from engine.values import NS_PER_DAY, ZERO, AssetClass, Side, asset_class_of, normal
+from engine.values import NS_PER_DAY, ZERO, AssetClass, Side, asset_class_of, multiplier, normal
 
 FROM_FEES = "fees not posted"
 """Source of a correction that stands for a fee which the venue took and has not posted."""
@@ -70,7 +70,7 @@ class Book(msgspec.Struct):
 
     @exactly
     def _trade(self, fill: Fill) -> Decimal:
-        value = fill.last_qty * fill.last_px
+        value = fill.last_qty * fill.last_px * multiplier(fill.symbol)
         self._move(fill.symbol, fill.side.sign * fill.last_qty, -fill.side.sign * value - fill.commission)
         return value
 

@@ -71,6 +71,7 @@ from engine.values import (
     TradingMode,
     asset_class_of,
     money,
+    multiplier,
     plain,
 )
 
@@ -171,9 +172,9 @@ class RiskCore:
             return []
         self._working.add(adopted)
         if adopted.purpose is Purpose.FOREIGN:
-            price = adopted.limit_px or self._exposure.last(adopted.symbol)
-            left = adopted.quantity - adopted.filled_qty
-            key, cash = f"{adopted.bot}|{adopted.symbol}", left * price if price is not None else ZERO
+            price = adopted.limit_px or self._exposure.last(adopted.symbol) or ZERO
+            left, key = adopted.quantity - adopted.filled_qty, f"{adopted.bot}|{adopted.symbol}"
+            cash = left * price * multiplier(adopted.symbol)
             self.state.portfolio.reserve_for(adopted.id, key, adopted.side.sign * left, cash)
             self._exposure.touch(adopted.bot, adopted.symbol)
         return list(self._guards.told(adopted.bot, adopted.symbol, f"{adopted.id}|adopted", adopted.ts_event))
@@ -299,9 +300,8 @@ class RiskCore:
         quantity, _ = order_quantity(target_quantity(bot, signal, price), held, working)
         wanted, quantity = quantity, on_venue_step(quantity, self.state.statuses.get(f"{signal.symbol}|assets"))
         if quantity == 0:
-            reason = f"held {plain(held)} and working {plain(working)} are the target"
-            if wanted:
-                reason += f" but for {plain(wanted)}, less than the venue's step"
+            rest = f" but for {plain(wanted)}, less than the venue's step" if wanted else ""
+            reason = f"held {plain(held)} and working {plain(working)} are the target{rest}"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
         in_the_way = self._way.in_the_way(bot.name, signal.symbol, held * quantity < 0)
         if in_the_way:

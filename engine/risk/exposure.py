@@ -15,7 +15,7 @@ import msgspec
 from engine.messages import Split
 from engine.portfolio import Portfolio, exactly
 from engine.splits import divided
-from engine.values import ZERO, normal
+from engine.values import ZERO, multiplier, normal
 
 
 class Sums(msgspec.Struct):
@@ -157,7 +157,7 @@ class Exposure:
         known = self._marks.get(symbol)
         if known is None:
             return _Part(pnl=realized, realized=realized, is_open=True, is_unknown=True)
-        price = known[1]
+        price = known[1] * multiplier(symbol)
         value = quantity * price
         after = value if expected == quantity else expected * price
         return _Part(max(abs(value), abs(after)), after, realized + value - cost, realized, is_open=True)

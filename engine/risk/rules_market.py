@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from engine.risk.proposal import Proposal, Refusal, above
-from engine.values import NS_PER_MS, NS_PER_S, ZERO, AssetClass, TradingMode, asset_class_of, plain
+from engine.values import (
+    NS_PER_MINUTE,
+    NS_PER_MS,
+    NS_PER_S,
+    ZERO,
+    AssetClass,
+    TimeInForce,
+    TradingMode,
+    asset_class_of,
+    plain,
+)
+
+_OPG_NS = 2 * NS_PER_MINUTE
+_CLS_NS = 10 * NS_PER_MINUTE
+_EVENING_NS = 360 * NS_PER_MINUTE
+"""Alpaca takes orders of auctions until 9:28 and 15:50 New York, and those of the next day from 19:00, on a half day
+six hours after its close; the rest of a full day's evening is given away."""
 
 # --- may it be traded at all -----------------------------------------------------------------------------------------
 
@@ -47,11 +63,35 @@ def blocked_symbol(p: Proposal) -> Refusal | None:
 
 
 def session(p: Proposal) -> Refusal | None:
-    """Refuse outside the regular session of the venue's calendar, as judged at the decision."""
+    """Refuse outside the regular session of the venue's calendar, and orders of an auction after its cut-off.
+
+    Only orders for extended hours, of a bot that trades in them, may go while the session is closed: others would wait
+    for the opening.
+    """
     asset_class = asset_class_of(p.signal.symbol)
-    if p.bot.session == "any" or asset_class is AssetClass.CRYPTO or p.sessions.is_open(asset_class, p.now_ns):
+    if asset_class is AssetClass.CRYPTO:
+        return None
+    is_open = p.sessions.is_open(asset_class, p.now_ns)
+    if p.terms.time_in_force in (TimeInForce.OPG, TimeInForce.CLS):
+        return None if _is_in_time(p, is_open=is_open) else _late(p)
+    if is_open or (p.bot.session == "any" and p.terms.extended_hours):
         return None
     return Refusal("session", "the regular session is closed or unknown", "open", str(p.now_ns))
+
+
+def _is_in_time(p: Proposal, *, is_open: bool) -> bool:
+    """Whether an auction still takes the order; after a close the next day's orders wait for the evening (19:00 ET)."""
+    coming, _ = p.sessions.coming(p.now_ns)
+    is_evening = bool(coming) and not is_open and p.now_ns >= p.sessions.closed_ns(p.now_ns) + _EVENING_NS
+    if p.terms.time_in_force is TimeInForce.CLS:
+        return is_evening or (is_open and p.now_ns < p.sessions.closed_ns(p.now_ns) - _CLS_NS)
+    return is_evening and p.now_ns < coming - _OPG_NS
+
+
+def _late(p: Proposal) -> Refusal:
+    life = p.terms.time_in_force
+    limit = "2 minutes before the opening" if life is TimeInForce.OPG else "10 minutes before the close"
+    return Refusal("session", f"no auction takes a {life} order now", limit, str(p.now_ns))
 
 
 def duplicate(p: Proposal) -> Refusal | None:

@@ -253,14 +253,14 @@ _GOOD = (
     BRACKETED | LIMIT,
     OCO,
     LIMIT | {"order_class": OrderClass.OTO, "take_profit_px": D(160)},
-    {"symbol": "BTC/USD", "quantity": D("0.00015"), "time_in_force": TimeInForce.IOC},
-    {"symbol": "BTC/USD", "time_in_force": TimeInForce.GTC} | LIMIT,
+    {"symbol": "ETH/USD", "quantity": D("0.00015"), "time_in_force": TimeInForce.IOC},
+    {"symbol": "ETH/USD", "time_in_force": TimeInForce.GTC} | LIMIT,
 )
 _prices = st.none() | st.sampled_from([D("139.5"), D(150), D("150.005"), D("150.51"), D(160), D("0.5"), D(0)])
 _odd = st.fixed_dictionaries(
     {},
     optional={
-        "symbol": st.sampled_from(["AAPL", "BTC/USD"]),
+        "symbol": st.sampled_from(["AAPL", "ETH/USD"]),
         "side": st.sampled_from(Side),
         "quantity": st.sampled_from([D(2), D("1.5"), D(-1), D("0.0000000001")]),
         "notional": st.none() | st.sampled_from([D(25), D("25.5"), D("25.555")]),

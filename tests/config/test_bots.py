@@ -44,6 +44,13 @@ def test_a_bot_is_read_whole(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ('"alpha"', '"Alpha Bot"', "Alpha Bot"),
+        ('"BRK.B"', '"F250117C00012000"', "is an option contract"),
+        ("[params]", '[order]\ntime_in_force = "day"\n[params]', "crypto is gtc or ioc, was day"),
+        ("[params]", '[order]\ntype = "trailing_stop"\n[params]', "crypto is market, limit or stop_limit"),
+        ('"BRK.B", "BTC/USD"]', '"BRK.B"]\norder = {fractional = true, time_in_force = "gtc"}', "true is day, was gtc"),
+        ('"BRK.B", "BTC/USD"]', '"BRK.B"]\norder = {fractional = true, type = "trailing_stop"}', "was trailing_stop"),
+        ('"BRK.B", "BTC/USD"]', '"BRK.B"]\norder = {time_in_force = "opg"}', "it needs session any"),
+        ('"BRK.B", "BTC/USD"]', '"BRK.B"]\norder = {type = "limit", extended_hours = true}', "needs session any"),
         ("[params]", '[order]\ntype = "other"\n[params]', "type other is none that can be sent"),
         ("[params]", '[order]\ntime_in_force = "other"\n[params]', "time_in_force other is none that can be sent"),
         ("[params]", "[order]\nextended_hours = true\n[params]", "extended_hours needs type limit"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.bots import RiskLimits
 from engine.messages import Sessions
+from engine.ordering import Terms
 from engine.risk.rules import (
     RULES,
     Proposal,
@@ -25,7 +26,7 @@ from engine.risk.rules import (
     stale_bar,
 )
 from engine.sessions import SessionTable
-from engine.values import NS_PER_MS, AssetClass, TradingMode
+from engine.values import NS_PER_MINUTE, NS_PER_MS, AssetClass, OrderType, TimeInForce, TradingMode
 from tests.engine.build import D, bot, minute, signal
 
 NOW = minute(2)
@@ -109,9 +110,41 @@ def test_session(opens: int, closes: int, passes: bool) -> None:
 def test_session_of_bots_and_markets_without_hours() -> None:
     closed = _sessions(0, 1)
     assert session(_proposal(sessions=closed)) is not None
-    assert session(_proposal(sessions=closed, bot=bot(session="any"))) is None
+    assert session(_proposal(sessions=closed, bot=bot(session="any"))) is not None  # it would wait for the opening
+    late = Terms(OrderType.LIMIT, TimeInForce.DAY, D(100), extended_hours=True)
+    assert session(_proposal(sessions=closed, bot=bot(session="any"), terms=late)) is None
+    assert session(_proposal(sessions=closed, terms=late)) is not None
     assert session(_proposal(sessions=closed, signal=signal(symbol="BTC/USD"))) is None
     assert session(_proposal(sessions=SessionTable())) is not None
+
+
+_AUCTIONS = SessionTable()
+_AUCTIONS.add(
+    Sessions(AssetClass.US_EQUITY, ((0, 390 * NS_PER_MINUTE), (1440 * NS_PER_MINUTE, 1830 * NS_PER_MINUTE)), 0)
+)
+
+
+@pytest.mark.parametrize(
+    ("life", "minutes", "passes"),
+    [
+        (TimeInForce.OPG, 100, False),  # the market is open
+        (TimeInForce.OPG, 749.99, False),
+        (TimeInForce.OPG, 750, True),  # six hours after the close
+        (TimeInForce.OPG, 1437.99, True),
+        (TimeInForce.OPG, 1438, False),  # two minutes before the opening
+        (TimeInForce.OPG, 3000, False),  # no opening to come is known
+        (TimeInForce.CLS, 379.99, True),
+        (TimeInForce.CLS, 380, False),  # ten minutes before the close
+        (TimeInForce.CLS, 400, False),
+        (TimeInForce.CLS, 750, True),
+        (TimeInForce.CLS, 1500, True),
+        (TimeInForce.CLS, 3000, False),
+    ],
+)
+def test_orders_of_auctions_have_cut_offs(life: TimeInForce, minutes: float, passes: bool) -> None:
+    terms = Terms(OrderType.MARKET, life)
+    proposal = _proposal(sessions=_AUCTIONS, now_ns=int(minutes * NS_PER_MINUTE), bot=bot(session="any"), terms=terms)
+    assert (session(proposal) is None) is passes
 
 
 @pytest.mark.parametrize(

@@ -375,8 +375,25 @@ def test_client_order_ids_are_unique_for_ever(opened: Exchange) -> None:
 
 
 def test_numbers_may_be_strings_and_symbols_may_lack_the_slash(opened: Exchange) -> None:
-    order = opened.order(symbol="BTCUSD", qty="0.010", time_in_force="gtc", type="limit", limit_price="6000.50")
-    assert (order["symbol"], order["qty"], order["limit_price"]) == ("BTC/USD", "0.01", "6000.5")
+    order = opened.order(symbol="BTCUSD", qty="0.010", time_in_force="gtc", type="limit", limit_price="6000.00")
+    assert (order["symbol"], order["qty"], order["limit_price"]) == ("BTC/USD", "0.01", "6000")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"qty": "0.01", "limit_price": "6000.5"}, "invalid limit_price 6000.5"),
+        ({"qty": "0.000015", "limit_price": "6000"}, "qty must be at least 0.000016"),
+        ({"qty": "0.0000160001", "limit_price": "6000"}, DECIMALS),
+    ],
+)
+def test_a_coins_orders_lie_on_the_steps_of_its_asset(opened_once: Exchange, more: dict[str, str], says: str) -> None:
+    asset = opened_once.get("/v2/assets/BTCUSD")
+    listed = (asset["min_order_size"], asset["min_trade_increment"], asset["price_increment"])
+    assert listed == ("0.000016", "0.000000001", "1")
+    answer = opened_once.post_order(symbol="BTC/USD", side="buy", type="limit", time_in_force="gtc", **more)
+    assert answer.status_code == 422
+    assert says in answer.json()["message"]
 
 
 def test_buying_power_is_reserved_and_given_back(opened: Exchange) -> None:
