@@ -266,9 +266,12 @@ class ExecutionCore(Accounting):
         return Conclusion(tuple(body for _, body in events), needs_executions=missing)
 
     def _begun_with(self, order: ExecOrder) -> Decimal:
-        """Give what a replacement had filled from the start: it counts on from the order before it (Alpaca)."""
-        before = self.state.orders.get(order.intent.replaces) if isinstance(order.intent, OrderIntent) else None
-        return ZERO if before is None else before.filled_qty
+        """Give what a replacement had filled from the start: it counts on from the orders before it (Alpaca)."""
+        begun = ZERO
+        while isinstance(order.intent, OrderIntent) and order.intent.replaces in self.state.orders:
+            order = self.state.orders[order.intent.replaces]
+            begun = max(begun, order.filled_qty)
+        return begun
 
     def _fills(
         self, order: ExecOrder, executions: list[VenueExecution], status: OrderStatus = OrderStatus.PARTIALLY_FILLED
