@@ -151,7 +151,7 @@ class Sender:
             if only_reducing and intent.reserved and now <= intent.valid_until:
                 waiting.append(intent)
                 continue
-            event = core.submit(intent, now, latched=latched)
+            event = core.submit(intent, now, latched=latched, may_oppose=self._context.settings.limits.opposite_sides)
             if isinstance(event, OrderExpired):
                 self.not_sent += 1
             else:

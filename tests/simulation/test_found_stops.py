@@ -17,6 +17,7 @@ from engine.messages import (
     OrderIntent,
     OrderRejected,
     OrderReplaced,
+    OrderSubmitted,
     ReplaceOrder,
     RiskDenied,
     Signal,
@@ -172,6 +173,40 @@ async def test_an_order_that_waited_for_others_of_its_symbol_is_not_sent_after_i
     [end] = executor._take_outcome(executor._inbox.get_nowait(), _Asks(), desk.now)
     assert isinstance(end, OrderExpired)
     assert end.reason == "not_sent"
+
+
+def test_an_exit_of_what_was_closed_meanwhile_is_not_sent() -> None:
+    """`halt --flatten` closed the position, which executor stored and risk had not read yet: it would open a short one."""
+    bought, sold = intent("in", quantity="52"), intent("out", Side.SELL, "52", reserved=D(0))
+    closed = OrderAdopted(
+        "flatten-1", "flatten", "AAPL", Side.SELL, D(52), OrderType.MARKET, TimeInForce.DAY, "v", Purpose.FLATTEN, T0
+    )
+    filled = Fill("v", D(52), "flatten-1", "flatten", "AAPL", Side.SELL, D(52), D(98), T0)
+    core = _known(bought, fill(bought, "52", "52"), closed)
+    assert isinstance(core.submit(sold, T0), OrderSubmitted)
+    core.apply(filled)
+    assert isinstance(core.submit(sold, T0), OrderExpired)
+    assert isinstance(core.submit(sold, T0, may_oppose=True), OrderSubmitted)
+
+
+def test_a_fee_of_a_flattening_order_is_not_charged_to_nobody() -> None:
+    core = _known(fill(intent("in", symbol="BTC/USD"), "1", "1"))
+    core.apply(Fill("v", D(1), "flatten-1", "flatten", "BTC/USD", Side.SELL, D(1), D(98), T0))
+    assert core.state.last_bot == {"BTC/USD": "alpha"}
+
+
+def test_what_an_exit_left_is_watched_again() -> None:
+    """Another exit worked beside the guard's, and ended in part."""
+    desk = guarded(LOSS_BY_RISK)
+    other = one(OrderIntent, desk.hear(signal(Direction.FLAT, number=2)))
+    wish = ReplaceOrder("w", other.id, "", "ada", minute(2), quantity=D(50))
+    smaller = one(OrderIntent, desk.hear(wish))
+    desk.hear(OrderReplaced(other.id, "alpha", "AAPL", "v", D(0), minute(2), ""))
+    exit_ = one(OrderIntent, desk.hear(mark(3, "97")))
+    assert exit_.quantity == 50
+    desk.fills(exit_, px="97", at=minute(3))
+    desk.hear(OrderCanceled(smaller.id, "alpha", "AAPL", "v", D(0), minute(4)))
+    assert one(OrderIntent, desk.hear(mark(6, "96"))).quantity == 50
 
 
 @pytest.mark.parametrize("strategy", [STRATEGY, "sma_crossover"])
