@@ -44,7 +44,7 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import ZERO, Purpose, TradingMode, money
+from engine.values import ZERO, AssetClass, Purpose, TradingMode, asset_class_of, money, plain
 
 
 class ExecutionCore(Accounting):
@@ -117,14 +117,14 @@ class ExecutionCore(Accounting):
         """Whether what reserves nothing still finds something to close.
 
         `halt --flatten` may have closed it since risk decided, and risk may not have heard of that: what was judged as
-        an exit would open a position.
+        an exit would open a position. (Coins cannot be sold short: the venue sees to it.)
         """
-        is_exit = not intent.reserved and intent.notional is None
+        is_exit = not intent.reserved and asset_class_of(intent.symbol) is AssetClass.US_EQUITY
         return not is_exit or self.state.book.held(intent.symbol) * intent.side.sign < 0
 
     def submit(
         self, intent: OrderIntent, now_ns: int, *, latched: bool = False, may_oppose: bool = False
-    ) -> OrderSubmitted | OrderExpired:
+    ) -> OrderSubmitted | OrderExpired | OrderRejected:
         """Give the event that must be stored before the request leaves, or the end of an intent that may not leave.
 
         Args:
@@ -135,9 +135,13 @@ class ExecutionCore(Accounting):
         """
         replaced = self.state.orders.get(intent.replaces)
         is_pointless = bool(intent.replaces) and (replaced is None or not replaced.is_open)
-        is_pointless = is_pointless or not (may_oppose or self.still_reduces(intent))
         if is_pointless or now_ns > intent.valid_until or not self.may_leave(intent, latched=latched):
             return OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns)
+        if not (may_oppose or self.still_reduces(intent)):
+            reason = (
+                f"the account holds {plain(self.state.book.held(intent.symbol))}: there is nothing to close any more"
+            )
+            return OrderRejected(intent.id, intent.bot, intent.symbol, "not_sent", reason, now_ns)
         return OrderSubmitted(intent.id, intent.bot, intent.symbol, intent.decided_ns)
 
     def not_sent(self, client_order_id: str, now_ns: int) -> Conclusion:

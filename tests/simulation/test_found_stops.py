@@ -185,7 +185,7 @@ def test_an_exit_of_what_was_closed_meanwhile_is_not_sent() -> None:
     core = _known(bought, fill(bought, "52", "52"), closed)
     assert isinstance(core.submit(sold, T0), OrderSubmitted)
     core.apply(filled)
-    assert isinstance(core.submit(sold, T0), OrderExpired)
+    assert isinstance(core.submit(sold, T0), OrderRejected)
     assert isinstance(core.submit(sold, T0, may_oppose=True), OrderSubmitted)
 
 

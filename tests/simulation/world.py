@@ -241,6 +241,7 @@ class World:
         for number in range(last + _HEALED_AT_MINUTE + 1, last + _REST_MINUTES + 1):
             self._minute(number)
             if number == last + _CANCELED_AT_MINUTE:
+                self.loop.run_until(self.loop.now + 20)
                 self.on_rest()
                 self.people.end()
                 self.exchange.cancel()
