@@ -88,7 +88,7 @@ class _Points:
         self._owner = owner
 
     def hit(self, name: str) -> None:
-        self._world.points.add(name)
+        self._world.points[name] += 1
         if not self._owner.is_alive:
             raise Killed
         if self._world.faults.kills(name):
@@ -126,7 +126,7 @@ class World:
         self.checkpoints = {role: Checkpoints(role) for role in ROLES}
         self.roles: dict[str, Incarnation] = {}
         self.failures: list[str] = []
-        self.points: set[str] = set()
+        self.points: Counter[str] = Counter()
         self.restarts = 0
         self.deaths: Counter[str] = Counter()
         self._clock = _Clock(self)
