@@ -153,7 +153,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         price_buffer_fraction: Added to the reference price when cash is reserved for a market buy.
         intent_valid_ms: How long after the decision an intent may be sent.
         rounding_fraction_max: Largest change of an order's notional by rounding to the venue's steps.
-        cooldown_s: How long after a stop closed a position its bot may not open one in the symbol, venue time.
+        cooldown_s: How long after a stop closed a position its bot may not open one in the symbol, venue time; a signal
+            of a bar from before the stop never may.
         shortable_known: Refuse short sales of symbols of which the venue did not say that it lends them.
         collar_fraction_max: Farthest an order's price may lie from the last quote of its symbol.
         quote_age_ms_max: Oldest quote that a collar may rest on, in venue time.

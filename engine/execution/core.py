@@ -44,7 +44,7 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import ZERO, Purpose, TradingMode, money
+from engine.values import ZERO, AssetClass, Purpose, TradingMode, asset_class_of, money, plain
 
 
 class ExecutionCore(Accounting):
@@ -113,18 +113,35 @@ class ExecutionCore(Accounting):
             return False
         return self.state.mode is TradingMode.ACTIVE or intent.reserved == 0
 
-    def submit(self, intent: OrderIntent, now_ns: int, *, latched: bool = False) -> OrderSubmitted | OrderExpired:
+    def still_reduces(self, intent: OrderIntent) -> bool:
+        """Whether what reserves nothing still finds something to close.
+
+        `halt --flatten` may have closed it since risk decided, and risk may not have heard of that: what was judged as
+        an exit would open a position. (Coins cannot be sold short: the venue sees to it.)
+        """
+        is_exit = not intent.reserved and asset_class_of(intent.symbol) is AssetClass.US_EQUITY
+        return not is_exit or self.state.book.held(intent.symbol) * intent.side.sign < 0
+
+    def submit(
+        self, intent: OrderIntent, now_ns: int, *, latched: bool = False, may_oppose: bool = False
+    ) -> OrderSubmitted | OrderExpired | OrderRejected:
         """Give the event that must be stored before the request leaves, or the end of an intent that may not leave.
 
         Args:
             intent: What to send.
             now_ns: Venue time.
             latched: Whether the latch file is there.
+            may_oppose: Whether bots may be on opposite sides; then the account's net says nothing of one of them.
         """
         replaced = self.state.orders.get(intent.replaces)
         is_pointless = bool(intent.replaces) and (replaced is None or not replaced.is_open)
         if is_pointless or now_ns > intent.valid_until or not self.may_leave(intent, latched=latched):
             return OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns)
+        if not (may_oppose or self.still_reduces(intent)):
+            reason = (
+                f"the account holds {plain(self.state.book.held(intent.symbol))}: there is nothing to close any more"
+            )
+            return OrderRejected(intent.id, intent.bot, intent.symbol, "not_sent", reason, now_ns)
         return OrderSubmitted(intent.id, intent.bot, intent.symbol, intent.decided_ns)
 
     def not_sent(self, client_order_id: str, now_ns: int) -> Conclusion:
@@ -266,9 +283,12 @@ class ExecutionCore(Accounting):
         return Conclusion(tuple(body for _, body in events), needs_executions=missing)
 
     def _begun_with(self, order: ExecOrder) -> Decimal:
-        """Give what a replacement had filled from the start: it counts on from the order before it (Alpaca)."""
-        before = self.state.orders.get(order.intent.replaces) if isinstance(order.intent, OrderIntent) else None
-        return ZERO if before is None else before.filled_qty
+        """Give what a replacement had filled from the start: it counts on from the orders before it (Alpaca)."""
+        begun = ZERO
+        while isinstance(order.intent, OrderIntent) and order.intent.replaces in self.state.orders:
+            order = self.state.orders[order.intent.replaces]
+            begun = max(begun, order.filled_qty)
+        return begun
 
     def _fills(
         self, order: ExecOrder, executions: list[VenueExecution], status: OrderStatus = OrderStatus.PARTIALLY_FILLED
@@ -306,17 +326,16 @@ class ExecutionCore(Accounting):
         if not order.is_open or status is OrderStatus.FILLED:
             return Conclusion()  # filled follows from the last fill and from nothing else
         intent, ts_ns, venue_id = order.intent, report.updated_ns, report.venue_order_id
+        filled = max(order.filled_qty, self._begun_with(order))
         match status:
             case OrderStatus.REJECTED:
                 end: AnyBody = OrderRejected(intent.id, intent.bot, intent.symbol, "", reason, ts_ns, venue_id)
             case OrderStatus.EXPIRED:
-                end = OrderExpired(intent.id, intent.bot, intent.symbol, reason, ts_ns, venue_id, order.filled_qty)
+                end = OrderExpired(intent.id, intent.bot, intent.symbol, reason, ts_ns, venue_id, filled)
             case OrderStatus.REPLACED:
-                end = OrderReplaced(
-                    intent.id, intent.bot, intent.symbol, venue_id, order.filled_qty, ts_ns, report.replaced_by
-                )
+                end = OrderReplaced(intent.id, intent.bot, intent.symbol, venue_id, filled, ts_ns, report.replaced_by)
             case _:
-                end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, order.filled_qty, ts_ns)
+                end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, filled, ts_ns)
         return Conclusion((end,))
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.adoption import FLATTEN
 from engine.execution.book import FROM_FEES, Book
 from engine.ids import make_id
 from engine.messages import (
@@ -200,7 +201,8 @@ class ExecutionFold:
     def _apply_fill(self, fill: Fill) -> None:
         order = self.state.orders.get(fill.client_order_id)
         self.state.last_execution_ns = max(self.state.last_execution_ns, fill.ts_event)
-        self.state.last_bot[fill.symbol] = fill.bot
+        if fill.bot != FLATTEN:  # what is charged for it belongs to those whose positions it closed
+            self.state.last_bot[fill.symbol] = fill.bot
         if order is None or fill.cum_qty <= order.filled_qty:
             return
         self._learn_venue_id(fill.client_order_id, fill.venue_order_id)

@@ -6,8 +6,8 @@ flat, answered as every other signal. Stop and target within one mark: the stop 
 
 Invariants:
 1. Protected quantity: what orders at the venue cover plus what the guard watches is what is held.
-2. A guard fires once; it is armed again only when its exit was denied, refused or ended unfilled, and then it waits
-   longer each time.
+2. A guard fires once; it is armed again only when its exit was denied, refused or has ended with something still held,
+   and then it waits longer each time.
 3. Prices from before the position was opened never fire it.
 Called by engine.risk.core. Never sends, never reads a clock.
 """

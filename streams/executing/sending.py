@@ -15,7 +15,7 @@ import msgspec
 
 from engine.errors import UnreachableError
 from engine.execution import ExecutionCore
-from engine.messages import AnyBody, OrderExpired, OrderIntent
+from engine.messages import AnyBody, OrderIntent, OrderSubmitted
 from engine.ports import SubmitOutcome, Unknown, Venue
 from streams.latch import Latch
 from streams.rest import RestLane
@@ -151,8 +151,8 @@ class Sender:
             if only_reducing and intent.reserved and now <= intent.valid_until:
                 waiting.append(intent)
                 continue
-            event = core.submit(intent, now, latched=latched)
-            if isinstance(event, OrderExpired):
+            event = core.submit(intent, now, latched=latched, may_oppose=self._context.settings.limits.opposite_sides)
+            if not isinstance(event, OrderSubmitted):
                 self.not_sent += 1
             else:
                 ready.append(intent)

@@ -52,7 +52,7 @@ def _fill_all(core: RiskCore, of: OrderIntent) -> None:
 
 def _executor(of: OrderIntent) -> ExecutionCore:
     core = ExecutionCore()
-    core.apply(opened())
+    core.apply(opened(AAPL="-10"))  # something for an exit to close
     core.apply(of)
     return core
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from decimal import Decimal
 
+from engine.adoption import FLATTEN
 from engine.execution.reconcile import FROM_CASH, FROM_POSITIONS
 from engine.ids import fill_key, make_id
 from engine.messages import Account, Alert, AnyBody, Command, Correction, Fee, Fill, Position, TradingState
@@ -56,6 +57,10 @@ def money(world: World, trading: list[AnyBody]) -> None:
     demand(portfolio.cash == ledger.cash, f"cash is {portfolio.cash}, at the venue {ledger.cash}")
     held = {name: position.qty for name, position in ledger.positions.items()}
     demand(portfolio.net() == held, f"positions are {portfolio.net()}, at the venue {held}")
+    nobodys = {
+        key for key, holding in portfolio.holdings.items() if holding.signed_qty and key.startswith(f"{FLATTEN}|")
+    }
+    demand(not nobodys, f"what flattening orders filled is nobody's: {nobodys}")
     demand(not portfolio.reservations, f"reserved for orders that ended: {list(portfolio.reservations)}")
     demand(
         not portfolio.working and portfolio.reserved == 0, f"still working: {portfolio.working} {portfolio.reserved}"

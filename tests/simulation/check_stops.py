@@ -10,7 +10,7 @@ from collections import defaultdict
 from decimal import Decimal
 
 from adapters.exchange.orders import ENTRY
-from engine.messages import AnyBody, Fill, Mark, OrderAdopted, OrderFilled, OrderIntent, Protection, Signal
+from engine.messages import AnyBody, Fill, Mark, OrderAdopted, OrderIntent, Protection, Signal
 from engine.ports import Trade
 from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState
@@ -119,7 +119,7 @@ class Watch:
     def _release(self, body: AnyBody) -> None:
         """An exit came to nothing: the guard may fire again."""
         signal_id = ""
-        if isinstance(body, TERMINAL) and not isinstance(body, OrderFilled):
+        if isinstance(body, TERMINAL):
             order = self._orders.get(body.client_order_id)
             signal_id = order.signal_id if isinstance(order, OrderIntent) else ""
         elif not isinstance(body, OrderIntent):

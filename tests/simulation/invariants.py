@@ -50,11 +50,14 @@ from engine.messages import (
 from engine.risk import RiskCore
 from engine.risk.guards import STRATEGY
 from engine.signals import SignalEngine
-from engine.values import NS_PER_MS, Purpose, plain
+from engine.values import NS_PER_MS, Direction, Purpose, TradingMode, plain
 from tests.simulation import check_money, check_stops
 from tests.simulation.checking import TERMINAL, demand
 from tests.simulation.world import World
 
+_MAY_DENY_EXITS = frozenset({"trading_mode", "session", "duplicate", "price_sanity", "superseded"})
+_HALTED_S = 20.0
+"""A change of the mode is known to everybody by then, or its role is dead."""
 _VERDICTS = (OrderIntent, RiskDenied, TargetReached)
 
 
@@ -64,6 +67,7 @@ def check(world: World) -> None:
     trading = world.bodies(world.server.trading)
     _once(world, trading)
     _verdicts(trading)
+    _denials(trading)
     _stale(world, trading)
     _lives(world, trading)
     check_money.executions(world, trading)
@@ -135,6 +139,14 @@ def _verdicts(trading: list[AnyBody]) -> None:
         demand(not early, f"signal {signal_id} was answered again after {type(early[0]).__name__ if early else ''}")
 
 
+def _denials(trading: list[AnyBody]) -> None:
+    """What closes a position is denied for the mode, the session, its price or a repetition, and for nothing else."""
+    closing = {body.id for body in trading if isinstance(body, Signal) and body.direction is Direction.FLAT}
+    for body in trading:
+        if isinstance(body, RiskDenied) and body.signal_id in closing:
+            demand(body.rule in _MAY_DENY_EXITS, f"an exit was denied by {body.rule}: {body.reason}")
+
+
 def _stale(world: World, trading: list[AnyBody]) -> None:
     """An order that adds risk rests on a fresh bar."""
     signals = {body.id: body for body in trading if isinstance(body, Signal)}
@@ -167,6 +179,9 @@ def _lives(world: World, trading: list[AnyBody]) -> None:
         demand(len(ends) == 1, f"order {key} ended {len(ends)} times: {[type(e).__name__ for e in events[key]]}")
         said, truth = _end_said(ends[0]), "none" if order is None else order.status
         demand(said == truth, f"order {key} ended as {said}, at the venue it is {truth}")
+        if order is not None and isinstance(ends[0], OrderFilled | OrderCanceled | OrderExpired | OrderReplaced):
+            told = ends[0].filled_qty
+            demand(told == order.filled_qty, f"order {key} ended with {told} filled, at the venue {order.filled_qty}")
         if order is not None and order.parent is None:
             terms = order.terms
             wanted = body.notional or body.quantity
@@ -294,6 +309,9 @@ def on_post(world: World, intent: OrderIntent) -> None:
     unclear.add(name)
     demand(world.now_ns() <= intent.valid_until, f"request for {name} left after valid_until")
     demand(not world.latch.is_set(), f"request for {name} left while the latch was set")
+    mode, since = world.mode()
+    is_halted = mode is TradingMode.HALTED and world.loop.now - since > _HALTED_S
+    demand(not is_halted, f"request for {name} left while trading was halted")
 
 
 def at_rest(world: World) -> None:

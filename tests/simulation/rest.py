@@ -84,6 +84,7 @@ class VenueRest:
         outcome = self.submit(intent)
         if not isinstance(outcome, Rejected):
             return outcome
+        self._exchange.unclear.discard(intent.id)  # refused: this request did nothing
         match self.lookup(intent.id):
             case VenueOrder() as found:
                 return Accepted(found)

@@ -21,7 +21,7 @@ import streams.services.risk
 import streams.services.signals
 from tests.simulation.world import World, quiet
 
-_LOOK_S = 4.0
+_LOOK_S = 9.0
 """At the latch and at what should not be open; ten times a second would be most of what happens here."""
 
 

@@ -108,7 +108,7 @@ class _Venue:
         return []
 
 
-class _Desk:
+class ExecutorDesk:
     """The real executor service, not started, with a venue and a publisher that only notes."""
 
     def __init__(self, now_ns: int = T0) -> None:
@@ -161,7 +161,7 @@ def _report(of: OrderIntent, status: str, filled: Decimal) -> VenueOrder:
 
 async def test_a_missed_fill_is_asked_for_when_a_newer_one_is_known() -> None:
     """Two orders; the fill of the first was missed, the later one of the second came by trade_updates."""
-    desk, old, new = _Desk(), intent("old"), intent("new")
+    desk, old, new = ExecutorDesk(), intent("old"), intent("new")
     desk.know(opened(), old, new, _submitted(old), _submitted(new), _accepted(old), _accepted(new))
     desk.know(fill(new, "10", "10", ts_event=minute(2)))
     desk.venue.orders_there = {"old": _report(old, "filled", old.quantity)}
@@ -172,7 +172,7 @@ async def test_a_missed_fill_is_asked_for_when_a_newer_one_is_known() -> None:
 
 
 async def test_an_order_that_waited_for_the_rate_is_not_sent_after_its_time() -> None:
-    desk, of = _Desk(now_ns=T0 + 3 * NS_PER_MINUTE), intent("late", valid_until=T0 + 2 * NS_PER_MINUTE)
+    desk, of = ExecutorDesk(now_ns=T0 + 3 * NS_PER_MINUTE), intent("late", valid_until=T0 + 2 * NS_PER_MINUTE)
     desk.know(opened(), of, _submitted(of))
     executor = desk.executor
     executor._is_up = executor._is_synced = True
@@ -185,7 +185,7 @@ async def test_an_order_that_waited_for_the_rate_is_not_sent_after_its_time() ->
 
 async def test_a_state_with_events_that_are_not_stored_is_not_written() -> None:
     """SIGTERM while a fill waits for its acknowledgement: with it in the checkpoint it is never stored again."""
-    desk, of = _Desk(), intent("o")
+    desk, of = ExecutorDesk(), intent("o")
     desk.know(opened(), of, _submitted(of), _accepted(of))
     executor, desk.hangs = desk.executor, True
     executor._store = desk.world.checkpoints["executor"]
@@ -209,7 +209,7 @@ async def _nothing() -> None:
 
 async def test_an_order_whose_request_is_under_way_is_not_sent_again() -> None:
     """A reconnect asks for the order while its request is still open at a slow venue."""
-    desk, of = _Desk(), intent("o")
+    desk, of = ExecutorDesk(), intent("o")
     desk.know(opened(), of)
     executor = desk.executor
     executor._is_up = executor._is_synced = True
@@ -229,7 +229,7 @@ async def _never(_: OrderIntent) -> None:
 
 async def test_not_found_means_nothing_once_the_order_was_accepted() -> None:
     """The second lookup's answer was under way while the acceptance came by trade_updates."""
-    desk, of = _Desk(), intent("o")
+    desk, of = ExecutorDesk(), intent("o")
     desk.know(opened(), of, _submitted(of), _accepted(of))
     desk.executor._core._not_found["o"] = 1
     assert desk.executor._core.on_missing("o", NotFound(), of.valid_until + 1) == Conclusion()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 POINTS = {
     f"{role}.{when}_{what}"
     for role, steps in {
-        "feed": ("publish",),
+        "feed": ("publish", "tell"),
         "signals": ("publish", "checkpoint"),
         "risk": ("publish", "checkpoint"),
         "executor": ("publish", "checkpoint", "post"),
@@ -36,7 +36,7 @@ def _hold(first: int, count: int) -> tuple[set[str], Counter[str]]:
     with mended():
         for seed in range(first, first + count):
             result = play(seed)
-            points |= result.world.points
+            points |= set(result.world.points)
             seen += result.world.faults.seen
             if result.failure:
                 failed.append(f"seed {seed}: {result.failure} (python -m tests.simulation --seeds 1 --first {seed})")

@@ -18,7 +18,8 @@ import msgspec
 from config.settings import ExecutorSettings, FeedSettings, RiskSettings, Settings, SignalsSettings
 from engine.bots import RiskLimits
 from engine.errors import UnreachableError
-from engine.messages import AnyBody, OrderIntent, decode
+from engine.messages import AnyBody, OrderIntent, TradingState, decode
+from engine.values import TradingMode
 from streams.role import Context, Status, topology_of
 from streams.services.executor import Executor
 from streams.services.feed import Feed
@@ -87,7 +88,7 @@ class _Points:
         self._owner = owner
 
     def hit(self, name: str) -> None:
-        self._world.points.add(name)
+        self._world.points[name] += 1
         if not self._owner.is_alive:
             raise Killed
         if self._world.faults.kills(name):
@@ -119,12 +120,13 @@ class World:
         self.people = People(self)
         self.on_rest: Callable[[], None] = lambda: None
         self._stored: set[tuple[type, str]] = set()
+        self._mode = TradingMode.ACTIVE, 0.0
         self._looked = 0
         self._bodies: dict[str, list[AnyBody]] = {name: [] for name in self.server.streams}
         self.checkpoints = {role: Checkpoints(role) for role in ROLES}
         self.roles: dict[str, Incarnation] = {}
         self.failures: list[str] = []
-        self.points: set[str] = set()
+        self.points: Counter[str] = Counter()
         self.restarts = 0
         self.deaths: Counter[str] = Counter()
         self._clock = _Clock(self)
@@ -239,6 +241,7 @@ class World:
         for number in range(last + _HEALED_AT_MINUTE + 1, last + _REST_MINUTES + 1):
             self._minute(number)
             if number == last + _CANCELED_AT_MINUTE:
+                self.loop.run_until(self.loop.now + 20)
                 self.on_rest()
                 self.people.end()
                 self.exchange.cancel()
@@ -312,8 +315,14 @@ class World:
             name = body.id if isinstance(body, OrderIntent) else getattr(body, "client_order_id", "")
             if name:
                 self._stored.add((type(body), name))
+            if isinstance(body, TradingState) and not body.bot and body.mode is not self._mode[0]:
+                self._mode = body.mode, self.loop.now
         self._looked = len(self._bodies[self.server.trading.name])
         return self._stored
+
+    def mode(self) -> tuple[TradingMode, float]:
+        """The account's trading mode, and since when it was noticed here; as of `stored_orders`."""
+        return self._mode
 
     def bodies(self, stream: Stream) -> list[AnyBody]:
         """Everything stored so far, decoded once."""
@@ -328,7 +337,10 @@ def _settings(faults: Faults, market: Market) -> Settings:
         run_id="run1",
         bots=market.bots,
         limits=RiskLimits(
-            bar_age_ms_max=90_000, intent_valid_ms=draw.choice((20_000, 90_000)), cooldown_s=draw.choice((0, 0, 60))
+            bar_age_ms_max=90_000,
+            intent_valid_ms=draw.choice((20_000, 90_000)),
+            cooldown_s=draw.choice((0, 0, 60)),
+            orders_per_min_max=draw.choice((1_000, 1_000, 2)),
         ),
         signals=SignalsSettings(checkpoint_messages=draw.choice((4, 12, 30)), checkpoint_s=1e8),
         risk=RiskSettings(checkpoint_messages=draw.choice((4, 20, 60)), checkpoint_s=1e8),
