@@ -49,15 +49,19 @@ async def run(seconds: float) -> dict[str, object]:
     bot = Bot("latency", "sma_crossover", symbols, Decimal(10**9), params, position_fraction=2e-6)
     arguments = ["--speed", str(_SPEED), "--generate", str(_SYMBOLS), "--cash", str(10**9)]
     arguments += ["--to", f"2026-01-{_FIRST_DAY + days:02}T00:00:00Z"]
+    # At most one mark per bar, or the time lapse would make a thousand quotes a second of ten symbols.
+    more = every_rule_on(symbols) | {"feed.mark_every_ms": 60_000, "feed.mark_move_fraction": 1.0}
     with bare_server() as bare_url:
-        async with running(arguments, (bot,), every_rule_on(symbols)) as system:
+        async with running(arguments, (bot,), more) as system:
             await system.quiet.wait(ROLES)
             before = await _chain(bare_url, "durable", days * _DAY_S / 2)
+            cpu = system.cpu_s()
             elapsed, arrivals = await _play(system)
+            cpu = {name: round((spent - cpu[name]) / elapsed, 3) for name, spent in system.cpu_s().items()}
             after = await _chain(bare_url, "durable", days * _DAY_S / 2)
             core = await _chain(bare_url, "core", days * _DAY_S / 2)
             accepted = await system.control.accepted()
-            statuses = await system.probe.statuses(("signals",))
+            statuses = await system.probe.statuses(("signals", "feed"))
             stages, denied = await _stages(system, accepted)
     stored = [(ns - recv) / 1e6 for recv, ns in arrivals.values() if recv]
     # 0: the answer to a signal that had to wait for a working order of its symbol to end
@@ -70,6 +74,7 @@ async def run(seconds: float) -> dict[str, object]:
         "waited": len(arrivals) - len(stored),
         "denied": denied,
         "chain_orders": len(chain.posted),
+        "marks": statuses["feed"].counters["marks"],
     }
     figures = {"stored": stored, "accepted": posted}
     figures |= {"chain_stored": chain.stored, "chain_accepted": chain.posted}
@@ -79,7 +84,7 @@ async def run(seconds: float) -> dict[str, object]:
         result |= {f"{name}_p50_ms": p50, f"{name}_p99_ms": p99}
     for name in ("stored", "accepted"):
         result[f"ratio_{name}_p99"] = round(_cuts(figures[name])[1] / _cuts(figures[f"chain_{name}"])[1], 2)
-    return result | {"stages_p50_p99_ms": stages}
+    return result | {"stages_p50_p99_ms": stages, "cores_of": cpu}
 
 
 def _cuts(found: list[float]) -> tuple[float, float]:
