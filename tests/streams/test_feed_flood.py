@@ -15,7 +15,7 @@ from streams.connection import Inflow
 from streams.feeding.telling import Teller
 from streams.services.feed import Feed
 from streams.topology import Topology, ensure
-from tests.engine.build import D, T0, bar, minute
+from tests.engine.build import T0, D, bar, minute
 from tests.streams.feeding import StillClock, Wired, running
 from tests.streams.wire import topology_of, until
 
