@@ -480,22 +480,6 @@ def test_a_role_that_reads_its_own_verdicts_back_goes_on_as_if_it_had_made_them(
         assert again.decide_waiting(here.now_ns) == expected
 
 
-def test_the_account_says_what_its_holdings_realized() -> None:
-    """It is summed up change by change: a fill among eleven thousand holdings must not walk through them."""
-    said: set[D] = set()
-    for seed in range(30):
-        core = fresh()
-        for step in day(seed):
-            for body in step.inputs:
-                for told in core.apply(body):
-                    if isinstance(told, Account):
-                        assert told.realized_pnl == core.state.portfolio.realized_pnl
-                        said.add(told.realized_pnl)
-            core = fresh(dump(core))  # made anew from the state
-            core.decide_waiting(step.now_ns)
-    assert len(said) >= 30
-
-
 def test_days_hold_what_the_tests_above_are_about() -> None:
     """Guard: were the made days dull, the properties would hold for nothing."""
     seen: dict[str, int] = defaultdict(int)
