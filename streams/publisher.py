@@ -1,6 +1,6 @@
 """Publishing with certainty: what returns is stored, in this order, once.
 
-Trading: a few messages in a row by request each, and then all answers are waited for; many as an atomic batch
+Trading: a few messages one after the other by request, each when the one before it is stored; many as an atomic batch
 (stored whole or not at all). A batch that fails for any reason, also because one of its ids is already stored (error
 10201), is sent again singly with the same ids, where `duplicate` counts as success. So a crash may always leave a first
 part of what was to be stored, never a later part without it. Market: a burst by plain publishes with an acknowledged
@@ -29,8 +29,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BATCH_MAX = 1000
 """Limit of nats-server for one atomic batch (stream.go, streamDefaultMaxAtomicBatchSize)."""
 _SINGLY_MAX = 6
-"""nats-server makes a store of its own on disk for each batch: 4 to 6 ms whatever its size, four fsyncs among them,
-where a message stored singly takes 0.5 ms, one in a row 0.3 (nats-server 2.15, fsync of 0.3 ms)."""
+"""nats-server makes a store of its own on disk for each batch: 4 to 6 ms whatever its size, where a message stored
+singly takes 0.7 ms (nats-server 2.15, fsync of 0.4 ms)."""
 _BURST_MAX = 2000
 """Messages between two acknowledged ones of a burst; the server refuses floods of 10,000 unacknowledged."""
 _ACK_S_MAX = 5.0
@@ -46,23 +46,13 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Publishes to one stream.
+    """Publishes to one stream."""
 
-    Args:
-        nc: A connection for publishing.
-        stream: Its name.
-        name: Whose batches these are.
-        one_by_one: Of a few messages none is sent before the one before it is stored. Otherwise nats-server, which
-            takes a connection's messages in order, could refuse one (too large for what is left of a full stream) and
-            store the next: for whoever learns from its last message what it has said.
-    """
-
-    def __init__(self, nc: Client, stream: str, name: str, *, one_by_one: bool = False) -> None:
+    def __init__(self, nc: Client, stream: str, name: str) -> None:
         self._nc = nc
         self._js: JetStreamContext = nc.jetstream(timeout=_ACK_S_MAX)
         self._stream = stream
         self._name = name
-        self._one_by_one = one_by_one
         self._batches = itertools.count(1)
         self.last_seq = 0
 
@@ -70,58 +60,29 @@ class Publisher:
         """Store one message; return its sequence."""
         while True:
             try:
-                seq = await self._ask(message)
+                ack: PubAck = await asyncio.wait_for(
+                    self._js.publish(
+                        message.subject,
+                        message.data,
+                        stream=self._stream,
+                        headers={"Nats-Msg-Id": message.id},
+                        timeout=_ACK_S_MAX,
+                    ),
+                    _ACK_S_MAX + 1,
+                )
             except (NatsError, OSError, TimeoutError) as err:
                 if _is_final(err):
                     raise
                 log.warning("publish not acknowledged, sending again", subject=message.subject, error=str(err))
                 await asyncio.sleep(_RETRY_WAIT_S)
                 continue
-            self.last_seq = max(self.last_seq, seq)
-            return seq
-
-    async def _ask(self, message: Outgoing) -> int:
-        ack: PubAck = await asyncio.wait_for(
-            self._js.publish(
-                message.subject,
-                message.data,
-                stream=self._stream,
-                headers={"Nats-Msg-Id": message.id},
-                timeout=_ACK_S_MAX,
-            ),
-            _ACK_S_MAX + 1,
-        )
-        return ack.seq
-
-    async def _row(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages in order without waiting in between; from the first that was not acknowledged on, again singly.
-
-        Waiting for each would cost a round trip through three processes each time, and on a busy machine most of that
-        is waiting for a core.
-        """
-        tasks = [asyncio.create_task(self._ask(message)) for message in messages]  # they start in this order
-        try:
-            answers = await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            for task in tasks:
-                task.cancel()
-        for number, answer in enumerate(answers):
-            if isinstance(answer, int):
-                self.last_seq = max(self.last_seq, answer)
-                continue
-            if not isinstance(answer, NatsError | OSError | TimeoutError) or _is_final(answer):
-                raise answer
-            log.warning("not all acknowledged, sending again", size=len(messages) - number, error=str(answer))
-            for message in messages[number:]:
-                await self.one(message)
-            return
+            self.last_seq = max(self.last_seq, ack.seq)
+            return ack.seq
 
     async def atomic(self, messages: Sequence[Outgoing]) -> None:
         """Store messages in order; more than a few in batches that are stored whole."""
         for chunk in itertools.batched(messages, _BATCH_MAX):
-            if 1 < len(chunk) <= _SINGLY_MAX and not self._one_by_one:
-                await self._row(chunk)
-            elif len(chunk) <= _SINGLY_MAX or not await self._batch(chunk):
+            if len(chunk) <= _SINGLY_MAX or not await self._batch(chunk):
                 for message in chunk:
                     await self.one(message)
 

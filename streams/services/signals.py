@@ -29,7 +29,7 @@ class Signals:
     def __init__(self, context: Context, store: Callable[[str], CheckpointStore]) -> None:
         self._context = context
         self._open_store = store
-        self._publisher = Publisher(context.nc, context.topology.trading, "signals", one_by_one=True)
+        self._publisher = Publisher(context.nc, context.topology.trading, "signals")
         self._engine: SignalEngine | None = None
         self._pipeline: Pipeline | None = None
         self._told: Reader | None = None

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
-from streams.connection import ConnectionLostError, connect
+from streams.connection import connect
 from streams.publisher import Outgoing, Publisher
 from streams.server import NatsServer
 from streams.topology import Topology, ensure
@@ -62,7 +62,7 @@ async def test_of_a_few_messages_none_is_sent_before_the_one_before_it_is_stored
     nc: Client, js: JetStreamContext, topology: Topology
 ) -> None:
     """So a role that is killed in between leaves a first part, as if it had been killed between two passes."""
-    publisher = Publisher(nc, topology.trading, "test", one_by_one=True)
+    publisher = Publisher(nc, topology.trading, "test")
     real, sent = publisher._js.publish, 0
 
     async def dies(*args: object, **kwargs: object) -> object:
@@ -79,54 +79,6 @@ async def test_of_a_few_messages_none_is_sent_before_the_one_before_it_is_stored
     assert await stored(js, topology.trading) == [0, 1, 2]
     await Publisher(nc, topology.trading, "test").atomic([outgoing(topology, number) for number in range(6)])
     assert await stored(js, topology.trading) == [0, 1, 2, 3, 4, 5]
-
-
-async def test_a_few_messages_in_a_row_are_all_sent_before_the_first_is_answered(
-    nc: Client, js: JetStreamContext, topology: Topology
-) -> None:
-    publisher = Publisher(nc, topology.trading, "test")
-    real, order = publisher._js.publish, list[str]()
-
-    async def noted(subject: str, data: bytes, **kwargs: object) -> object:
-        order.append("sent")
-        answer = await real(subject, data, **kwargs)  # type: ignore[arg-type]
-        order.append("answered")
-        return answer
-
-    publisher._js.publish = noted  # type: ignore[method-assign,assignment]
-    await publisher.atomic([outgoing(topology, number) for number in range(5)])
-    assert order == ["sent"] * 5 + ["answered"] * 5
-    assert publisher.last_seq == 5
-    assert await stored(js, topology.trading) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("came_in", [0, 1, 3])
-async def test_messages_in_a_row_whose_connection_breaks_are_completed_in_order(
-    nc: Client, js: JetStreamContext, topology: Topology, came_in: int
-) -> None:
-    """Of five the first came in and their answers were lost with the connection, the others were never sent."""
-    publisher = Publisher(nc, topology.trading, "test")
-    real, count = publisher._js.publish, 0
-
-    async def breaks(subject: str, data: bytes, **kwargs: object) -> object:
-        nonlocal count
-        count += 1
-        if count > 5:
-            return await real(subject, data, **kwargs)  # type: ignore[arg-type]
-        if count <= came_in:
-            await real(subject, data, **kwargs)  # type: ignore[arg-type]
-        raise ConnectionLostError
-
-    publisher._js.publish = breaks  # type: ignore[method-assign,assignment]
-    await publisher.atomic([outgoing(topology, number) for number in range(5)])
-    assert publisher.last_seq == 5
-    assert await stored(js, topology.trading) == [0, 1, 2, 3, 4]
-
-
-async def test_a_refusal_for_good_in_a_row_is_raised(nc: Client, topology: Topology) -> None:
-    publisher = Publisher(nc, topology.market, "test")  # not its subjects
-    with pytest.raises(APIError):
-        await publisher.atomic([outgoing(topology, number) for number in range(3)])
 
 
 async def test_a_batch_without_its_end_is_not_there(nc: Client, js: JetStreamContext, topology: Topology) -> None:
