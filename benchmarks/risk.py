@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from decimal import Decimal
 
@@ -25,10 +26,13 @@ from engine.messages import (
     AccountOpened,
     AnyBody,
     Fill,
+    Mark,
     OrderFilled,
     OrderIntent,
+    RiskDenied,
     Sessions,
     Signal,
+    SymbolStatus,
     body_json,
 )
 from engine.risk import RiskCore
@@ -52,6 +56,8 @@ def make_core(symbols: tuple[str, ...]) -> RiskCore:
     core = RiskCore([bot], msgspec.convert(limits, RiskLimits, strict=False))
     core.apply(AccountOpened("SIM", "ACCOUNT", "run", Decimal(10**9), _START_NS))
     core.apply(Sessions(AssetClass.US_EQUITY, ((0, 1 << 62),), _START_NS))
+    for symbol in symbols:
+        core.apply(SymbolStatus(symbol, "assets", "active", _START_NS))
     return core
 
 
@@ -70,6 +76,13 @@ def signals_of(symbols: tuple[str, ...], number: int, share: int) -> list[Signal
             )
         )  # fmt: skip
     return found
+
+
+def mark_of(signal: Signal) -> Mark:
+    """A quote around the signal's price: rules about quotes judge by it."""
+    price, tick = Decimal(repr(signal.price)), Decimal("0.01")
+    at = signal.ts_event
+    return Mark(signal.symbol, at - NS_PER_MINUTE, at, price, price, price, price - tick, price + tick)
 
 
 def fill(core: RiskCore, intent: OrderIntent) -> list[AnyBody]:
@@ -94,12 +107,15 @@ def measure(count: int, rounds: int, share: int) -> dict[str, float | int | str]
     for number in range(share + rounds):
         due: list[OrderIntent] = []
         for signal in signals_of(symbols, number, share):
+            core.apply(mark_of(signal))
             core.apply(signal)
         now_ns = _START_NS + number * NS_PER_MINUTE + 1_000_000
         while core.state.waiting:  # through zero goes by two orders
             started = time.process_time()
             answers = core.decide_waiting(now_ns)
             took = time.process_time() - started
+            if denied := next((answer for answer in answers if isinstance(answer, RiskDenied)), None):
+                sys.exit(f"risk denied what it should have approved: {denied.rule}, {denied.reason}")
             due = [answer for answer in answers if isinstance(answer, OrderIntent)]
             ledger: list[AnyBody] = []
             started = time.process_time()
@@ -124,6 +140,7 @@ def measure_ceiling(count: int) -> float:
     """Build proposal and intent of a decision, again and again, and nothing else; give microseconds per pair."""
     core = make_core(symbols_of(1))
     signal = signals_of(symbols_of(1), 0, 1)[0]
+    core.apply(mark_of(signal))
     core.apply(signal)
     intent = next(body for body in core.decide_waiting(_START_NS + 1_000_000) if isinstance(body, OrderIntent))
     bot, limits, sessions, zero = Bot(_BOT, "", (), Decimal(1)), RiskLimits(), SessionTable(), Decimal(0)

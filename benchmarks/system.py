@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from engine.bots import Bot, RiskLimits
 from engine.errors import ConfigError
 from streams.connection import connect
-from streams.keys import OPERATOR, identity
+from streams.keys import OPERATOR, file_of, identity, make
 from streams.probe import Probe
 from streams.role import topology_of
 from streams.server import NatsServer
@@ -103,6 +103,22 @@ def bare_server() -> Generator[str]:
         server.start()
         try:
             yield server.url
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def keyed_server(user: str, subjects: str) -> Generator[tuple[str, str]]:
+    """Run another nats-server with one user, who has a key and rights; gives its URL and the file of the key."""
+    with tempfile.TemporaryDirectory() as folder:
+        public = make(Path(folder) / "keys", (user,))[user].public
+        allowed = f'{{allow: ["{subjects}", "$JS.API.>", "_INBOX.>"]}}'
+        rights = f"{{publish: {allowed}, subscribe: {allowed}}}"
+        accounts = f"accounts {{ BARE {{ jetstream: enabled, users: [{{nkey: {public}, permissions: {rights}}}] }} }}\n"
+        server = NatsServer(Path(folder) / "server", accounts)
+        server.start()
+        try:
+            yield server.url, str(file_of(Path(folder) / "keys", user))
         finally:
             server.stop()
 

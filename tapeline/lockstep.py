@@ -70,8 +70,12 @@ class Control:
         return msgspec.json.decode(await self._request("POST", "/step", {"phase": phase}), type=Step)
 
     async def start(self) -> None:
-        """Start a held timed run."""
+        """Start a held timed run, or go on with it."""
         await self._request("POST", "/start", {})
+
+    async def hold(self) -> None:
+        """Stop a timed run at its next close."""
+        await self._request("POST", "/hold", {})
 
     async def close(self) -> None:
         """Close the connection."""

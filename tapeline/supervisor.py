@@ -32,9 +32,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
 _STOP_S_MAX = 20.0
-# Where cores are few: bars, signals and risk first, then sending orders (bounded by the venue's rate anyway), then
-# recording, which nobody waits for.
-_NICE = {"executor": 10, "recorder": 15}
+# Nobody waits for recording. Everything else comes to its turn: an executor that gives way is starved by any other
+# program on the machine, and orders lie there meanwhile.
+_NICE = {"recorder": 15}
 _FATAL = (ConfigError.exit_code,)
 _SERVER_TRIES_MAX = 5
 _EARLY_S, _GAVE_UP_MAX = 10.0, 3

@@ -80,6 +80,7 @@ class ControlRoutes:
             web.get("/control/accepted", self.accepted, allow_head=False),
             web.post("/control/step", self.step),
             web.post("/control/start", self.start),
+            web.post("/control/hold", self.hold),
             web.get("/control/faults", self.faults, allow_head=False),
             web.post("/control/faults", self.set_faults),
             web.delete("/control/faults", self.clear_faults),
@@ -145,8 +146,12 @@ class ControlRoutes:
         return rest.json_response({"venue_ns": self._driver.now_ns, **count, "finished": was_finished})
 
     async def start(self, _request: web.Request) -> web.StreamResponse:
-        """POST /control/start: begin a held timed run."""
+        """POST /control/start: begin a held timed run, or go on with it."""
         return rest.json_response({"started": self._driver.start(), "venue_ns": self._driver.now_ns})
+
+    async def hold(self, _request: web.Request) -> web.StreamResponse:
+        """POST /control/hold: stop a timed run at its next close; the status says when it is there."""
+        return rest.json_response({"held": self._driver.hold(), "venue_ns": self._driver.now_ns})
 
     async def faults(self, _request: web.Request) -> web.StreamResponse:
         """GET /control/faults: the rules that hold, with how many occasions each has had and how often it happened."""

@@ -55,7 +55,7 @@ class Driver:
             return "finished"
         if self._venue.config.is_lockstep:
             return "waiting"
-        return "running" if self._started.is_set() else "held"
+        return "running" if self._started.is_set() or self._anchor is not None else "held"
 
     @property
     def now_ns(self) -> int:
@@ -74,6 +74,13 @@ class Driver:
         if self._started.is_set():
             return False
         self._started.set()
+        return True
+
+    def hold(self) -> bool:
+        """Stop a timed run at its next close, until `start`; False when it does not run."""
+        if self.state != "running" or not self._started.is_set():
+            return False
+        self._started.clear()
         return True
 
     def tell(self) -> None:
@@ -116,10 +123,13 @@ class Driver:
 
     async def run_timed(self) -> None:
         """Play the market in timed mode until its end."""
-        await self._started.wait()
         venue, loop = self._venue, asyncio.get_running_loop()
-        self._anchor = (loop.time(), venue.now_ns)
         while (next_close := venue.next_close) is not None:
+            if not self._started.is_set():
+                self._anchor = None
+                await self._started.wait()
+            if self._anchor is None:
+                self._anchor = (loop.time(), venue.now_ns)
             if next_close - venue.now_ns > _JUMP_NS:
                 venue.now_ns = next_close - NS_PER_MINUTE
                 self._anchor = (loop.time(), venue.now_ns)

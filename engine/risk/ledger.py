@@ -18,7 +18,7 @@ from engine.risk.guards import Guards
 from engine.risk.state import RiskState, remember
 from engine.risk.working import Working
 from engine.sessions import SessionTable
-from engine.values import ZERO, plain
+from engine.values import ZERO, normal, plain
 
 
 class Ledger:
@@ -96,7 +96,7 @@ class Ledger:
     def account(self, cause: str, ts_event: int) -> Account:
         """Say what the account has in cash."""
         book = self._state.portfolio
-        return Account(book.cash, book.reserved, book.realized_pnl, cause, ts_event)
+        return Account(book.cash, book.reserved, normal(self._exposure.account.realized), cause, ts_event)
 
     def _parts(self, fill: Fill) -> list[Fill]:
         """Share a flattening fill out over the bots that hold the other side, by name; the rest belongs to nobody."""

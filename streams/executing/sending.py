@@ -25,6 +25,10 @@ from streams.tasks import Tasks
 _AHEAD_MAX = 32
 """Orders stored as submitted and not answered yet; after a kill each of them is looked up."""
 _CONFIRMED_S_MAX = 2.0
+_BURST_MIN = 16
+_STILL_S, _HELD_S_MAX = 0.02, 0.5
+"""Orders that come by the dozen wait until no more come, at the longest so long: sending one costs as much CPU as
+deciding ten, and the venue's rate lets them out one by one anyway."""
 
 
 class Latched(msgspec.Struct, frozen=True):
@@ -40,6 +44,34 @@ class Outcome(msgspec.Struct, frozen=True):
 
     intent: OrderIntent
     outcome: SubmitOutcome | Latched | TooLate
+
+
+class Burst:
+    """Says how long orders that come in a burst wait for its end. Times are monotonic seconds.
+
+    Args:
+        count_min: Orders waiting that make a burst.
+        still_s: It has ended when none came for so long.
+        held_s_max: Longest time from its first order on, however many follow.
+    """
+
+    def __init__(self, count_min: int, still_s: float, held_s_max: float) -> None:
+        self._count_min = count_min
+        self._still_s = still_s
+        self._held_s_max = held_s_max
+        self._began = self._newest = -held_s_max
+
+    def came(self, now_s: float) -> None:
+        """Note an order."""
+        if now_s - self._newest >= self._still_s:
+            self._began = now_s
+        self._newest = now_s
+
+    def wait_s(self, count: int, now_s: float) -> float:
+        """Give how long `count` orders have to wait still; 0 when they may go."""
+        if count < self._count_min:
+            return 0.0
+        return max(0.0, min(self._newest + self._still_s, self._began + self._held_s_max) - now_s)
 
 
 class Sender:
@@ -74,6 +106,8 @@ class Sender:
         self._resend: set[str] = set()
         self._in_flight: set[str] = set()
         self._confirmed_at = -_CONFIRMED_S_MAX
+        self._burst = Burst(_BURST_MIN, _STILL_S, _HELD_S_MAX)
+        self._is_waking = False
         self.posting = 0
         self.submitted = 0
         self.not_sent = 0
@@ -81,6 +115,7 @@ class Sender:
     def add(self, intent: OrderIntent) -> None:
         """Queue an intent that was never sent."""
         self._to_send.append(intent)
+        self._burst.came(time.monotonic())
 
     def again(self, intent: OrderIntent) -> None:
         """Queue an order that was stored as submitted and that the venue does not have."""
@@ -135,6 +170,9 @@ class Sender:
         """
         if not self._to_send or not self.is_confirmed or self.posting > _AHEAD_MAX // 2:
             return
+        if wait_s := self._burst.wait_s(len(self._to_send), time.monotonic()):
+            self._look_again_after(wait_s)
+            return
         now = await self._context.clock.now_ns()
         latched = self._latch.is_set()
         ready: list[OrderIntent] = []
@@ -187,6 +225,16 @@ class Sender:
         except UnreachableError as err:
             outcome = Unknown(str(err))
         self._answer(Outcome(intent, outcome))
+
+    def _look_again_after(self, wait_s: float) -> None:
+        async def wake() -> None:
+            await asyncio.sleep(wait_s)
+            self._is_waking = False
+            self._answer(None)
+
+        if not self._is_waking:
+            self._is_waking = True
+            self._tasks.spawn(wake())
 
     async def _wait(self, intent: OrderIntent, wait_s: float) -> None:
         await asyncio.sleep(wait_s)

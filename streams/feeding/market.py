@@ -51,20 +51,21 @@ class MarketStore:
         info = await self._context.js.stream_info(topology.market, subjects_filter=f"{topology.prefix}.gaps.>")
         self.gaps = sum((info.state.subjects or {}).values())
 
-    async def store(self, bodies: Sequence[MarketBody], ts_recv: int) -> int:
-        """Store bodies in order; give how many lost ones were stored again before."""
-        if not bodies:
-            return 0
+    async def store(self, received: Sequence[tuple[Sequence[MarketBody], int]]) -> int:
+        """Store bodies in order, each with when it was received; give how many lost ones were stored again before."""
         context = self._context
         outgoing: list[Outgoing] = []
         gaps = 0
-        for body in bodies:
-            if isinstance(body, Gap):
-                key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}"
-                gaps += 1
-            else:
-                key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
-            outgoing.append(context.outgoing(body, key, ts_recv=ts_recv))
+        for bodies, ts_recv in received:
+            for body in bodies:
+                if isinstance(body, Gap):
+                    key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}"
+                    gaps += 1
+                else:
+                    key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
+                outgoing.append(context.outgoing(body, key, ts_recv=ts_recv))
+        if not outgoing:
+            return 0
         mended = await self.mend()
         context.points.hit("feed.before_publish")
         await self._publisher.burst(outgoing)

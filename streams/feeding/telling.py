@@ -36,9 +36,9 @@ class Teller:
         self._publisher = Publisher(context.nc, context.topology.trading, "feed")
         self._waiting: list[tuple[Word, Outgoing]] = []
         self._storing = 0
+        self._told = self._stored = 0
         self._is_due = asyncio.Event()
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self._is_moved = asyncio.Event()
         self._failure: BaseException | None = None
         self.marks = 0
         self.statuses = 0
@@ -59,7 +59,7 @@ class Teller:
             return
         for word in words:
             self._waiting.append((word, self._context.outgoing(word, self._id(word), ts_recv=ts_recv)))
-        self._is_idle.clear()
+        self._told += len(words)
         self._is_due.set()
 
     async def run(self) -> None:
@@ -77,17 +77,20 @@ class Teller:
                 self.marks += sum(isinstance(word, Mark) for word, _ in batch)
                 self.statuses += sum(isinstance(word, SymbolStatus) for word, _ in batch)
                 self._storing = 0
-                if not self._waiting:
-                    self._is_idle.set()
+                self._stored += len(batch)
+                self._is_moved.set()
                 self._on_told()
         except BaseException as err:
             self._failure = err
-            self._is_idle.set()  # whoever waits must not wait for ever
+            self._is_moved.set()  # whoever waits must not wait for ever
             raise
 
     async def flushed(self) -> None:
-        """Wait until everything told so far is stored."""
-        await self._is_idle.wait()
+        """Wait until everything told so far is stored; what is told meanwhile, a flood perhaps, is not waited for."""
+        told = self._told
+        while self._stored < told and self._failure is None:
+            self._is_moved.clear()
+            await self._is_moved.wait()
         if self._failure is not None:
             raise self._failure
 

@@ -35,6 +35,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 IsOpen = Callable[[AssetClass], bool]
 _AHEAD_NS_MAX = 60 * NS_PER_S
 """A trade or quote from farther in the future is junk, and would hold up marks until then."""
+_TOGETHER_MAX = 100
+"""Frames whose marks are stored together when they come faster than marks can be stored one frame at a time."""
 
 
 class _Up(msgspec.Struct, frozen=True):
@@ -99,6 +101,7 @@ class Feed:
         self._halts = HaltCore(context.settings.feed.timeframe, ())
         self._working = 0
         self._received = 0
+        self._ready: list[tuple[Sequence[MarketBody], int]] = []
         self._calendar: Reader | None = None
 
     # --- listener (never blocks, never raises) -----------------------------------------------------------------------
@@ -198,10 +201,16 @@ class Feed:
             if is_news and self._inbox.empty():
                 await self._context.announce(self._progress())
                 is_news = False
-            item = await self._inbox.get()
+            items = [await self._inbox.get()]
             self._working = 1
+            while self._health.marked and not self._inbox.empty() and len(items) < _TOGETHER_MAX:
+                items.append(self._inbox.get_nowait())
             self._take_sessions()
-            is_news = await self._take(item) or is_news
+            for item in items:
+                if not isinstance(item, _Bars | _Ticks):
+                    await self._store_ready()
+                is_news = await self._take(item) or is_news
+            await self._store_ready()
 
     async def _take(self, item: object) -> bool:
         """Do what an item asks for; give whether others should hear how far we are now."""
@@ -210,7 +219,7 @@ class Feed:
                 await self._take_ticks(item)
                 return False  # what is told says so when it is stored
             case _Bars():
-                await self._take_bars(item)
+                self._take_bars(item)
             case _Statuses():
                 news = [told for status in item.statuses if (told := self._halts.on_status(status)) is not None]
                 self._teller.tell(news, item.ts_recv)
@@ -248,12 +257,12 @@ class Feed:
 
     # --- taking ------------------------------------------------------------------------------------------------------
 
-    async def _take_bars(self, item: _Bars) -> None:
-        """Tell the marks that the bars complete, then store the bars: in this order they are in the streams too."""
+    def _take_bars(self, item: _Bars) -> None:
+        """Tell the marks that the bars complete; the bars are stored after them: the order in the streams too."""
         if self._health.marked:
             stream, newest = asset_class_of(item.bars[0].symbol), max(bar.ts_event for bar in item.bars)
             self._teller.tell(self._marks.on_time(stream, newest), item.ts_recv)
-        await self._store(self._known_core().on_bars(item.bars), item.ts_recv)
+        self._make_ready(self._known_core().on_bars(item.bars), item.ts_recv)
 
     async def _take_ticks(self, item: _Ticks) -> None:
         ticks = item.ticks
@@ -281,10 +290,20 @@ class Feed:
             bodies = core.on_history(item.span, item.bars, await self._context.clock.now_ns())
         await self._store(bodies, self._context.wall_ns())
 
-    async def _store(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
+    def _make_ready(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
         self._teller.tell(self._halts.on_bars(body for body in bodies if isinstance(body, Bar)), ts_recv)
-        await self._teller.flushed()
-        await self._mended(await self._market.store(bodies, ts_recv))
+        self._ready.append((bodies, ts_recv))
+
+    async def _store_ready(self) -> None:
+        """Store what is ready, after everything that was told before it."""
+        ready, self._ready = self._ready, []
+        if ready:
+            await self._teller.flushed()
+            await self._mended(await self._market.store(ready))
+
+    async def _store(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
+        self._make_ready(bodies, ts_recv)
+        await self._store_ready()
 
     async def _mended(self, lost: int) -> None:
         if lost:

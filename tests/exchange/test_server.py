@@ -215,6 +215,20 @@ def test_a_held_run_waits_for_its_start(start: Start) -> None:
     until(lambda: exchange.status()["state"] == "finished")
 
 
+def test_a_run_is_held_at_a_close_and_goes_on_from_there(start: Start) -> None:
+    exchange = start(rising("BTC/USD", 5000, 600), speed=600)
+    until(lambda: exchange.status()["bars_emitted"] >= 2)
+    assert exchange.call("POST", "/control/hold").json()["held"] is True
+    assert exchange.call("POST", "/control/hold").json()["held"] is False
+    held = until(lambda: (status := exchange.status())["state"] == "held" and status)
+    assert held["venue_ns"] == ns(FIRST) + held["bars_emitted"] * 60 * 10**9
+    order = exchange.order(symbol="BTC/USD", qty=1, time_in_force="gtc")
+    assert exchange.control("clock") == {"venue_ns": held["venue_ns"], "speed": 600, "running": False}
+    assert exchange.call("POST", "/control/start").json() == {"started": True, "venue_ns": held["venue_ns"]}
+    filled = until(lambda: (shown := exchange.order_now(order["id"]))["status"] == "filled" and shown)
+    assert filled["filled_avg_price"] == str(5000 + held["bars_emitted"]), "the first close after the pause"
+
+
 def test_a_timed_order_fills_at_the_next_close(start: Start) -> None:
     exchange = start(rising("BTC/USD", 5000, 60), speed=600)
     order = exchange.order(symbol="BTC/USD", qty=1, time_in_force="gtc")
