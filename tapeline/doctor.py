@@ -40,6 +40,7 @@ def run_doctor(config: Path | None, data_dir: Path | None) -> int:
     except ConfigError as err:
         findings.append(("FAIL", "configuration", str(err)))
     if settings is not None:
+        findings.append(_limits(settings))
         for check in (_folder, _disk, _nats_url):
             findings.extend(check(settings))
         findings.extend(_keys_and_clock(settings))
@@ -47,6 +48,15 @@ def run_doctor(config: Path | None, data_dir: Path | None) -> int:
     for level, what, found in findings:
         sys.stdout.write(f"{level:4}  {what:16} {hide(found)}\n")
     return 1 if any(level == "FAIL" for level, _, _ in findings) else 0
+
+
+def _limits(settings: Settings) -> Finding:
+    """Name the risk controls that are switched off: Knight's had no warning that anybody read."""
+    limits = settings.limits
+    off = [name for name in limits.__struct_fields__ if getattr(limits, name) is None]
+    if not off:
+        return ("ok", "risk limits", "every one is set")
+    return ("warn", "risk limits", f"{len(off)} are off: {', '.join(off)} (set them under [limits])")
 
 
 def _python() -> Finding:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import requests
 
+from config.settings import Settings
+from engine.bots import RiskLimits
 from streams.role import Status
 from tapeline import doctor, status
 from tests.alpaca import test_with_exchange
@@ -91,3 +94,16 @@ def test_status_shows_notes_below_and_is_healthy_with_them() -> None:
         "          bars stay away while others come: 2 (AAA, BBB)",
         "          halted: 1 (CCC)",
     ]
+
+
+def test_doctor_names_the_controls_that_are_off() -> None:
+    level, _, found = doctor._limits(Settings(limits=RiskLimits(daily_loss_usd_max=Decimal(500))))
+    assert level == "warn"
+    assert "drawdown_usd_max" in found
+    assert "daily_loss_usd_max" not in found
+    every = {
+        name: Decimal(1) if name.endswith("_usd_max") or name == "order_quantity_max" else 1
+        for name in RiskLimits.__struct_fields__
+        if getattr(RiskLimits(), name) is None
+    }
+    assert doctor._limits(Settings(limits=RiskLimits(**every)))[0] == "ok"  # type: ignore[arg-type]
