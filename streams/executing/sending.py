@@ -1,6 +1,6 @@
 """executor's orders on their way out: stored as submitted, then posted once each, and only while trading lets them.
 
-Failing closed: nothing leaves unless risk confirmed the trading mode within 2 s; latch file and `valid_until` are
+Failing closed: nothing leaves unless risk confirmed the trading mode within 2 s; latch file, mode and `valid_until` are
 looked at right before each POST, which may have waited for others. What may leave is decided by engine.execution.
 """
 
@@ -32,7 +32,7 @@ deciding ten, and the venue's rate lets them out one by one anyway."""
 
 
 class Latched(msgspec.Struct, frozen=True):
-    """The latch was found right before the POST, which was not made."""
+    """The latch, or a trading mode that forbids it, was found right before the POST, which was not made."""
 
 
 class TooLate(msgspec.Struct, frozen=True):
@@ -205,14 +205,14 @@ class Sender:
         for intent in ready:
             self.submitted += 1
             self.posting += 1
-            self._tasks.spawn(self._post(intent))
+            self._tasks.spawn(self._post(intent, core))
 
-    async def _post(self, intent: OrderIntent) -> None:
+    async def _post(self, intent: OrderIntent, core: ExecutionCore) -> None:
         points, clock = self._context.points, self._context.clock
 
         def post() -> SubmitOutcome | Latched | TooLate:
             points.hit("executor.before_post")
-            if self._latch.is_set():
+            if not core.may_leave(intent, latched=self._latch.is_set()):
                 return Latched()
             if clock.estimate_ns() > intent.valid_until:
                 return TooLate()

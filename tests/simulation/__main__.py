@@ -53,7 +53,7 @@ class Report:
 
 def _play(options: argparse.Namespace) -> Report:
     report = Report()
-    mutants = [MUTANTS[options.mutant]] if options.mutant else []
+    mutants = MUTANTS[options.mutant] if options.mutant else ()
     with mended(*mutants, without=options.without):
         for seed in range(options.first, options.first + options.seeds):
             result = play(seed)
@@ -76,7 +76,7 @@ def _find(first: int, count: int) -> int:
     missed = 0
     for name in MUTANTS:
         found, failure = 0, "not found"
-        with mended(MUTANTS[name]):
+        with mended(*MUTANTS[name]):
             for seed in range(first, first + count):
                 result = play(seed)
                 if seed % _COLLECT_EVERY == 0:

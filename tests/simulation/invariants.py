@@ -312,6 +312,8 @@ def on_post(world: World, intent: OrderIntent) -> None:
     mode, since = world.mode()
     is_halted = mode is TradingMode.HALTED and world.loop.now - since > _HALTED_S
     demand(not is_halted, f"request for {name} left while trading was halted")
+    known = world.roles["executor"].service._core.state.mode
+    demand(known is not TradingMode.HALTED, f"request for {name} left, and executor knew that trading is halted")
 
 
 def at_rest(world: World) -> None:

@@ -181,6 +181,14 @@ _ALL = (
         "an intent is sent whatever its age",
     ),
     Patch(
+        "and_not_looked_at_again",
+        f"{_SENDER}._post",
+        "if clock.estimate_ns() > intent.valid_until:",
+        "if False:",
+        "nor does a request that waited for another one end there",
+        part_of="sent_when_too_late",
+    ),
+    Patch(
         "checkpoint_ahead_of_its_state",
         "streams.pipeline:Pipeline.checkpoint",
         "self._store.write({self._reader.stream: self.position}",
@@ -191,7 +199,7 @@ _ALL = (
     Patch(
         "latch_ignored_at_the_post",
         f"{_SENDER}._post",
-        "if self._latch.is_set():",
+        "if not core.may_leave(intent, latched=self._latch.is_set()):",
         "if False:",
         "the latch is looked at when an order is queued, not when it leaves",
     ),
@@ -208,13 +216,6 @@ _ALL = (
         "if reduces and not on_reducing:",
         "if False:",
         "every rule applies to what closes a position, too",
-    ),
-    Patch(
-        "sent_late_behind_others",
-        f"{_SENDER}._post",
-        "if clock.estimate_ns() > intent.valid_until:",
-        "if False:",
-        "a request that waited for another one leaves after its time",
     ),
     Patch(
         "exit_of_nothing_is_sent",
@@ -358,7 +359,10 @@ _ALL = (
         "a position that lags behind is closed a second time",
     ),
 )
-MUTANTS = {patch.name: patch for patch in _ALL}
+MUTANTS = {
+    patch.name: (patch, *(part for part in _ALL if part.part_of == patch.name)) for patch in _ALL if not patch.part_of
+}
+"""Each with the patches that belong to it."""
 SEEDS = {
     "random_id_per_attempt": 1,
     "position_before_publish": 4,

@@ -38,6 +38,11 @@ class People:
         world, draw = self._world, self._world.faults.draw
         if world.latch.is_set():
             return
+        if draw.random() < 0.25:  # over NATS alone, from elsewhere
+            self._command(TradingMode.HALTED)
+            await asyncio.sleep(draw.choice((30.0, 90.0, 200.0)))
+            self._command(TradingMode.ACTIVE)
+            return
         note = world.latch.set("by hand", "person", world.now_ns())
         if draw.random() < 0.7:  # else nobody could reach NATS: executor tells
             await asyncio.sleep(world.faults.latency())

@@ -223,7 +223,7 @@ async def test_an_order_whose_request_is_under_way_is_not_sent_again() -> None:
     executor._tasks.cancel()
 
 
-async def _never(_: OrderIntent) -> None:
+async def _never(*_: object) -> None:
     await asyncio.Event().wait()
 
 

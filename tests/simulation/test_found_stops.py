@@ -168,7 +168,7 @@ async def test_an_order_that_waited_for_others_of_its_symbol_is_not_sent_after_i
     desk.know(opened(), of)
     executor = desk.executor
     desk.now = T0 + NS_PER_MINUTE + 1
-    await executor._sender._post(of)
+    await executor._sender._post(of, executor._core)
     assert desk.venue.posted == []
     [end] = executor._take_outcome(executor._inbox.get_nowait(), _Asks(), desk.now)
     assert isinstance(end, OrderExpired)

@@ -61,8 +61,8 @@ def test_every_promise_holds_in_1000_more() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_found(name: str) -> None:
-    with mended(MUTANTS[name]):
-        assert play(SEEDS[name]).failure, MUTANTS[name].why
+    with mended(*MUTANTS[name]):
+        assert play(SEEDS[name]).failure, MUTANTS[name][0].why
 
 
 def test_no_mutant_is_found_where_nothing_is_broken() -> None:

@@ -269,7 +269,10 @@ class World:
             (3, lambda: self._once_open(self.people.wish)),
         )
         if draw.random() < 0.25:
-            self.loop.call_at(draw.uniform(60.0, end), self._once_open, self.people.halt)
+            when = draw.uniform(60.0, end)
+            if draw.random() < 0.7:  # into the burst of orders after a minute's bars
+                when = when // 60 * 60 + draw.uniform(0.0, 0.4)
+            self.loop.call_at(when, self._once_open, self.people.halt)
         if draw.random() < 0.1:
             self.loop.call_at(draw.uniform(60.0, end), self._once_open, self.exchange.slip)
         for most, happen in plans:
