@@ -38,6 +38,11 @@ class WallClock:
         """Wall clock, ns UTC."""
         return time.time_ns()
 
+    @property
+    def is_stepped(self) -> bool:
+        """Never."""
+        return False
+
     def observe(self, ts_event: int) -> None:
         """Ignore: a bar from the future must show as clock skew, not move the clock."""
 
@@ -86,6 +91,11 @@ class VenueClock:
         if self._reading.running and not isinstance(speed, str):
             now += int((time.monotonic() - self._read_at) * speed * 1e9)
         return max(now, self._seen)
+
+    @property
+    def is_stepped(self) -> bool:
+        """Whether the last reading was of an exchange in lock-step, or there was none yet."""
+        return isinstance(self._reading.speed, str) or self._read_at < 0
 
     def observe(self, ts_event: int) -> None:
         """Learn that the venue has reached `ts_event`."""

@@ -158,6 +158,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shortable_known: Refuse short sales of symbols of which the venue did not say that it lends them.
         collar_fraction_max: Farthest an order's price may lie from the last quote of its symbol.
         quote_age_ms_max: Oldest quote that a collar may rest on, in venue time.
+        exit_attempts_max: How often an exit that came to nothing is asked for again, until a new signal or a resume.
+        exit_wait_s_max: Longest wait between two of these attempts, venue time; it doubles from 2 s.
     """
 
     order_notional_usd_max: Decimal = Decimal(50_000)
@@ -191,6 +193,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shortable_known: bool = True
     collar_fraction_max: Share = None
     quote_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    exit_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 50
+    exit_wait_s_max: Annotated[int, msgspec.Meta(ge=2)] = 300
 
     def __post_init__(self) -> None:
         """Refuse a limit that compares with nothing."""

@@ -54,11 +54,21 @@ class Pipeline:
         self.position = self._read = self._written = reader.begins_after  # `received` may be ahead already
         self._written_at = time.monotonic()
 
-    async def batch(self, count_max: int) -> list[Stored]:
-        """Wait for messages and take up to `count_max`; what follows from them is to be handed over by `put`."""
+    async def batch(self, count_max: int, within_s: float | None = None) -> list[Stored]:
+        """Wait for messages and take up to `count_max`; what follows from them is to be handed over by `put`.
+
+        Args:
+            count_max: At most so many.
+            within_s: Give none where none came within this time; None waits for ever.
+        """
         await asyncio.sleep(0)  # what is decided is published before more is decided
-        batch = await self._reader.batch(count_max)
-        self._read = batch[-1].seq
+        if within_s is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reader.wait(), within_s)
+            batch = self._reader.take(count_max)
+        else:
+            batch = await self._reader.batch(count_max)
+        self._read = batch[-1].seq if batch else self._read
         return batch
 
     async def put(self, outgoing: list[Outgoing]) -> None:

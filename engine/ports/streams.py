@@ -70,6 +70,11 @@ class Clock(Protocol):
         """Venue time as of the last reading, without asking: for liveness and to hold back what is late."""
         ...
 
+    @property
+    def is_stepped(self) -> bool:
+        """Whether time stands still between two steps: then only messages may cause anything, never waiting."""
+        ...
+
     def observe(self, ts_event: int) -> None:
         """Learn that the venue has reached `ts_event`; only a clock that runs after a virtual one cares."""
         ...

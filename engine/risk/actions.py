@@ -73,6 +73,10 @@ class Books(Ledger):
         alerts, self._alerts = self._alerts, []
         return alerts
 
+    def say(self, alert: Alert) -> None:
+        """Have a person told of something else."""
+        self._alerts.append(alert)
+
     def resume(self) -> None:
         """Let bots and symbols go that a rule stopped: a person knows."""
         self._state.bot_modes.clear()

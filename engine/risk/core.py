@@ -56,21 +56,20 @@ from engine.risk.latching import latch
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
 from engine.risk.replacing import answer_replace
+from engine.risk.standing import Standing
 from engine.risk.state import RiskState, remember
+from engine.risk.verdicts import approval, denial
 from engine.risk.waiting import Way, lineage, turns
-from engine.risk.working import OpenOrder, Working
+from engine.risk.working import Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import (
-    NS_PER_MS,
     NS_PER_S,
     ZERO,
     AssetClass,
     Purpose,
-    Side,
     TradingMode,
     asset_class_of,
-    money,
     multiplier,
     plain,
 )
@@ -99,6 +98,7 @@ class RiskCore:
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
         self._books = Books(self.state, self._exposure, self._working, self._guards, self._sessions, limits=limits)
         self._way = Way(self.state, self._working)
+        self._standing = Standing(self.state, self._bots, limits, self._sessions, tell=self._books.say)
         self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
         self._protector = Protector(
             self.state,
@@ -140,12 +140,15 @@ class RiskCore:
             case CancelOrder():
                 if body.client_order_id in self.state.orders:
                     self.state.canceling[body.client_order_id] = None
+                    self._standing.wished(body, self._working.get(body.client_order_id))
             case ReplaceOrder():
                 if body.id not in self.state.commands:
                     remember(self.state.commands, body.id, body.ts_event)
                     self.state.wishes[body.id] = body
             case Fill() | Fee() | Split() | Correction():
-                return self._books.book(body)
+                caused = self._books.book(body)
+                self._standing.moved(caused)
+                return caused
             case Mark():
                 return self._take_mark(body)
             case SymbolStatus():
@@ -188,27 +191,17 @@ class RiskCore:
         if order is None:
             return []
         body = order.body
-        if isinstance(end, OrderRejected) and isinstance(body, OrderIntent):
+        self._standing.ended(end, order)
+        if isinstance(body, OrderIntent) and self._standing.is_final(end, body):
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
-            self._reserve_successor(order)
+            self._books.reserve_successor(order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
             self._guards.refuse(end.bot, end.symbol)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
         cause = f"{end.client_order_id}|{type(end).__name__}"
         return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
-
-    def _reserve_successor(self, replaced: OpenOrder) -> None:
-        """Let the order that took another's place count on from there, and reserve what is left."""
-        for order in self.state.orders.values():
-            body = order.body
-            if isinstance(body, OrderIntent) and body.replaces == replaced.body.id:
-                order.filled_qty = max(order.filled_qty, replaced.filled_qty)
-                left, key = order.leaves_qty, f"{body.bot}|{body.symbol}"
-                cash = body.reserved * left / body.quantity
-                self.state.portfolio.reserve_for(body.id, key, body.side.sign * left, money(cash))
-                self._exposure.touch(body.bot, body.symbol)
 
     def _take_mark(self, mark: Mark) -> list[AnyBody]:
         """Take in prices; the guards they touch fire."""
@@ -233,6 +226,7 @@ class RiskCore:
         self.state.mode, self.state.mode_reason = command.mode, command.reason
         if command.mode is TradingMode.ACTIVE:
             self._books.resume()
+            self._standing.resume()
             self.state.track.forgive(self._exposure)
         return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
 
@@ -241,7 +235,7 @@ class RiskCore:
     @property
     def has_work(self) -> bool:
         """Whether `decide_waiting` may have something to say."""
-        return bool(self.state.waiting or self.state.wishes or self._guards.touched)
+        return bool(self.state.waiting or self.state.wishes or self._guards.touched or self._standing.is_open)
 
     def decide_waiting(self, now_ns: int) -> list[Answer]:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
@@ -267,6 +261,9 @@ class RiskCore:
                 answers += answer
                 continue
             answers += [answer, *self._apply_verdict(answer)]
+        for signal, ordinal, quantity in self._standing.due(now_ns):
+            answer = self._ask_again(signal, ordinal, quantity, now_ns)
+            answers += answer if isinstance(answer, list) else [answer, *self._apply_verdict(answer)]
         for intent in self._protector.wanted(now_ns):
             answers += [intent, *self._apply_verdict(intent)]
         return [*answers, *self._books.alerts()]
@@ -274,19 +271,7 @@ class RiskCore:
     def _denied(
         self, signal: Signal, ordinal: int, now_ns: int, refusal: Refusal, quantity: Decimal | None = None
     ) -> RiskDenied:
-        return RiskDenied(
-            id=self.verdict_id(signal, ordinal),
-            signal_id=signal.id,
-            bot=signal.bot,
-            symbol=signal.symbol,
-            rule=refusal.rule,
-            reason=refusal.reason,
-            limit=refusal.limit,
-            observed=refusal.observed,
-            decided_ns=now_ns,
-            side=None if quantity is None else (Side.BUY if quantity > 0 else Side.SELL),
-            quantity=None if quantity is None else abs(quantity),
-        )
+        return denial(self.verdict_id(signal, ordinal), signal, refusal, now_ns, quantity)
 
     def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict | list[CancelOrder]:
         """Size and judge; wishes to cancel, or nothing, while a working order must end first."""
@@ -304,12 +289,22 @@ class RiskCore:
             reason = f"held {plain(held)} and working {plain(working)} are the target{rest}"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
         in_the_way = self._way.in_the_way(bot.name, signal.symbol, held * quantity < 0)
+        last_price = self._exposure.last(signal.symbol)
         if in_the_way:
+            if any(order.body.purpose is Purpose.PROTECT for order in in_the_way):
+                verdict = self._judged(signal, ordinal, quantity, (price, last_price), now_ns)
+                if isinstance(verdict, RiskDenied):  # nothing that protects ends for an order that may not leave
+                    return verdict
             return self._way.cancels(in_the_way, signal, now_ns)
         if self._way.must_wait(bot.name, signal.symbol, quantity, ordinal):
             return []
-        last_price = self._exposure.last(signal.symbol)
         self._take_price(signal, now_ns)
+        return self._judged(signal, ordinal, quantity, (price, last_price), now_ns)
+
+    def _judged(
+        self, signal: Signal, ordinal: int, quantity: Decimal, prices: tuple[Decimal, Decimal | None], now_ns: int
+    ) -> Verdict:
+        bot, (price, last_price) = self._bots[signal.bot], prices
         repeated = "" if ordinal else self._repeated(signal)
         judged = self._judge.judge(
             bot, signal, quantity, price=price, last_price=last_price, repeated=repeated, now_ns=now_ns
@@ -317,29 +312,27 @@ class RiskCore:
         if isinstance(judged, Refusal):
             return self._denied(signal, ordinal, now_ns, judged, quantity)
         terms, reserved = judged
-        return OrderIntent(
-            id=self.verdict_id(signal, ordinal),
-            signal_id=signal.id,
-            bot=bot.name,
-            symbol=signal.symbol,
-            side=Side.BUY if quantity > 0 else Side.SELL,
-            quantity=abs(quantity),
-            order_type=terms.order_type,
-            time_in_force=terms.time_in_force,
-            ref_px=price,
+        return approval(
+            self.verdict_id(signal, ordinal),
+            signal,
+            quantity,
+            terms,
+            price=price,
             reserved=reserved,
-            decided_ns=now_ns,
-            valid_until=now_ns + self._limits.intent_valid_ms * NS_PER_MS,
-            limit_px=terms.limit_px,
-            stop_px=terms.stop_px,
-            extended_hours=terms.extended_hours,
-            trail_percent=terms.trail_percent,
-            notional=terms.notional,
-            order_class=terms.order_class,
-            take_profit_px=terms.take_profit_px,
-            stop_loss_px=terms.stop_loss_px,
-            purpose=Purpose.GUARD if signal.strategy == STRATEGY else Purpose.TARGET,
+            now_ns=now_ns,
+            valid_ms=self._limits.intent_valid_ms,
         )
+
+    def _ask_again(self, signal: Signal, ordinal: int, quantity: Decimal, now_ns: int) -> Verdict | list[CancelOrder]:
+        """Judge an exit that came to nothing, at the last price known; what is in its way must end first."""
+        exits = self._way.in_the_way(signal.bot, signal.symbol, closes=True)
+        if exits:
+            return self._way.cancels(exits, signal, now_ns)
+        if self._way.must_wait(signal.bot, signal.symbol, quantity, ordinal):
+            return []
+        last = self._exposure.last(signal.symbol)
+        price = reference_price(signal) if last is None else last
+        return self._judged(signal, ordinal, quantity, (price, last), now_ns)
 
     def _take_price(self, signal: Signal, now_ns: int) -> None:
         if self._priced == (signal.id, now_ns):
@@ -359,6 +352,7 @@ class RiskCore:
         """Let a verdict change the state; give the trading state that a latching denial brings."""
         self.state.wishes.pop(verdict.signal_id, None)
         found = self.state.waiting.pop(verdict.id, None)
+        self._standing.answered(verdict, found)
         if found is not None:
             signal, ordinal = found
             self._take_price(signal, verdict.decided_ns)

@@ -27,6 +27,24 @@ class Block(msgspec.Struct, frozen=True):
     ts_event: int
 
 
+class Target(msgspec.Struct):
+    """What became of the last target that a bot's strategy said of a symbol; the signal is in `answered`.
+
+    Attributes:
+        signal_id: The signal.
+        ordinal: Of its next verdict.
+        attempts: How often its exit was asked for again.
+        not_before: Venue time before which it is not asked for again.
+        is_left_alone: A person asked its order to end.
+    """
+
+    signal_id: str
+    ordinal: int = 0
+    attempts: int = 0
+    not_before: int = 0
+    is_left_alone: bool = False
+
+
 class RiskState(msgspec.Struct):
     """The state of one account.
 
@@ -51,6 +69,7 @@ class RiskState(msgspec.Struct):
         splits: Ids of splits booked.
         corrections: Ids of corrections booked.
         blocked: Symbols whose price nothing explains.
+        targets: Last target per `bot|symbol`.
     """
 
     account: str = ""
@@ -77,6 +96,7 @@ class RiskState(msgspec.Struct):
     splits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     corrections: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])
+    targets: dict[str, Target] = msgspec.field(default_factory=dict[str, Target])
 
 
 def remember(table: dict[str, _T], key: str, value: _T) -> None:

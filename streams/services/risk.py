@@ -41,6 +41,7 @@ from streams.subjects import state_subject
 
 _BATCH_MAX = 250
 _CONFIRM_S = 0.5
+_LOOK_S = 1.0
 
 
 class Risk:
@@ -94,12 +95,23 @@ class Risk:
         while True:
             if not self._due:
                 await pipeline.checkpoint_when_idle()
-            batch = await pipeline.batch(_BATCH_MAX)
+            batch = await pipeline.batch(_BATCH_MAX, self._look_s(core))
+            if not batch:
+                if outgoing := await self._answer(core):
+                    await pipeline.put(outgoing)
+                continue
             for item in batch:
                 self._apply(core, item)
             silent = batch[-1].seq < self._end_at_start
             self._read_to_end = not silent
             await pipeline.put([] if silent else await self._answer(core))
+
+    def _look_s(self, core: RiskCore) -> float | None:
+        """Give how long to wait for a message before looking at what is due by the clock; None for as long as it takes.
+
+        An exit that came to nothing leaves at the opening, or after a wait, whether or not anything happens then.
+        """
+        return _LOOK_S if self._read_to_end and core.has_work and not self._context.clock.is_stepped else None
 
     async def _confirm(self) -> None:
         """Say the trading mode again and again: without that executor sends nothing (rule 11)."""

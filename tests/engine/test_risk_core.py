@@ -392,8 +392,10 @@ def test_each_signal_gets_one_verdict_and_no_order_goes_against_another(seed: in
     for verdict in verdicts:
         legs[verdict.signal_id].append(verdict)
     for answers in legs.values():
-        # More than one verdict only where an order that stops at zero came first; only the last is no order.
-        assert all(isinstance(answer, OrderIntent) for answer in answers[:-1])
+        # More than one verdict where an order that stops at zero came first, or an exit is asked for again.
+        ended = next((at for at, answer in enumerate(answers) if not isinstance(answer, OrderIntent)), len(answers))
+        again = [answer for answer in answers[ended + 1 :] if isinstance(answer, OrderIntent)]
+        assert all(not answer.reserved for answer in again), "an entry after a denial of its signal"
     _check_orders(steps)
 
 

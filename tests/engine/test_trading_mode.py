@@ -81,9 +81,9 @@ def test_while_halted_every_signal_is_denied_and_while_reducing_exits_pass() -> 
         assert isinstance(denied, RiskDenied)
         assert denied.rule == "trading_mode"
     core.apply(_command(TradingMode.REDUCING, 2))
-    [denied] = _ask(core, signal(number=4, symbol="BTC/USD"), minute(4))
+    denied, sold = _ask(core, signal(number=4, symbol="BTC/USD"), minute(4))
     assert isinstance(denied, RiskDenied)
-    sold = _intent(_ask(core, signal(number=5, direction=FLAT), minute(5)))
+    assert isinstance(sold, OrderIntent)  # the exit that was denied while halted, without another word of the strategy
     assert (sold.side, sold.quantity, sold.reserved) == (Side.SELL, bought.quantity, 0)
 
 

@@ -79,6 +79,8 @@ class Watch:
             return  # of coins the venue keeps a fee that is known later
         if fill.client_order_id in self._world.exchange.in_flight:
             return
+        if isinstance(order, OrderAdopted) and order.parent in state.orders:
+            return  # the fills of its entry are told after it
         before, after = self._held.get(key, ZERO), state.portfolio.signed_qty(fill.bot, fill.symbol)
         demand(before * after >= 0 and abs(after) < abs(before), f"exit {order.id} of {key}: {before} to {after}")
 

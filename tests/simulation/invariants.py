@@ -58,6 +58,7 @@ from tests.simulation.world import World
 _MAY_DENY_EXITS = frozenset({"trading_mode", "session", "duplicate", "price_sanity", "superseded"})
 _HALTED_S = 20.0
 """A change of the mode is known to everybody by then, or its role is dead."""
+_VERDICTS_MAX = 15
 _VERDICTS = (OrderIntent, RiskDenied, TargetReached)
 
 
@@ -124,7 +125,7 @@ def _once(world: World, trading: list[AnyBody]) -> None:
 
 
 def _verdicts(trading: list[AnyBody]) -> None:
-    """Each signal and each wish has one verdict; more only for what is left after an order that stopped at zero."""
+    """Each signal and each wish has one verdict; more for what is left after an order that stopped at zero, or an exit."""
     asked = {body.id for body in trading if isinstance(body, Signal | ReplaceOrder)}
     answers: dict[str, list[Any]] = defaultdict(list)
     for body in trading:
@@ -135,8 +136,10 @@ def _verdicts(trading: list[AnyBody]) -> None:
     demand(not unanswered, f"signals or wishes without a verdict: {sorted(unanswered)}")
     demand(asked == set(answers), "a verdict for a signal that is not stored")
     for signal_id, given in answers.items():
-        early = [body for body in given[:-1] if not isinstance(body, OrderIntent)]
-        demand(not early, f"signal {signal_id} was answered again after {type(early[0]).__name__ if early else ''}")
+        ended = next((at for at, body in enumerate(given) if not isinstance(body, OrderIntent)), len(given))
+        again = [body for body in given[ended + 1 :] if isinstance(body, OrderIntent) and body.reserved]
+        demand(not again, f"signal {signal_id} has an entry after {type(given[min(ended, len(given) - 1)]).__name__}")
+        demand(len(given) <= _VERDICTS_MAX, f"signal {signal_id} has {len(given)} verdicts")
 
 
 def _denials(trading: list[AnyBody]) -> None:

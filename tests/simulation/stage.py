@@ -47,7 +47,7 @@ def staged(world: World) -> Generator[None]:
             (streams.publisher, streams.feeding.market, streams.executing.reconciling, canceling, executor, feed),
         ),
         ("_LATCH_S", _LOOK_S, (executor,)),
-        ("_LOOK_S", _LOOK_S, (canceling,)),
+        ("_LOOK_S", _LOOK_S, (canceling, streams.services.risk)),
         ("last_per_subject", last_per_subject, (feed, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.

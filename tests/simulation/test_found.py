@@ -126,6 +126,10 @@ class ExecutorDesk:
     async def now_ns(self) -> int:
         return self.now
 
+    @property
+    def is_stepped(self) -> bool:
+        return False
+
     def estimate_ns(self) -> int:
         return self.now
 

@@ -76,6 +76,10 @@ class _Clock:
             await asyncio.sleep(0.002)
         return self._world.now_ns()
 
+    @property
+    def is_stepped(self) -> bool:
+        return False
+
     def estimate_ns(self) -> int:
         return self._world.now_ns()
 

@@ -33,6 +33,10 @@ class StillClock:
     async def now_ns(self) -> int:
         return self.ns
 
+    @property
+    def is_stepped(self) -> bool:
+        return False
+
     def estimate_ns(self) -> int:
         return self.ns
 

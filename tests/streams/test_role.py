@@ -23,6 +23,10 @@ class _StoppedClock:
     async def now_ns(self) -> int:
         return T0
 
+    @property
+    def is_stepped(self) -> bool:
+        return False
+
     def estimate_ns(self) -> int:
         return T0
 
