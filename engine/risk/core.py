@@ -53,9 +53,10 @@ from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
 from engine.risk.latching import latch
+from engine.risk.numbers import senseless
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
-from engine.risk.replacing import answer_replace
+from engine.risk.replacing import Replacer
 from engine.risk.standing import Standing
 from engine.risk.state import RiskState, remember
 from engine.risk.verdicts import approval, denial
@@ -100,6 +101,7 @@ class RiskCore:
         self._way = Way(self.state, self._working)
         self._standing = Standing(self.state, self._bots, limits, self._sessions, tell=self._books.say)
         self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
+        self._replacer = Replacer(self.state, self._bots, limits, exposure=self._exposure, judge=self._judge)
         self._protector = Protector(
             self.state,
             self._bots,
@@ -195,7 +197,7 @@ class RiskCore:
         if isinstance(body, OrderIntent) and self._standing.is_final(end, body):
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
-            self._books.reserve_successor(order)
+            self._replacer.succeed(order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
             self._guards.refuse(end.bot, end.symbol)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
@@ -241,9 +243,7 @@ class RiskCore:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
         answers: list[Answer] = []
         for wish in list(self.state.wishes.values()):
-            verdict = answer_replace(
-                wish, self._working, self.state, self._limits, now_ns=now_ns, last=self._exposure.last
-            )
+            verdict = self._replacer.answer(wish, now_ns)
             answers += [verdict, *self._apply_verdict(verdict)]
         closing: set[str] = set()
         for signal, ordinal, newer in turns(self.state.waiting):
@@ -279,6 +279,8 @@ class RiskCore:
         if bot is None or signal.symbol not in self._symbols[bot.name]:
             refusal = Refusal("bot", "no bot of this name trades this symbol", "configured bots", signal.bot)
             return self._denied(signal, ordinal, now_ns, refusal)
+        if (fault := senseless(signal)) is not None:
+            return self._denied(signal, ordinal, now_ns, fault)
         book = self.state.portfolio
         price = reference_price(signal)
         held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
@@ -371,7 +373,9 @@ class RiskCore:
         if intent.purpose is Purpose.PROTECT:
             self._guards.asked(intent.bot, intent.symbol)
             return
-        if not intent.replaces:
+        if intent.replaces:
+            self._replacer.reserve_more(intent)
+        else:
             self.state.portfolio.reserve(intent)
         self._exposure.touch(intent.bot, intent.symbol)
         self.state.track.approved(intent, self._limits.repeats_window_s * NS_PER_S)

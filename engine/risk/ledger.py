@@ -12,13 +12,13 @@ import msgspec
 
 from engine.adoption import FLATTEN, UNATTRIBUTED
 from engine.ids import fill_key
-from engine.messages import Account, AccountOpened, AnyBody, Fee, Fill, OrderIntent, Position
+from engine.messages import Account, AccountOpened, AnyBody, Fee, Fill, Position
 from engine.risk.exposure import Exposure
 from engine.risk.guards import Guards
 from engine.risk.state import RiskState, remember
-from engine.risk.working import OpenOrder, Working
+from engine.risk.working import Working
 from engine.sessions import SessionTable
-from engine.values import ZERO, money, normal, plain
+from engine.values import ZERO, normal, plain
 
 
 class Ledger:
@@ -87,17 +87,6 @@ class Ledger:
         bodies: list[AnyBody] = [self.position(fee.bot, fee.symbol, fee.id, fee.ts_event)]
         bodies += self._guards.moved(fee.bot, fee.symbol, held.avg_px_open, fee.id, fee.ts_event)
         return [*bodies, self.account(fee.id, fee.ts_event)]
-
-    def reserve_successor(self, replaced: OpenOrder) -> None:
-        """Let the order that took another's place count on from there, and reserve what is left."""
-        for order in self._state.orders.values():
-            body = order.body
-            if isinstance(body, OrderIntent) and body.replaces == replaced.body.id:
-                order.filled_qty = max(order.filled_qty, replaced.filled_qty)
-                left, key = order.leaves_qty, f"{body.bot}|{body.symbol}"
-                cash = body.reserved * left / body.quantity
-                self._state.portfolio.reserve_for(body.id, key, body.side.sign * left, money(cash))
-                self._exposure.touch(body.bot, body.symbol)
 
     def position(self, bot: str, symbol: str, cause: str, ts_event: int) -> Position:
         """Say what a bot holds."""
