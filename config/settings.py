@@ -28,6 +28,7 @@ _WITH_PASSWORD = re.compile(r"([^/?#]*//)?[^/?#]*@")
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024, le=2**53)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 SecondsOrOff = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Prefix = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
 """One lower-case token of a subject; in capitals it names the streams."""
@@ -43,14 +44,17 @@ class NatsSettings(_Section, frozen=True):
     Attributes:
         nkey_file: For a server at `url` that demands nkeys: file with the seed of our user, or folder with one
             `<user>.nk` per role and for `operator` (the commands), as `tapeline keys` makes it. Empty: no key.
+        is_own: Set by `tapeline run` where it started the server itself, which it may then stop and mend.
     """
 
     url: str = ""
     nkey_file: str = ""
+    is_own: bool = False
     prefix: Prefix = "tape"
     market_age_s_max: Count = 7 * 24 * 3600
     market_bytes_max: Bytes = 8 * 1024**3
     trading_bytes_max: Bytes = 16 * 1024**3
+    trading_fill_fraction_max: Fraction = 0.9
     duplicate_window_s: Seconds = 120.0
 
 
@@ -154,6 +158,8 @@ class DaemonSettings(_Section, frozen=True):
         cancel_on_exit: Cancel every open order of the account when the daemon is stopped.
         clock_every_s: How often this machine's clock is compared with the venue's (not with a virtual one).
         clock_offset_ms_max: Surely farther apart than this, trading becomes reducing.
+        disk_free_bytes_min: With less free on the disk of the data directory, trading becomes reducing.
+        disk_look_s: How often the room there and in the trading stream is looked at.
     """
 
     restart_wait_s_max: Seconds = 30.0
@@ -161,6 +167,8 @@ class DaemonSettings(_Section, frozen=True):
     cancel_on_exit: bool = False
     clock_every_s: Seconds = 300.0
     clock_offset_ms_max: Count = 1_000
+    disk_free_bytes_min: Bytes = 1024**3
+    disk_look_s: Seconds = 5.0
 
 
 class FlattenSettings(_Section, frozen=True):

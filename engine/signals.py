@@ -29,7 +29,7 @@ from engine.values import AssetClass, Direction, asset_class_of
 class _Slot:
     """One bot on one symbol."""
 
-    __slots__ = ("always", "asset_class", "bot", "emitted_until", "last_ts", "published", "strategy")
+    __slots__ = ("always", "asset_class", "bot", "emitted_until", "last_ts", "published", "said", "strategy")
 
     def __init__(self, bot: Bot, symbol: str) -> None:
         self.bot = bot
@@ -39,6 +39,7 @@ class _Slot:
         self.last_ts = 0
         self.emitted_until = 0
         self.published: tuple[Direction, float] = (Direction.FLAT, 0.0)
+        self.said: Signal | None = None  # the last one in the stream, as found at the start
 
 
 class SignalCounters(msgspec.Struct):
@@ -149,9 +150,32 @@ class SignalEngine:
             if symbol != signal.symbol:
                 continue
             for slot in slots:
-                if slot.bot.name == signal.bot and signal.ts_event >= slot.emitted_until:
-                    slot.emitted_until = signal.ts_event
-                    slot.published = (signal.direction, signal.strength)
+                if slot.bot.name == signal.bot:
+                    if slot.said is None or signal.ts_event >= slot.said.ts_event:
+                        slot.said = signal
+                    if signal.ts_event >= slot.emitted_until:
+                        slot.emitted_until = signal.ts_event
+                        slot.published = (signal.direction, signal.strength)
+
+    def forget_unsaid(self) -> list[tuple[str, str]]:
+        """Take back what a checkpoint calls said and the stream lost; the next bar says the target again.
+
+        Called after every `on_own_signal` of a start. A checkpoint is written after its signals are stored, so the
+        stream is never behind one unless it lost messages.
+
+        Returns:
+            Bot and symbol of each.
+        """
+        found: list[tuple[str, str]] = []
+        for (symbol, _), slots in self._slots.items():
+            for slot in slots:
+                said = slot.said
+                if slot.emitted_until <= (0 if said is None else said.ts_event):
+                    continue
+                slot.emitted_until = 0 if said is None else said.ts_event
+                slot.published = (Direction.FLAT, 0.0) if said is None else (said.direction, said.strength)
+                found.append((slot.bot.name, symbol))
+        return found
 
     def on_bar(self, bar: Bar) -> list[Signal]:
         """Move every strategy on this symbol and timeframe by one bar; return the targets that changed."""

@@ -19,18 +19,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import duckdb
+import msgspec
 import polars as pl
 
-from engine.messages import AnyBody, Head, MarketMessage, Message
+from engine.messages import AnyBody, Bar, Head, MarketMessage, Message
 from storage.tables import BARS, Kind, Table, body_of, keys_of, row_of
 
-if TYPE_CHECKING:
-    from engine.messages import Bar
 
-Row = Message | MarketMessage
+class Numbered(msgspec.Struct, frozen=True):
+    """A message of the trading stream and its sequence there."""
+
+    head: Head
+    body: AnyBody
+    seq: int
+
+
+Row = Message | MarketMessage | Numbered
 Key = tuple[Any, ...]
 
 
@@ -138,11 +145,21 @@ def _settle(table: Table, pairs: Iterable[tuple[Key, Row]], taken: dict[Key, Any
             taken[key] = body
             result.new.append(row)
             accepted.append(index)
-        elif existing == body or row_of(table, existing) == row_of(table, body):
+        elif existing == body or row_of(table, existing) == row_of(table, _as_fetched(existing, body)):
             result.duplicates += 1
         else:
             result.conflicts.append(Conflict(table.name, "|".join(map(str, key)), existing, body, row.head))
     return accepted
+
+
+def _as_fetched(existing: AnyBody, body: AnyBody) -> AnyBody:
+    """Give a bar as it would be if it had come the way the stored one did.
+
+    One that nats-server lost is fetched again, later, and so perhaps as backfill: nothing about the market differs.
+    """
+    if isinstance(existing, Bar) and isinstance(body, Bar):
+        return msgspec.structs.replace(body, is_backfill=existing.is_backfill)
+    return body
 
 
 def _known_hashes(connection: duckdb.DuckDBPyConnection, hashes: Sequence[int]) -> set[int]:

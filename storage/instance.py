@@ -32,6 +32,46 @@ _DUCKDB_MAGIC = b"DUCK"
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?) \(PID (\d+)\)")
 
 
+_DAMAGE = re.compile(r"Could not read|Corrupt|checksum|invalidated|replaying WAL", re.IGNORECASE)
+_FULL = re.compile(r"No space left|Disk quota exceeded|File too large", re.IGNORECASE)
+
+
+class DamagedFileError(ConfigError):
+    """The file is not a database any more, or cannot be read: it can be set aside and made anew from the streams."""
+
+
+class DiskFullError(BrokenPromiseError):
+    """There is no room to write; what was committed is there, and the same can be tried again."""
+
+
+class StoppedFileError(BrokenPromiseError):
+    """A full disk made DuckDB give the file up until it is opened again, though it is whole (tried: a checkpoint)."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error says that the file itself is at fault, and not the query, whatever text that chose."""
+    if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+        return True
+    from_storage = (duckdb.IOException, duckdb.SerializationException, duckdb.TransactionException)
+    is_from_storage = isinstance(error, from_storage) or type(error) is duckdb.Error  # of a wrong checksum
+    return is_from_storage and _DAMAGE.search(str(error)) is not None
+
+
+def failure(what: str, error: duckdb.Error | OSError) -> TapelineError:
+    """Say what kind of failure an error of the database, or of its disk, is.
+
+    Args:
+        what: Which file did not do what.
+        error: DuckDB's, or the system's.
+    """
+    text = f"{what}: {one_line(error)}"
+    if _FULL.search(str(error)):
+        return StoppedFileError(text) if isinstance(error, duckdb.FatalException) else DiskFullError(text)
+    if is_damage(error):
+        return DamagedFileError(text)
+    return BrokenPromiseError(text)
+
+
 def one_line(error: Exception) -> str:
     """Give an error's first line; DuckDB adds hints and a drawing below it."""
     text = str(error).strip()
@@ -63,6 +103,12 @@ class Instance:
         self._readers = 0
         self._lock = threading.Lock()
         self._open = True
+        self._identity = _identity(path)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is the one under its name: nobody deleted, moved or replaced it."""
+        return self._identity is not None and _identity(self.path) == self._identity
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Open another connection to the same file, for the calling thread alone.
@@ -121,8 +167,10 @@ class Instance:
             if not self._open:
                 return
             self._open = False
-            self._root.close()
-            _release(self.path)
+            try:
+                self._root.close()
+            finally:
+                _release(self.path)
         shutil.rmtree(self._temp_dir, ignore_errors=True)
 
 
@@ -221,8 +269,20 @@ def _translate(path: Path, error: duckdb.Error) -> TapelineError:
         with path.open("rb") as file:
             file.seek(8)
             if file.read(4) != _DUCKDB_MAGIC:
-                return ConfigError(f"database {path} is not a DuckDB file: name another file, or move this one away")
-    return ConfigError(f"database {path} cannot be opened: {one_line(error)}")
+                return DamagedFileError(
+                    f"database {path} is not a DuckDB file: name another file, or move this one away"
+                )
+    kind = failure(f"database {path} cannot be opened", error)
+    return kind if isinstance(kind, DiskFullError | DamagedFileError | StoppedFileError) else ConfigError(str(kind))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _fence(

@@ -25,8 +25,8 @@ from time import monotonic
 
 import duckdb
 
-from engine.errors import BrokenPromiseError, ConfigError
-from storage.instance import Instance, one_line, quoted
+from engine.errors import ConfigError
+from storage.instance import Instance, failure, quoted
 
 _PREFIX, _SUFFIX = ".snapshot-", ".part"
 
@@ -49,7 +49,8 @@ def take(instance: Instance, name: str = "snapshot.duckdb") -> Snapshot:
 
     Raises:
         ConfigError: No snapshot folder is set, or `name` is a path.
-        BrokenPromiseError: The copy failed (disk full); the older snapshot is untouched.
+        DiskFullError, StoppedFileError: There is no room; the older snapshot is untouched.
+        BrokenPromiseError: The copy failed; the older snapshot is untouched.
     """
     folder = instance.snapshot_dir
     if folder is None:
@@ -70,8 +71,7 @@ def take(instance: Instance, name: str = "snapshot.duckdb") -> Snapshot:
         sync(folder)
     except (duckdb.Error, OSError) as error:
         _remove(part)
-        msg = f"snapshot {folder / name} could not be written: {one_line(error)}"
-        raise BrokenPromiseError(msg) from error
+        raise failure(f"snapshot {folder / name} could not be written", error) from error
     return Snapshot(folder / name, size, (monotonic() - started) * 1000)
 
 

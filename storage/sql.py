@@ -27,7 +27,7 @@ from engine.errors import BusyError, ConfigError
 from storage import ipc, schema
 from storage.arrow import ArrowTable
 from storage.guard import SqlRefusedError, check, joined
-from storage.instance import Instance
+from storage.instance import Instance, is_damage, one_line
 from storage.instance import open_read_only as open_instance
 from storage.writer import Writer
 
@@ -82,6 +82,8 @@ class SqlService:
         self._changed = threading.Condition()
         self._closing = False
         self._owned: Callable[[], None] | None = None
+        self.damage = ""
+        """Set when a query met a part of the file that cannot be read."""
 
     @classmethod
     def beside(cls, writer: Writer, *, workers: int = 2, waiting_max: int = 32) -> Self:
@@ -169,6 +171,8 @@ class SqlService:
         except (duckdb.OutOfMemoryException, MemoryError) as error:
             raise SqlRefusedError(query.stopped or _MEMORY_HINT) from error
         except (duckdb.Error, OSError, pa.ArrowException) as error:
+            if is_damage(error):
+                self.damage = f"database {self._instance.path} cannot be read: {one_line(error)}"
             # OSError: how pyarrow passes on an error of the engine in the middle of a stream.
             raise SqlRefusedError(query.stopped or _reason(error)) from error
         finally:

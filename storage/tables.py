@@ -124,6 +124,11 @@ class Table:
     refs: tuple[str, ...] = ()
 
     @property
+    def is_numbered(self) -> bool:
+        """Whether rows know their place in the stream (column `seq`): all of the trading stream do."""
+        return not {Bar, Gap} & set(self.bodies)
+
+    @property
     def exact_columns(self) -> tuple[str, ...]:
         """Names of the columns that make up `row_of`, in its order."""
         return tuple(column.exact_name for column in self.columns)
@@ -192,7 +197,7 @@ TABLES: tuple[Table, ...] = (
 )
 TABLE_OF: dict[type[AnyBody], Table] = {body: table for table in TABLES for body in table.bodies}
 HEAD_COLUMNS = ("ts_init", "ts_recv", "trace")
-"""Columns that are not compared between two runs; for fills also `Table.refs`."""
+"""Columns that are not compared between two runs; for fills also `Table.refs`, and `seq` of numbered tables."""
 
 
 def exact(value: Decimal) -> Decimal:

@@ -19,13 +19,16 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from engine.errors import BrokenPromiseError, TapelineError
-from engine.messages import AnyBody, Head, MarketMessage, Message, body_json
+from engine.errors import TapelineError
+from engine.messages import AnyBody, Head, body_json
 from storage import schema
-from storage.dedupe import Conflict, Row, Sorted, Watermarks, sort_bars, sort_rows
-from storage.instance import Instance, one_line, open_read_write
+from storage.dedupe import Conflict, Numbered, Row, Sorted, Watermarks, sort_bars, sort_rows
+from storage.instance import Instance, failure, open_read_write
 from storage.snapshot import remove_leftovers
 from storage.tables import BARS, TABLE_OF, Table, columns_of, frame_of
+
+Seal = tuple[int, str]
+"""What a message in a stream is known by: when it was stored, ns UTC, and a digest of its bytes."""
 
 MEMORY_RETRIES_MAX = 3
 TRIM_EVERY_ROWS = 32_768
@@ -50,8 +53,11 @@ class Writer:
         self._connection = connection
         self._watermarks = Watermarks()
         self._watermarks.load(connection)
-        rows = connection.execute("SELECT stream, seq FROM recorder_positions").fetchall()
-        self._positions: dict[str, int] = dict(rows)
+        rows = connection.execute("SELECT stream, seq, stored_ns, digest FROM recorder_positions").fetchall()
+        self._positions: dict[str, int] = {stream: seq for stream, seq, _, _ in rows}
+        self._seals: dict[str, Seal] = {
+            stream: (stored_ns, digest) for stream, _, stored_ns, digest in rows if stored_ns is not None
+        }
         self._relieve: Callable[[], None] | None = None
         self._rows_since_trim = 0
 
@@ -77,6 +83,8 @@ class Writer:
         Raises:
             BusyError: Another process holds the file.
             ConfigError: Not a DuckDB file, a newer version's file, or the folder is missing.
+            DamagedFileError: Not a DuckDB file, or one that cannot be read.
+            DiskFullError, StoppedFileError: There is no room for it.
         """
         instance, connection = open_read_write(
             Path(path),
@@ -91,30 +99,39 @@ class Writer:
             schema.migrate(connection, instance.path)
             _warm_up(connection)
             return cls(instance, connection)
-        except BaseException:
+        except BaseException as error:
             connection.close()
             instance.close()
+            if isinstance(error, duckdb.Error):
+                raise failure(f"database {instance.path} cannot be opened", error) from error
             raise
 
     def positions(self) -> dict[str, int]:
         """Give the applied sequence per stream, as committed."""
         return dict(self._positions)
 
+    def seals(self) -> dict[str, Seal]:
+        """Give what stood at these positions, per stream; nothing where the writer was not told."""
+        return dict(self._seals)
+
     def on_memory_pressure(self, relieve: Callable[[], None]) -> None:
         """Call `relieve` when a batch found no memory, before it is tried again: queries share the limit."""
         self._relieve = relieve
 
-    def write(self, stream: str, last_seq: int, messages: Sequence[Message | MarketMessage]) -> WriteResult:
+    def write(self, stream: str, last_seq: int, messages: Sequence[Row], seal: Seal | None = None) -> WriteResult:
         """Store a batch and the position in one transaction; on return it is on disk.
 
         Args:
             stream: Name of the stream the messages came from.
             last_seq: Sequence of the last message of the batch; may move without messages.
             messages: In stream order; may hold duplicates, also of each other.
+            seal: What stands at `last_seq`; None where nobody will ask.
 
         Raises:
-            BrokenPromiseError: A value has no place in its column, or the database failed (disk full, damaged). Nothing
-                of the batch is stored.
+            BrokenPromiseError: A value has no place in its column, or the database failed. Nothing was stored.
+            DiskFullError: There is no room; the same batch can be tried again.
+            StoppedFileError: There is none either, and the file has to be opened again first.
+            DamagedFileError: The file cannot be read any more.
         """
         groups: dict[Table, list[Row]] = {}
         for message in messages:
@@ -127,7 +144,7 @@ class Writer:
         updated = max((message.head.ts_init for message in messages), default=0)
         for attempt in range(MEMORY_RETRIES_MAX + 1):
             try:
-                result = self._transaction(stream, last_seq, updated, groups)
+                result = self._transaction(stream, last_seq, updated, groups, seal)
             except duckdb.Error as error:
                 if not _lacks_memory(error) or attempt == MEMORY_RETRIES_MAX:
                     raise self._broken(error) from error
@@ -135,6 +152,9 @@ class Writer:
                     self._relieve()
             else:
                 self._positions[stream] = last_seq
+                self._seals.pop(stream, None)
+                if seal is not None:
+                    self._seals[stream] = seal
                 self._trim(result.rows)
                 return result
         raise AssertionError
@@ -167,9 +187,11 @@ class Writer:
             self._rows_since_trim = 0
 
     def _broken(self, error: duckdb.Error) -> TapelineError:
-        return BrokenPromiseError(f"database {self.instance.path} did not write: {one_line(error)}")
+        return failure(f"database {self.instance.path} did not write", error)
 
-    def _transaction(self, stream: str, last_seq: int, updated: int, groups: dict[Table, list[Row]]) -> WriteResult:
+    def _transaction(
+        self, stream: str, last_seq: int, updated: int, groups: dict[Table, list[Row]], seal: Seal | None
+    ) -> WriteResult:
         connection = self._connection
         try:
             connection.execute("BEGIN")
@@ -187,7 +209,7 @@ class Writer:
                     duplicates=result.duplicates + found.duplicates,
                     conflicts=result.conflicts + len(found.conflicts),
                 )
-            self._move(stream, last_seq, updated)
+            self._move(stream, last_seq, updated, seal)
             connection.execute("COMMIT")
         except BaseException:
             self._watermarks.rollback()
@@ -216,14 +238,14 @@ class Writer:
         if found.conflicts:
             _insert_conflicts(self._connection, stream, found.conflicts)
 
-    def _move(self, stream: str, last_seq: int, updated: int) -> None:
+    def _move(self, stream: str, last_seq: int, updated: int, seal: Seal | None) -> None:
         known = stream in self._positions
         self._connection.execute(
-            "UPDATE recorder_positions SET seq = $2, updated = greatest(updated, make_timestamptz($3 // 1000)) "
-            "WHERE stream = $1"
+            "UPDATE recorder_positions SET seq = $2, updated = greatest(updated, make_timestamptz($3 // 1000)), "
+            "stored_ns = $4, digest = $5 WHERE stream = $1"
             if known
-            else "INSERT INTO recorder_positions VALUES ($1, $2, make_timestamptz($3 // 1000))",
-            [stream, last_seq, updated],
+            else "INSERT INTO recorder_positions VALUES ($1, $2, make_timestamptz($3 // 1000), $4, $5)",
+            [stream, last_seq, updated, *(seal or (None, None))],
         )
 
 
@@ -251,12 +273,19 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[
         pl.Series("trace", [head.trace for head in heads], dtype=pl.String),
         *(pl.Series(ref, [head.refs.get(ref) for head in heads], dtype=pl.String) for ref in table.refs),
     )
+    if table.is_numbered:
+        frame = frame.with_columns(pl.Series("seq", list(map(_seq_of, rows)), dtype=pl.Int64))
     _insert_frame(connection, table.name, frame, _select_list(table))
 
 
 def _select_list(table: Table) -> str:
     moments = [f"make_timestamptz({name} // 1000) AS {name}" for name in ("ts_init", "ts_recv")]
-    return ", ".join([*(column.select for column in table.columns), *moments, "trace", *table.refs])
+    seq = ("seq",) if table.is_numbered else ()
+    return ", ".join([*(column.select for column in table.columns), *moments, "trace", *table.refs, *seq])
+
+
+def _seq_of(row: Row) -> int | None:
+    return row.seq if isinstance(row, Numbered) else None
 
 
 def _insert_conflicts(connection: duckdb.DuckDBPyConnection, stream: str, conflicts: Sequence[Conflict]) -> None:

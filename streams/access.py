@@ -28,7 +28,7 @@ _AUTH_S_MAX = 10
 
 _OWN: dict[str, tuple[str, ...]] = {
     "feed": ("bars.*.*", "gaps.*", "marks.*", "status.statuses.*", "status.lulds.*", "commands", "alerts.*"),
-    "signals": ("signals.*.*", "alerts.*"),
+    "signals": ("signals.*.*", "commands", "alerts.*"),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
         "state", "commands", "alerts.*",
@@ -37,10 +37,11 @@ _OWN: dict[str, tuple[str, ...]] = {
         "orders.*.*", "fills.*.*", "fees.*.*", "corrections.*.*", "splits.*", "status.assets.*", "opened", "sessions.*",
         "commands", "alerts.*",
     ),
-    "recorder": ("alerts.*",),
+    "recorder": ("commands", "alerts.*"),
 }  # fmt: skip
-"""What each role stores, below the prefix. Risk's commands are cancels; feed's and executor's
-are REDUCING, for a clock or an account that is wrong, and the one a latch stands for."""
+"""What each role stores, below the prefix. Risk's commands are cancels; feed's and executor's are REDUCING, for a
+clock, a disk or an account that is wrong, and the one a latch stands for. Each role commands HALTED when it finds that
+the trading stream lost messages."""
 _READS = {
     "feed": ("market", "trading"),
     "signals": ("market", "trading"),
@@ -173,6 +174,11 @@ def guarded(topology: Topology, public: Mapping[str, str]) -> str:
         f"    imports: {_list(imports)}\n  }}\n"
         "}\n"
     )
+
+
+def lonely(public: str) -> str:
+    """Write the accounts of a server for one user, who may do everything, on the same streams."""
+    return f"accounts {{ {ACCOUNT} {{ jetstream: enabled, users: [{{nkey: {public}}}] }} }}\n"
 
 
 def unguarded() -> str:

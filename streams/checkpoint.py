@@ -2,17 +2,21 @@
 
 Written whole to a temporary name, fsynced, renamed; the last two are kept. A file that is torn, of another format, of
 other code or of another configuration is passed over, and the role replays from the next older one or from the
-beginning of the stream. kill -9 before, during or after a write therefore costs time, never state.
+beginning of the stream. kill -9 before, during or after a write therefore costs time, never state. A write that fails
+(disk full) leaves the ones before, and says so in `trouble` until one succeeds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import structlog
+
+from streams.seals import Seal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -21,12 +25,13 @@ _KEPT = 2
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a checkpoint belongs to."""
+    """What a checkpoint belongs to. `seals`: what stood at the positions; absent in those of an earlier version."""
 
     role: str
     code: str
     config: str
     positions: dict[str, int]
+    seals: dict[str, Seal] = {}
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -51,23 +56,37 @@ class CheckpointStore:
         self._role = role
         self._code = code
         self._config = config
+        self.trouble = ""
         self._folder.mkdir(parents=True, exist_ok=True)
         for leftover in self._folder.glob("*.tmp"):
             leftover.unlink()
 
-    def write(self, positions: dict[str, int], payload: bytes) -> None:
+    def write(self, positions: dict[str, int], payload: bytes, seals: dict[str, Seal] | None = None) -> None:
         """Write a new checkpoint and drop all but the last two."""
-        header = msgspec.json.encode(Header(self._role, self._code, self._config, positions))
+        try:
+            self._write(Header(self._role, self._code, self._config, positions, seals or {}), payload)
+        except OSError as err:
+            self.trouble = f"no checkpoint is written ({err.strerror}): a restart replays from the one before"
+            log.warning("checkpoint not written", folder=str(self._folder), error=str(err))
+        else:
+            self.trouble = ""
+
+    def _write(self, of: Header, payload: bytes) -> None:
+        header = msgspec.json.encode(of)
         content = len(header).to_bytes(4, "big") + header + payload
         data = _MAGIC + hashlib.blake2b(content, digest_size=16).digest() + content
         number = max((int(path.stem) for path in self._files()), default=0) + 1
         target = self._folder / f"{number:012d}.ckpt"
         temporary = target.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -78,6 +97,10 @@ class CheckpointStore:
 
     def newest(self) -> Checkpoint | None:
         """Give the newest checkpoint that is whole and belongs to this code and configuration."""
+        return next(self.candidates(), None)
+
+    def candidates(self) -> Iterator[Checkpoint]:
+        """Give the checkpoints that are whole and belong to this code and configuration, newest first."""
         for path in reversed(self._files()):
             checkpoint = _read(path)
             if checkpoint is None:
@@ -87,15 +110,25 @@ class CheckpointStore:
             if (header.role, header.code, header.config) != (self._role, self._code, self._config):
                 log.warning("checkpoint is of other code or configuration, passed over", file=path.name)
                 continue
-            return checkpoint
-        return None
+            yield checkpoint
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("*.ckpt") if path.stem.isdigit())
 
 
+def all_in(folder: Path) -> Iterator[tuple[Path, Header]]:
+    """Give the headers of every role's checkpoints under a folder; damaged ones are left out."""
+    for path in sorted(folder.glob("*/*.ckpt")):
+        checkpoint = _read(path)
+        if checkpoint is not None:
+            yield path, checkpoint.header
+
+
 def _read(path: Path) -> Checkpoint | None:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
     start = len(_MAGIC) + 16
     content = data[start:]
     if not data.startswith(_MAGIC) or hashlib.blake2b(content, digest_size=16).digest() != data[len(_MAGIC) : start]:

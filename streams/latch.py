@@ -1,7 +1,8 @@
 """The latch: a file that stops every order, read before each POST, so that halting needs neither NATS nor a daemon.
 
 It is there or it is not; a file that cannot be read counts as there. Written whole to a temporary name, fsynced and
-linked or renamed: kill -9 leaves it there or not there, never half.
+linked or renamed: kill -9 leaves it there or not there, never half. Where there is no room for its words, an empty one
+is made.
 """
 
 from __future__ import annotations
@@ -89,10 +90,15 @@ class Latch:
     def _write(self, note: LatchNote, *, is_new: bool) -> bool:
         """Write the file whole; False when somebody else was first to make a new one."""
         temporary = self._path.with_suffix(f".{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(note))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with temporary.open("wb") as file:
+                file.write(msgspec.json.encode(note))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # the disk is full: a name needs no room, and an empty file stops every order too
+            self._path.touch()
+            temporary.unlink(missing_ok=True)
+            return True
         if is_new:
             try:
                 self._path.hardlink_to(temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -30,8 +31,9 @@ class FolderLock:
                 "stop that one, or choose another --data-dir"
             )
             raise BusyError(msg) from None
-        os.ftruncate(self._file, 0)
-        os.write(self._file, str(os.getpid()).encode("ascii"))
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, it only does not say who has it
+            os.ftruncate(self._file, 0)
+            os.write(self._file, str(os.getpid()).encode("ascii"))
 
     def release(self) -> None:
         """Give the lock up."""

@@ -103,6 +103,6 @@ class Pipeline:
             return
         points, role = self._context.points, self._context.role
         points.hit(f"{role}.before_checkpoint")
-        self._store.write({self._reader.stream: self.position}, self._encode())
+        self._store.write({self._reader.stream: self.position}, self._encode(), self._reader.seals_at(self.position))
         points.hit(f"{role}.after_checkpoint")
         self._written, self._written_at = self.position, time.monotonic()

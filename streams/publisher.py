@@ -5,7 +5,8 @@ Trading: a few messages one after the other by request, each when the one before
 10201), is sent again singly with the same ids, where `duplicate` counts as success. So a crash may always leave a first
 part of what was to be stored, never a later part without it. Market: a burst by plain publishes with an acknowledged
 last message, whose sequence must be the expected one; otherwise what is missing in the stream is sent singly. Both go
-on until it is done: the caller waits.
+on until it is done: the caller waits, also while the stream is at its size limit or the disk is full, and `trouble`
+says why.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import weakref
 from collections.abc import Sequence
 
 import msgspec
@@ -46,7 +48,11 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Publishes to one stream."""
+    """Publishes to one stream.
+
+    Attributes:
+        trouble: Why it stores nothing at the moment; empty when it does.
+    """
 
     def __init__(self, nc: Client, stream: str, name: str) -> None:
         self._nc = nc
@@ -55,6 +61,8 @@ class Publisher:
         self._name = name
         self._batches = itertools.count(1)
         self.last_seq = 0
+        self.trouble = ""
+        _publishers.add(self)
 
     async def one(self, message: Outgoing) -> int:
         """Store one message; return its sequence."""
@@ -74,9 +82,11 @@ class Publisher:
                 if _is_final(err):
                     raise
                 log.warning("publish not acknowledged, sending again", subject=message.subject, error=str(err))
+                self.trouble = _trouble(self._stream, err)
                 await asyncio.sleep(_RETRY_WAIT_S)
                 continue
             self.last_seq = max(self.last_seq, ack.seq)
+            self.trouble = ""
             return ack.seq
 
     async def atomic(self, messages: Sequence[Outgoing]) -> None:
@@ -130,9 +140,11 @@ class Publisher:
                 if _is_final(err):
                     raise
                 log.warning("burst not acknowledged, looking at what is stored", size=len(chunk), error=str(err))
+                self.trouble = _trouble(self._stream, err)
                 await self.sync()
             if self.last_seq != before + len(chunk):
                 await self._mend(before, chunk)
+            self.trouble = ""
 
     async def _mend(self, before: int, chunk: Sequence[Outgoing]) -> None:
         """Store what is not there of a burst that began after sequence `before`."""
@@ -173,8 +185,31 @@ class Publisher:
             return
 
 
+_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
+
+
+def troubles_on(nc: Client) -> list[str]:
+    """Say what is not stored at the moment over this connection."""
+    return sorted({one.trouble for one in _publishers if one.trouble and one._nc is nc})  # type: ignore[reportPrivateUsage]  # noqa: SLF001
+
+
+def _trouble(stream: str, err: Exception) -> str:
+    """Say to a person why nothing is stored."""
+    why = (err.description or str(err)) if isinstance(err, APIError) else str(err) or type(err).__name__
+    if _is_at_limit(err):
+        return (
+            f"stream {stream} is at its size limit ({why}): nothing is sent to the venue; raise the setting nats."
+            "trading_bytes_max and start again"
+        )
+    return f"stream {stream} stores nothing at the moment ({why}): it is tried again, and nothing is sent meanwhile"
+
+
+def _is_at_limit(err: Exception) -> bool:
+    return isinstance(err, APIError) and (err.description or "").startswith("maximum")
+
+
 def _is_final(err: Exception) -> bool:
-    """Errors that sending again cannot mend: the stream is full, the subject is not its own, the message too large."""
+    """Errors that sending again cannot mend: the subject is not the stream's own, the message too large."""
     if isinstance(err, APIError):
-        return err.err_code in {10077, 10076, 10060, 10052} or (err.description or "").startswith("maximum")
+        return err.err_code in {10076, 10060, 10052}
     return isinstance(err, MaxPayloadError | BadSubjectError)

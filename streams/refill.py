@@ -9,7 +9,7 @@ Decides nothing: what a message means to the tables is the writer's. Called by t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from nats.js import JetStreamContext
@@ -17,15 +17,26 @@ from nats.js.errors import NotFoundError
 
 from engine.errors import UnreachableError
 from engine.messages import MarketMessage, Message, decode, decode_market
+from storage.dedupe import Numbered, Row
 from storage.writer import Writer
 from streams.connection import Inflow, connect
 from streams.keys import Identity
-from streams.reader import Reader, read
+from streams.reader import Reader, Stored, read
 from streams.role import Points
+from streams.seals import seal_of
 from streams.topology import Topology
 
 _LOOK_S = 1.0
 _SILENT_S_MAX = 30.0
+
+
+def rows_of(batch: Sequence[Stored], stream: str, decoder: Callable[[bytes], Message | MarketMessage]) -> list[Row]:
+    """Decode messages for the writer; those of the trading stream with their sequences."""
+    rows: list[Row] = []
+    for item in batch:
+        message = read(item, stream, decoder)
+        rows.append(Numbered(message.head, message.body, item.seq) if isinstance(message, Message) else message)
+    return rows
 
 
 class Refilled(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,11 +114,12 @@ async def _refill(
     await reader.start()
     try:
         seq = 0
-        while seq < state.last_seq and await _wait(reader, js, seq):
+        while seq < state.last_seq and await comes_next(reader, js, seq):
             batch = reader.take(rows_max)
             seq = batch[-1].seq
-            messages = [read(item, stream, decoder) for item in batch]
-            result = writer.write(stream, seq, messages)
+            messages = rows_of(batch, stream, decoder)
+            seal = seal_of(batch[-1])
+            result = writer.write(stream, seq, messages, (seal.stored_ns, seal.digest))
             points.hit("rebuild.after_commit")
             done = msgspec.structs.replace(
                 done,
@@ -124,8 +136,12 @@ async def _refill(
     return done
 
 
-async def _wait(reader: Reader, js: JetStreamContext, after: int) -> bool:
-    """Wait for the next messages; False when there are none later than `after`."""
+async def comes_next(reader: Reader, js: JetStreamContext, after: int) -> bool:
+    """Wait for the next messages; False when there are none later than `after`.
+
+    Raises:
+        UnreachableError: There are, and nats-server does not deliver them.
+    """
     silent_s = 0.0
     while True:
         try:

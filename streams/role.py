@@ -23,21 +23,26 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from config.settings import Settings
-from engine.errors import BrokenPromiseError, TapelineError, UnreachableError
+from engine.errors import BrokenPromiseError, TapelineError
 from engine.messages import AccountOpened, AnyBody, Head, decode, encode
 from engine.ports import Clock
+from streams.binding import bind, went_away
+from streams.checkpoint import Checkpoint, CheckpointStore
 from streams.connection import AWAY, Inflow, connect
+from streams.halting import halt
 from streams.keys import Identity, identity
 from streams.lease import Lease
+from streams.loss import Guard, HoleError, check, last_readable, recall
 from streams.owner import note_account
-from streams.publisher import Outgoing
+from streams.publisher import Outgoing, troubles_on
 from streams.reader import Reader
+from streams.room import RoomWatch
+from streams.seals import Seal
 from streams.subjects import subject_of
-from streams.topology import Topology, ensure, wait_for_streams
+from streams.topology import Topology
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_LEASE_WAIT_S = 8.0
 _STOP_S_MAX = 15.0
 
 
@@ -108,12 +113,39 @@ class Context(msgspec.Struct):
     run: str = ""
     opened_ns: int = 0
     identity: Identity | None = None
+    guard: Guard | None = None
+    stores: list[CheckpointStore] = []
 
-    def reader(self, stream: str, after: int, subjects: list[str] | None = None) -> Reader:
-        """Make a reader that is told when the connection comes back."""
-        reader = Reader(self.inflow, stream, after, subjects)
+    def reader(
+        self, stream: str, after: int, subjects: list[str] | None = None, *, since: Checkpoint | Seal | None = None
+    ) -> Reader:
+        """Make a reader that is told when the connection comes back; of the whole trading stream: one that is guarded.
+
+        Args:
+            stream: Its name.
+            after: Sequence after which to read.
+            subjects: Filter; None reads everything.
+            since: What stood at `after`, or the checkpoint that knows it; None where nobody does.
+        """
+        seal = since.header.seals.get(stream) if isinstance(since, Checkpoint) else since
+        guard = self.guard if stream == self.topology.trading and subjects is None else None
+        reader = Reader(self.inflow, stream, after, subjects, seal=seal, guard=guard)
         self.readers.append(reader)
         return reader
+
+    async def check(self) -> None:
+        """Compare the trading stream with what this role has seen of it. Raises HoleError, ConfigError."""
+        if self.guard is not None:
+            await check(self.nc, self.topology, self.guard)
+
+    async def recall(self, store: CheckpointStore) -> Checkpoint | None:
+        """Give the newest checkpoint whose position in the trading stream still is what it was. Raises HoleError."""
+        self.stores.append(store)
+        return await recall(self.nc, self.topology.trading, self.guard, store)
+
+    async def end(self, stream: str) -> int:
+        """Give the sequence of the last message that can be read."""
+        return await last_readable(self.nc, stream)
 
     def outgoing(
         self, body: AnyBody, msg_id: str, *, ts_recv: int = 0, trace: str = "", refs: dict[str, str] | None = None
@@ -213,20 +245,19 @@ async def run_role(
     js = nc.jetstream(timeout=5)
     topology = topology_of(settings)
     lease = Lease(js, topology.bucket, role, points.hit)
-    try:
-        if not await _have_streams(js, topology, role, stopping):
-            return 0
-        await lease.acquire(_LEASE_WAIT_S)
-    except AWAY as err:
-        raise _went_away(err) from None
+    if not await bind(js, topology, lease, role, stopping):
+        return 0
     points.hit(f"{role}.after_bind")
     context = Context(
         role, settings, topology, nc, inflow, js, clock, wall_ns, points, readers, reconnected, identity=who
     )
+    context.guard = Guard(settings.data_path, role, is_mended=settings.nats.is_own)
     service = make_service(context)
+    room = RoomWatch(context)
     state = ["starting"]
-    await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, state))
+    await nc.subscribe(f"{topology.prefix}.cmd.status.{role}", cb=_responder(service, context, room, state))
     keeper = asyncio.create_task(lease.keep())
+    looker = asyncio.create_task(room.run()) if role == "executor" else None
     worker = asyncio.create_task(_work(context, service, state))
     stopper = asyncio.create_task(stopping.wait())
     code = 0
@@ -236,8 +267,9 @@ async def run_role(
     if keeper.done():
         log.error("another process took this role; stopping without another word to anybody")
         os._exit(BrokenPromiseError.exit_code)
-    code = await _end(worker, service)
-    keeper.cancel()
+    code = await _end(worker, service, context)
+    for task in filter(None, (keeper, looker)):
+        task.cancel()
     for reader in readers:
         with contextlib.suppress(NatsError, OSError):
             await reader.stop()
@@ -249,25 +281,8 @@ async def run_role(
     return code
 
 
-async def _have_streams(js: JetStreamContext, topology: Topology, role: str, stopping: asyncio.Event) -> bool:
-    """Make the streams, or wait for who may; False when we are stopped before they are there."""
-    made = asyncio.create_task((ensure if role == "executor" else wait_for_streams)(js, topology))
-    stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait({made, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not made.done():
-        made.cancel()
-        return False
-    await made
-    return True
-
-
-def _went_away(err: BaseException) -> UnreachableError:
-    """Say that NATS went away under a role that cannot ride it out, as one that starts; it begins anew."""
-    return UnreachableError(f"NATS went away ({str(err) or type(err).__name__}): the role starts again")
-
-
 async def _work(context: Context, service: Service, state: list[str]) -> None:
+    await context.check()
     await service.start()
     context.points.hit(f"{context.role}.after_start")
     # What a role holds after its start stays: tens of thousands of small objects that a full collection would walk
@@ -279,17 +294,19 @@ async def _work(context: Context, service: Service, state: list[str]) -> None:
     await service.run()
 
 
-async def _end(worker: asyncio.Task[None], service: Service) -> int:
+async def _end(worker: asyncio.Task[None], service: Service, context: Context) -> int:
     """Stop the work and write the state down; a failure of the work comes first."""
     code = 0
     if worker.done():
         failure = worker.exception()
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
+        if isinstance(failure, HoleError):
+            await halt(context, failure.hole)
         if isinstance(failure, TapelineError):
             raise failure
         if isinstance(failure, AWAY):
-            raise _went_away(failure)
+            raise went_away(failure)
         if failure is not None:
             log.error("role failed", exc_info=failure)
             msg = f"unexpected {type(failure).__name__}: {failure} (the log has the whole story)"
@@ -302,9 +319,13 @@ async def _end(worker: asyncio.Task[None], service: Service) -> int:
     return code
 
 
-def _responder(service: Service, state: list[str]) -> Any:
+def _responder(service: Service, context: Context, room: RoomWatch, state: list[str]) -> Any:
     async def answer(msg: Msg) -> None:
-        status = msgspec.structs.replace(service.status(), state=state[0], pid=os.getpid())
+        status = service.status()
+        troubles = [*troubles_on(context.nc), *(store.trouble for store in context.stores), room.problem]
+        status = msgspec.structs.replace(
+            status, state=state[0], pid=os.getpid(), problems=[*status.problems, *filter(None, troubles)]
+        )
         await msg.respond(msgspec.json.encode(status))
 
     return answer

@@ -22,6 +22,8 @@ from streams import access, keys
 from streams.process import spawn, stop
 from streams.topology import Topology
 
+LONELY = "mender"
+"""Whom `lonely_server` lets in."""
 _HOST = "127.0.0.1"
 _PORT_FREE_S_MAX = 5.0
 """How long a former server of this data directory, whose daemon was killed, may take to close its files."""
@@ -185,6 +187,13 @@ def guarded_server(folder: Path, topology: Topology) -> NatsServer:
     made = keys.make(nkey_file, access.USERS)
     public = {user: identity.public for user, identity in made.items()}
     return NatsServer(folder, access.guarded(topology, public), str(nkey_file))
+
+
+def lonely_server(folder: Path) -> NatsServer:
+    """Give the same one for a user who is alone there and may do everything, with a key of his own; for mending."""
+    nkey_file = (folder / "keys").absolute()
+    made = keys.make(nkey_file, (LONELY,))
+    return NatsServer(folder, access.lonely(made[LONELY].public), str(nkey_file))
 
 
 def _quoted(path: Path) -> str:

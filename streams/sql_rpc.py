@@ -64,6 +64,10 @@ class SqlResponder:
         """Connect and listen."""
         await self._broker.start()
 
+    def use(self, sql: SqlService) -> None:
+        """Answer from another file from here on."""
+        self._sql = sql
+
     async def stop(self) -> None:
         """Finish what is being answered and disconnect."""
         await self._broker.stop()

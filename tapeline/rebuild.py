@@ -1,7 +1,8 @@
 """`tapeline rebuild`: the database file made anew from the streams, in a file beside, then put in place.
 
 The streams are the truth and the file is made from them; what they no longer hold because it aged out is carried over
-from the file before, which is kept under another name. Refuses while anything of the daemon runs here. Killed at any
+from the file before, which is kept under another name. A trading stream that lost messages is made whole first, from
+the file before (tapeline.mend). Refuses while anything of the daemon runs here. Killed at any
 moment, the next call begins again.
 """
 
@@ -24,6 +25,7 @@ from streams.locks import FolderLock
 from streams.role import NoPoints, Points, topology_of
 from streams.server import guarded_server
 from tapeline import folders
+from tapeline.mend import is_pending, mend_folder
 
 if TYPE_CHECKING:
     from storage.carry import TableChange
@@ -67,6 +69,11 @@ def _rebuild(folder: Path, settings: Settings, points: Points) -> list[str]:
     old = None if unreadable else path
     part = replace.part_path(path)
     streams = _read_streams(folder, settings, part, points)
+    mended = ""
+    if _is_damaged(folder, streams[-1], old, memory):
+        part.unlink()
+        mended = mend_folder(folder, settings, points)
+        streams = _read_streams(folder, settings, part, points)
     firsts = _first_times(streams)
     changes = look(part, old, firsts)
     if old is not None and any(change.carried for change in changes):
@@ -82,7 +89,20 @@ def _rebuild(folder: Path, settings: Settings, points: Points) -> list[str]:
     points.hit("rebuild.before_put")
     replace.put(part, path)
     points.hit("rebuild.after_put")
-    return report(path, kept, unreadable, streams=streams, changes=changes, found=found)
+    lines = report(path, kept, unreadable, streams=streams, changes=changes, found=found)
+    return [f"made whole first: {mended}", *lines] if mended else lines
+
+
+def _is_damaged(folder: Path, trading: Refilled, old: Path | None, memory: int) -> bool:
+    """Whether the trading stream lost messages: its sequences have a hole, or the old file knows later ones."""
+    from storage.archive import open_archive
+
+    if not trading.is_there or is_pending(folder) or trading.messages != trading.last_seq:
+        return True
+    if old is None:
+        return False
+    with open_archive(old, memory_limit_mb=memory) as archive:
+        return archive is not None and archive.last_seq > trading.last_seq
 
 
 def _read_streams(folder: Path, settings: Settings, part: Path, points: Points) -> list[Refilled]:

@@ -7,6 +7,7 @@ or a local exchange, and all it changes are URLs and the clock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sys
@@ -50,7 +51,8 @@ def run(role: str, settings: Settings, points: Points) -> int:
         return _run(role, settings, points)
     except TapelineError as err:
         said = hide(str(err))
-        error_file.write_text(said, encoding="utf-8")
+        with contextlib.suppress(OSError):  # a full disk
+            error_file.write_text(said, encoding="utf-8")
         sys.stderr.write(f"tapeline {role}: {said}\n")
         return err.exit_code
 

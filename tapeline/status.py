@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from config.settings import Settings
 from engine.errors import ConfigError, UnreachableError
+from engine.values import NS_PER_S
 from streams.connection import connect
 from streams.keys import OPERATOR, SUBSCRIBER, file_of, identity
 from streams.probe import Probe
 from streams.role import Status, topology_of
-from tapeline import folders
+from tapeline import folders, journal
 from tapeline.role_main import ROLES
+
+_EVENTS_MAX = 5
 
 
 def run_status(role: str | None, data_dir: Path | None, as_json: bool) -> int:
@@ -24,6 +28,7 @@ def run_status(role: str | None, data_dir: Path | None, as_json: bool) -> int:
         msg = f"unknown role {role!r}: choose from {', '.join(ROLES)}"
         raise ConfigError(msg)
     nats = folders.nats_of_environment() if data_dir is None else None
+    told = journal.Journal()
     if nats is not None:
         settings = Settings(nats=nats)
     else:
@@ -31,18 +36,26 @@ def run_status(role: str | None, data_dir: Path | None, as_json: bool) -> int:
         if not folders.is_running(folder):
             msg = f"no daemon runs in {folder}: start one with `tapeline run --data-dir {folder}`"
             raise UnreachableError(msg)
-        settings = folders.running_settings(folder)
+        settings, told = folders.running_settings(folder), journal.read(folder)
     roles = ROLES if role is None else (role,)
     statuses = asyncio.run(_ask(settings, roles))
     healthy = all(name in statuses and _is_healthy(statuses[name]) for name in roles)
     if as_json:
-        answer = {"healthy": healthy, "nats": settings.nats.url, "subscriber_key": _key(settings), "roles": statuses}
+        answer = {
+            "healthy": healthy,
+            "nats": settings.nats.url,
+            "subscriber_key": _key(settings),
+            "roles": statuses,
+            "daemon": told,
+        }
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     else:
         key = f", read-only key {_key(settings)}" if _key(settings) else ""
         sys.stdout.write(f"NATS {settings.nats.url}, subjects under {settings.nats.prefix}.>{key}\n")
         for name in roles:
             sys.stdout.write(_line(name, statuses.get(name)) + "\n")
+        for event in told.events[-_EVENTS_MAX:]:
+            sys.stdout.write(f"{datetime.fromtimestamp(event.ts_event / NS_PER_S, UTC):%m-%d %H:%M:%SZ} {event.what}\n")
     return 0 if healthy else 1
 
 

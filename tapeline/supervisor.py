@@ -16,15 +16,20 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from adapters.clock import wall_ns
 from config.secrets import without_secrets
 from config.settings import Settings
-from engine.errors import BusyError, ConfigError, TapelineError, UnreachableError
+from engine.errors import BusyError, ConfigError, TapelineError
 from streams.locks import FolderLock
+from streams.loss import HoleError
 from streams.process import spawn, stop
 from streams.role import topology_of
 from streams.server import NatsServer, guarded_server
+from tapeline import journal
 from tapeline.bytecode import child_environment
 from tapeline.fence.watch import Watch
+from tapeline.mend import is_pending, mend_in_child
+from tapeline.server_keeper import ServerKeeper
 from tapeline.venue import KEYED_ROLES
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -32,11 +37,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
 _STOP_S_MAX = 20.0
+_MENDS_MAX = 3
 # Nobody waits for recording. Everything else comes to its turn: an executor that gives way is starved by any other
 # program on the machine, and orders lie there meanwhile.
 _NICE = {"recorder": 15}
 _FATAL = (ConfigError.exit_code,)
-_SERVER_TRIES_MAX = 5
 _EARLY_S, _GAVE_UP_MAX = 10.0, 3
 
 
@@ -78,15 +83,16 @@ class Supervisor:
         self._keyed = child_environment(os.environ if environment is None else environment)
         self._quiet = quiet
         self._folder = settings.data_path
+        self._mends = 0
+        self._journal = journal.Journal()
         self._lock = FolderLock(self._folder)
         self._is_locked = True
         self._server: NatsServer | None = None
-        self._server_failures = 0
-        self._server_next_at = 0.0
         nats = settings.nats
         if not nats.url:
             self._server = guarded_server(self._folder / "nats", topology_of(settings))
-            nats = msgspec.structs.replace(nats, url=self._server.url, nkey_file=self._server.nkey_file)
+            nats = msgspec.structs.replace(nats, url=self._server.url, nkey_file=self._server.nkey_file, is_own=True)
+        self._keeper = None if self._server is None else ServerKeeper(self._server, self._folder / "nats")
         self.settings = msgspec.structs.replace(settings, nats=nats)
         self._watch: Watch | None = None
         if settings.daemon.cancel_on_death_s and "executor" in roles:
@@ -107,11 +113,14 @@ class Supervisor:
 
     def start(self) -> None:
         """Start everything; roles come up side by side and wait for each other by the streams."""
-        if self._server is not None:
-            self._server.start()
         settings_file = self._settings_file
         settings_file.parent.mkdir(parents=True, exist_ok=True)
         settings_file.write_bytes(msgspec.json.encode(self.settings))
+        journal.write(self._folder, self._journal)
+        if self._keeper is not None:
+            if is_pending(self._folder):
+                self._mend()
+            self._keeper.start()
         for child in self._roles:
             self._start(child)
 
@@ -146,8 +155,8 @@ class Supervisor:
                 start five times in a row.
         """
         now = time.monotonic()
-        if self._server is not None and not self._server.is_running and now >= self._server_next_at:
-            self._start_again(self._server)
+        if self._keeper is not None and (what := self._keeper.poll()):
+            self._happened(what)
         has_server = self._server is None or self._server.is_running
         for child in self._roles:
             if child.process is None:
@@ -161,30 +170,50 @@ class Supervisor:
                 if child.failures and now - child.started_at > _STEADY_S:
                     child.failures = 0
                 continue
+            if code == HoleError.exit_code and self._server is not None and self._keeper is not None:
+                self._mend_now(self._server, self._keeper)
+                return
             # A process that was killed may come back as often as that happens; one that gives up at once will not stay.
             is_early = now - child.started_at < _EARLY_S
             child.gave_up = child.gave_up + 1 if code > 0 and is_early else 0
             self._raise_if_fatal(child, code)
             wait = self._wait_s(child.failures)
-            log.warning("role ended, starting it again", role=child.role, code=code, wait_s=wait)
             child.failures += 1
             child.process = None
             child.next_at = now + wait
+            self._happened(f"role {child.role} ended with code {code} and is started again after {wait:g} s")
 
-    def _start_again(self, server: NatsServer) -> None:
-        """Start nats-server after its death; one that dies while it starts gets a few more tries."""
-        log.error("nats-server died, starting it again")
-        try:
-            server.start()
-        except UnreachableError as err:
-            self._server_failures += 1
-            if self._server_failures >= _SERVER_TRIES_MAX:
-                raise
-            wait = self._wait_s(self._server_failures - 1)
-            log.warning("nats-server did not start, trying again", error=str(err), wait_s=wait)
-            self._server_next_at = time.monotonic() + wait
-        else:
-            self._server_failures = 0
+    def _mend(self) -> None:
+        """Make the trading stream whole, while nothing else runs. Raises TapelineError where that cannot be."""
+        if said := mend_in_child(self._folder, without_secrets(self._keyed)):
+            self._happened(f"{said}; look at it, then `tapeline resume`")
+
+    def _happened(self, what: str) -> None:
+        """Say it in the log, and to `tapeline status`."""
+        log.error(what)
+        restarts = self.restarts | {"nats": 0 if self._keeper is None else self._keeper.restarts}
+        self._journal = self._journal.with_event(wall_ns(), what, restarts)
+        journal.write(self._folder, self._journal)
+
+    def _mend_now(self, server: NatsServer, keeper: ServerKeeper) -> None:
+        """Stop everything, mend, start everything again: a role found that the trading stream lost messages."""
+        self._mends += 1
+        if self._mends > _MENDS_MAX:
+            msg = f"the trading stream loses messages again and again: look at the disk under {self._folder}"
+            raise TapelineError(msg)
+        self._stop_roles()
+        server.stop()
+        self._mend()
+        keeper.start()
+        for child in self._roles:
+            child.restarts += 1
+            self._start(child)
+
+    def _stop_roles(self) -> None:
+        for child in reversed(self._roles):
+            if child.process is not None:
+                stop(child.process, _STOP_S_MAX)
+                child.process = None
 
     def _wait_s(self, failures: int) -> float:
         return min(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)], self.settings.daemon.restart_wait_s_max)
@@ -201,10 +230,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop the roles in the order in which messages flow, then nats-server; nothing is left running. Idempotent."""
-        for child in reversed(self._roles):
-            if child.process is not None:
-                stop(child.process, _STOP_S_MAX)
-                child.process = None
+        self._stop_roles()
         if self._watch is not None:
             self._watch.stop()
         if self._is_locked and self.settings.daemon.cancel_on_exit:

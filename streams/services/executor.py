@@ -149,13 +149,15 @@ class Executor:
         context = self._context
         await open_ledger(context, self._venue, self._lane, self._publisher)
         self._store = self._open_store(f"{context.account}/{context.run}")
-        checkpoint = self._store.newest()
+        checkpoint = await context.recall(self._store)
+        trading = context.topology.trading
         if checkpoint is not None:
             self._core = ExecutionCore(msgspec.msgpack.decode(checkpoint.payload, type=ExecState))
-            self._position = checkpoint.header.positions[context.topology.trading]
+            self._position = checkpoint.header.positions[trading]
         await self._publisher.sync()
-        end = self._publisher.last_seq
-        self._reader = context.reader(context.topology.trading, self._position)
+        end = await context.end(trading)
+        self._reader = context.reader(trading, self._position, since=checkpoint)
+        self._reader.on_steady = lambda: self._inbox.put_nowait(None)
         await self._reader.start()
         while self._position < end:
             batch = await self._reader.batch(_BATCH_MAX)
@@ -192,7 +194,7 @@ class Executor:
             has_fees = any(isinstance(e, Fill) and asset_class_of(e.symbol) is AssetClass.CRYPTO for e in events)
             if asks.ids or asks.sweep or has_fees:
                 self._asker.ask(asks.ids, sweep=asks.sweep)
-            if self._is_up and self._is_synced:
+            if self._is_up and self._is_synced and self._reader is not None and self._reader.is_steady:
                 await self._sender.send(self._core, self._publish, only_reducing=self._reconciler.is_paused)
             self._checkpoint_if_due()
             self._working = 0
@@ -452,6 +454,7 @@ class Executor:
             return
         self._context.points.hit("executor.before_checkpoint")
         payload = msgspec.msgpack.encode(self._core.state)
-        self._store.write({self._context.topology.trading: self._position}, payload)
+        seals = {} if self._reader is None else self._reader.seals_at(self._position)
+        self._store.write({self._context.topology.trading: self._position}, payload, seals)
         self._context.points.hit("executor.after_checkpoint")
         self._checkpointed, self._checkpointed_at = self._position, time.monotonic()

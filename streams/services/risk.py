@@ -63,16 +63,16 @@ class Risk:
         context = self._context
         await context.identify()
         store = self._open_store(f"{context.account}/{context.run}")
-        checkpoint = store.newest()
-        state = None
-        position = 0
+        checkpoint = await context.recall(store)
+        trading = context.topology.trading
+        state, position = None, 0
         if checkpoint is not None:
             state = msgspec.msgpack.decode(checkpoint.payload, type=RiskState)
-            position = checkpoint.header.positions[context.topology.trading]
+            position = checkpoint.header.positions[trading]
         self._core = RiskCore(context.settings.bots, context.settings.limits, state)
         await self._publisher.sync()
-        self._end_at_start = self._publisher.last_seq
-        reader = context.reader(context.topology.trading, position)
+        self._end_at_start = await context.end(trading)
+        reader = context.reader(trading, position, since=checkpoint)
         await reader.start()
         every = (context.settings.risk.checkpoint_messages, context.settings.risk.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)

@@ -11,7 +11,10 @@ import asyncio
 import pickle
 from collections.abc import Callable
 
-from engine.messages import Bar, Sessions, Signal, Split, decode, decode_market
+import structlog
+
+from engine.ids import make_id
+from engine.messages import Alert, Bar, Sessions, Signal, Split, decode, decode_market
 from engine.signals import SignalEngine
 from streams.checkpoint import CheckpointStore
 from streams.history import bars_until
@@ -19,6 +22,8 @@ from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, Stored, read
 from streams.role import Context, Status, last_per_subject
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 250
 
@@ -36,6 +41,8 @@ class Signals:
         self._is_calendar_known = False
         self._moved = 0
         self._moving = asyncio.Lock()
+        self._reader: Reader | None = None
+        self._problem = ""
 
     async def start(self) -> None:
         """Take the newest checkpoint, learn what was said already, go on reading after it."""
@@ -45,6 +52,7 @@ class Signals:
         store = self._open_store(f"{context.account}/{context.run}")
         engine = SignalEngine(context.account, context.run, context.settings.bots)
         checkpoint = store.newest()
+        context.stores.append(store)
         position = 0
         if checkpoint is not None:
             engine.restore(pickle.loads(checkpoint.payload))  # noqa: S301  (our own file, checksummed)
@@ -53,11 +61,13 @@ class Signals:
             said = decode(data).body
             if isinstance(said, Signal):
                 engine.on_own_signal(said)
+        if unsaid := engine.forget_unsaid():
+            log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
         await self._publisher.sync()
         self._engine = engine
         self._moved = position
         await self._hear()
-        reader = context.reader(topology.market, position)
+        self._reader = reader = context.reader(topology.market, position, since=checkpoint)
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
@@ -92,7 +102,7 @@ class Signals:
             async with self._moving:
                 outgoing = self._move(engine, batch)
                 self._moved = batch[-1].seq
-            await pipeline.put(outgoing)
+            await pipeline.put([*outgoing, *await self._losses()])
 
     async def _listen(self) -> None:
         """Take in the calendar and splits as they are stored."""
@@ -100,6 +110,18 @@ class Signals:
         while True:
             await self._take_told(await self._told.batch(100))
             await self._announce()
+
+    async def _losses(self) -> list[Outgoing]:
+        """Say what the market stream lost: no indicator runs over a hole that nobody was told of."""
+        context, reader = self._context, self._reader
+        said: list[Outgoing] = []
+        while reader is not None and reader.losses:
+            what = f"{reader.losses.pop(0)}: bars not seen before are missing from indicators"
+            self._problem = what
+            now = await context.clock.now_ns()
+            alert = Alert(make_id(context.account, context.run, "signals", what, now), "error", "signals", what, now)
+            said.append(context.outgoing(alert, alert.id))
+        return said
 
     async def _announce(self) -> None:
         await self._context.announce(self.status())
@@ -122,7 +144,8 @@ class Signals:
         topology = self._context.topology
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
-        return Status("signals", 0, "", {topology.market: position}, published, 0, counters)
+        problems = [self._problem] if self._problem else []
+        return Status("signals", 0, "", {topology.market: position}, published, 0, counters, problems)
 
     async def _take_told(self, stored: list[Stored]) -> None:
         """Take in calendar messages and splits."""

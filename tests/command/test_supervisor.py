@@ -63,7 +63,7 @@ def test_a_server_that_dies_while_it_starts_is_started_again(supervisor, monkeyp
 
 @pytest.mark.kill
 def test_a_server_that_never_starts_again_ends_the_daemon(supervisor, monkeypatch):
-    monkeypatch.setattr("tapeline.supervisor._BACKOFF_S", (0.01,))
+    monkeypatch.setattr("tapeline.server_keeper._BACKOFF_S", (0.01,) * 4)
     killed = _dies_while_it_starts(monkeypatch, supervisor, 100)
     _kill(supervisor.pids["nats"])
     deadline = time.monotonic() + 20

@@ -206,6 +206,33 @@ def test_without_a_checkpoint_everything_is_replayed_in_silence() -> None:
     assert pickle.dumps(cold.state()) == pickle.dumps(undisturbed.state())
 
 
+@given(st.integers(0, 10_000), st.integers(1, 80), st.integers(0, 80))
+def test_what_the_stream_lost_is_said_again_with_the_next_bar(seed: int, cut: int, kept: int) -> None:
+    """A checkpoint knows of signals that the stream no longer has: its targets are those of the stream, not its own."""
+    bars = _bars(seed, 40)
+    undisturbed = _engine(*BOTS)
+    said = _play(bars[:cut], undisturbed)
+    kept = min(kept, len(said))
+    last = {f"{one.bot}|{one.symbol}": one for one in said[:kept]}
+
+    restarted = _engine(*BOTS)
+    restarted.restore(pickle.loads(pickle.dumps(undisturbed.state())))
+    for last_said in last.values():
+        restarted.on_own_signal(last_said)
+    lost = {f"{one.bot}|{one.symbol}" for one in said[kept:]}
+    assert {f"{bot}|{symbol}" for bot, symbol in restarted.forget_unsaid()} == lost
+    again = _play(bars[cut:], restarted)
+    whole = _play(bars[cut:], undisturbed)
+    for key in {f"{one.bot}|{one.symbol}" for one in again + whole} | lost:
+        first = next((one for one in again if f"{one.bot}|{one.symbol}" == key), None)
+        known = last.get(key)
+        if first is not None:
+            assert (first.direction, first.strength) != ((known.direction, known.strength) if known else ("flat", 0.0))
+        if key not in lost:
+            ours, theirs = ([o for o in found if f"{o.bot}|{o.symbol}" == key] for found in (again, whole))
+            assert ours == theirs
+
+
 def test_an_older_own_signal_does_not_take_back_a_newer_one() -> None:
     engine = _engine()
     first, second = _play([bar(c, n) for n, c in enumerate((10.0, 11.0, 10.0), 1)], _engine())

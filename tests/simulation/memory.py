@@ -185,6 +185,9 @@ class Reader:
         self._buffer: list[Stored] = []
         self._ready = asyncio.Event()
         self._is_coming = False
+        self.is_steady = True
+        self.losses: list[str] = []
+        self.on_steady: Any = None
 
     async def start(self) -> None:
         self._stream.readers.append(self)
@@ -196,6 +199,10 @@ class Reader:
 
     def resync(self) -> None:
         """Nothing is lost on the way here."""
+
+    def seals_at(self, seq: int) -> dict[str, Any]:
+        """Nobody will ask."""
+        return {}
 
     def notify(self) -> None:
         """Something new is stored: it comes a moment later, with what is stored until then."""
@@ -233,10 +240,11 @@ class Checkpoints:
 
     def __init__(self, role: str) -> None:
         self._role = role
+        self.trouble = ""
         self._kept: list[Checkpoint] = []
         self.written = 0
 
-    def write(self, positions: dict[str, int], payload: bytes) -> None:
+    def write(self, positions: dict[str, int], payload: bytes, seals: dict[str, Any]) -> None:
         self.written += 1
         self._kept = [*self._kept[-1:], Checkpoint(Header(self._role, "", "", dict(positions)), payload)]
 

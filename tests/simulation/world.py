@@ -54,8 +54,14 @@ class SimContext(Context):
     world: Any = None
     owner: Any = None
 
-    def reader(self, stream: str, after: int, subjects: list[str] | None = None) -> Any:
+    def reader(self, stream: str, after: int, subjects: list[str] | None = None, *, since: Any = None) -> Any:
         return Reader(self.world.server, self.owner, stream, after, subjects)
+
+    async def recall(self, store: Any) -> Any:
+        return store.newest()
+
+    async def end(self, stream: str) -> int:
+        return self.world.server.streams[stream].last_seq
 
     async def announce(self, status: Status) -> None:
         """Nobody listens."""

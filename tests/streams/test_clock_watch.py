@@ -162,11 +162,11 @@ async def test_a_halt_that_comes_in_between_is_not_undone(nc: Inflow, topology: 
 async def test_while_risk_says_nothing_the_watch_tries_again_soon(
     nc: Inflow, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.feeding.watching._MODE_S_MAX", 0.05)
+    monkeypatch.setattr("streams.reducing._MODE_S_MAX", 0.05)
     desk = Desk(nc, topology, FAST)
     assert not await desk.watch.look()
     assert await desk.commands() == []
-    monkeypatch.setattr("streams.feeding.watching._MODE_S_MAX", 5.0)
+    monkeypatch.setattr("streams.reducing._MODE_S_MAX", 5.0)
     async with desk.risk(TradingMode.ACTIVE):
         assert await desk.watch.look()
     assert await desk.commands() == [OURS]

@@ -10,6 +10,7 @@ from nats.js import JetStreamContext
 from streams.connection import Inflow, connect
 from streams.publisher import Publisher
 from streams.reader import Reader
+from streams.seals import Seal
 from streams.server import NatsServer
 from streams.topology import Topology, ensure
 from tests.streams.wire import numbers, outgoing, read, topology_of, until
@@ -247,7 +248,9 @@ async def _remembering(nc: Inflow, topology: Topology, lost: int) -> Reader:
     await read(reader, 100)
     await reader._drop()  # the connection is away
     reader.received += lost
-    reader._stored_ns += 1 if lost else 0
+    if lost:
+        assert reader._at is not None
+        reader._at = Seal(reader.received, reader._at.stored_ns + 1, "of one that is not there")
     return reader
 
 
@@ -332,3 +335,33 @@ async def test_what_comes_after_a_killed_server_lost_the_end_is_read(
         assert found == list(range(1_000 * number, 1_000 * number + 10))
     await reader.stop()
     await nc.close()
+
+
+@pytest.mark.parametrize("again", [0, 20, 60])
+async def test_a_checkpoint_knows_its_message_again(nc: Inflow, topology: Topology, again: int) -> None:
+    """Its position is of a message that was lost; whatever has its sequence now is read, nothing before it is."""
+    await _publish(nc, topology, 0, 100)
+    reader = await _reader(nc, topology)
+    last = (await read(reader, 100))[-1]
+    await reader.stop()
+    await _publish(nc, topology, 100, 100 + again)
+    lost = Seal(130, last.stored_ns + 1, "of a message that is gone")
+    resumed = Reader(nc, topology.market, 130, seal=lost)
+    await resumed.start()
+    await _publish(nc, topology, 100 + again, 150)
+    assert numbers(await read(resumed, 50)) == list(range(100, 150))
+    await resumed.stop()
+    assert resumed.rewinds == 1
+
+
+async def test_what_a_stream_left_out_is_told(nc: Inflow, js: JetStreamContext, topology: Topology) -> None:
+    await _publish(nc, topology, 0, 20)
+    for seq in (7, 8, 15):
+        await js.delete_msg(topology.market, seq)
+    reader = await _reader(nc, topology)
+    assert numbers(await read(reader, 17)) == [n for n in range(20) if n not in (6, 7, 14)]
+    assert reader.skipped == 3
+    assert [loss.split(", ")[0] for loss in reader.losses] == [
+        f"stream {topology.market} lost messages 7 to 8", f"stream {topology.market} lost message 15",
+    ]  # fmt: skip
+    await reader.stop()

@@ -99,6 +99,7 @@ async def test_a_split_overnight(nc: Inflow, topology: Topology, tmp_path: Path,
     async with running(nc, topology, tmp_path) as service:
         await store(js, topology, *bars[: 2 * AT])
         await counted(service, bars=2 * AT)
+        await until(lambda: service._pipeline is not None and service._pipeline.position == 2 * AT, "published")
         if heard == "live":
             await store(js, topology, SPLIT)
             await counted(service, splits=1)

@@ -3,17 +3,15 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, PersistMode, RetentionPolicy, StorageType
-from nats.js.errors import APIError
 
 from streams.connection import connect
 from streams.publisher import Publisher
 from streams.server import NatsServer
 from streams.topology import Topology, ensure
-from tests.streams.wire import outgoing, stored, topology_of
+from tests.streams.wire import outgoing, stored, topology_of, until
 
 
 async def test_the_streams_are_made_as_declared(js: JetStreamContext, topology: Topology) -> None:
@@ -56,15 +54,21 @@ async def test_roles_that_start_side_by_side_all_succeed(shared_server: NatsServ
         await client.close()
 
 
-async def test_a_full_trading_stream_refuses_instead_of_forgetting(
+async def test_a_full_trading_stream_lets_wait_instead_of_forgetting(
     nc: Client, js: JetStreamContext, prefix: str
 ) -> None:
+    """tests/durability/test_room.py: until somebody raises the limit."""
     small = msgspec.structs.replace(topology_of(prefix), trading_bytes_max=20_000)
     await ensure(js, small)
     publisher = Publisher(nc, small.trading, "test")
-    with pytest.raises(APIError, match="maximum"):
+
+    async def publish() -> None:
         for number in range(100):
             await publisher.one(outgoing(small, number, size=1_000))
+
+    publishing = asyncio.create_task(publish())
+    await until(lambda: "size limit" in publisher.trouble, "it is full")
+    publishing.cancel()
     kept = await stored(js, small.trading)
     assert kept == list(range(len(kept)))
     assert 5 < len(kept) < 30

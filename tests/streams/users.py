@@ -38,7 +38,7 @@ OWNERS = {
     "splits.AAPL": "executor",
     "opened": "executor",
     "sessions.us_equity": "executor",
-    "commands": "feed executor risk operator",
+    "commands": "executor feed recorder risk signals operator",
     "alerts.error": "executor feed recorder risk signals",
 }
 # Not stored.

@@ -81,7 +81,7 @@ def logs(folder: Path) -> str:
     return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted((folder / "logs").glob("*.log")))
 
 
-HEAD_COLUMNS = {"ts_init", "ts_recv", "trace", "execution_id", "activity_id", "via"}
+HEAD_COLUMNS = {"ts_init", "ts_recv", "trace", "execution_id", "activity_id", "via", "seq"}
 TABLES = (
     "bars", "gaps", "accounts_opened", "sessions", "signals", "intents", "denials", "no_trades", "order_events",
     "fills", "fees", "marks", "symbol_statuses", "positions", "account", "alerts", "conflicts",

@@ -1,0 +1,44 @@
+"""A daemon that trades while its disk fills up. Run by test_full_disk.py on a small tmpfs; not collected otherwise."""
+
+from __future__ import annotations
+
+from tapeline.halt import HaltOptions, run_halt, run_resume
+from tests.durability.daemon import trading
+from tests.durability.small_disk import DISK, fill_up
+
+_MB = 1024 * 1024
+SETTINGS = {
+    "daemon.disk_free_bytes_min": 12 * _MB,
+    "daemon.disk_look_s": 0.5,
+    "nats.market_bytes_max": 8 * _MB,
+    "recorder.memory_mb_max": 128,
+}
+
+
+def test_a_disk_that_fills_up_under_a_trading_daemon() -> None:
+    with trading(DISK, SETTINGS) as daemon:
+        ballast = fill_up(leave=6 * _MB)
+        daemon.until(lambda: daemon.is_up(problems="are free on the disk"), "it says that there is little room")
+        daemon.until(lambda: daemon.count("trading_states WHERE mode = 'reducing'") == 1, "trading is reducing")
+        increasing = "intents i, trading_states t WHERE t.mode = 'reducing' AND i.seq > t.seq AND i.reserved > 0"
+        assert daemon.count(increasing) == 0
+
+        fill_up()
+        daemon.until(
+            lambda: any("stores nothing" in problem for s in daemon.statuses().values() for problem in s.problems),
+            "it says that nothing is stored",
+        )
+        sent = len(daemon.orders())
+        daemon.until(lambda: any("No space left" in p for p in daemon.statuses()["recorder"].problems), "so does SQL's")
+        assert len(daemon.orders()) == sent, "sent without being stored"
+        assert sum(daemon.running.restarts.values()) == 0, "roles wait, they do not come and go"
+
+        ballast.unlink()
+        daemon.until(daemon.is_up, "all is well again, without a restart of the daemon")
+        assert sum(daemon.running.restarts.values()) == 0
+        assert run_resume(daemon.folder, "there is room") == 0
+        daemon.until(lambda: len(daemon.orders()) > sent + 3, "it trades on")
+        assert run_halt(daemon.folder, "the end", HaltOptions()) == 0
+        daemon.settle()
+        daemon.stop()
+        daemon.agrees_with_the_venue()
