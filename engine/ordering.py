@@ -138,7 +138,13 @@ def terms_of(
     terms = Terms(style.type, life, limit_px, stop_px, trail, is_extended)
     if bot.stops is None or not is_first or not can_carry_exits(terms, symbol, quantity, bot.stops):
         return terms
-    return _with_exits(terms, symbol, side, bot.stops, limit_px or price)
+    carrying = _with_exits(terms, symbol, side, bot.stops, limit_px or price)
+    # Exits live as long as their entry (Alpaca). One at the market is done at once, so they may stay overnight; a limit
+    # that nobody said the life of must not, and its exits are placed anew in the next session.
+    outlasts = style.time_in_force is None and style.type is OrderType.MARKET
+    if not outlasts or carrying.order_class is OrderClass.SIMPLE:
+        return carrying
+    return msgspec.structs.replace(carrying, time_in_force=TimeInForce.GTC)
 
 
 def default_life(symbol: str) -> TimeInForce:

@@ -61,7 +61,7 @@ from engine.risk.standing import Standing
 from engine.risk.state import RiskState, remember
 from engine.risk.verdicts import approval, denial
 from engine.risk.waiting import Way, lineage, turns
-from engine.risk.working import Working
+from engine.risk.working import OrderEnd, Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import (
@@ -109,6 +109,7 @@ class RiskCore:
             guards=self._guards,
             working=self._working,
             sessions=self._sessions,
+            tell=self._books.say,
         )
         if self.state.sessions:
             self._add_sessions(tuple(self.state.sessions.items()))
@@ -142,7 +143,7 @@ class RiskCore:
             case CancelOrder():
                 if body.client_order_id in self.state.orders:
                     self.state.canceling[body.client_order_id] = None
-                    self._standing.wished(body, self._working.get(body.client_order_id))
+                    self._standing.wished(body, self._working.unwanted(body.client_order_id))
             case ReplaceOrder():
                 if body.id not in self.state.commands:
                     remember(self.state.commands, body.id, body.ts_event)
@@ -184,7 +185,7 @@ class RiskCore:
             self._exposure.touch(adopted.bot, adopted.symbol)
         return list(self._guards.told(adopted.bot, adopted.symbol, f"{adopted.id}|adopted", adopted.ts_event))
 
-    def _end(self, end: OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced) -> list[AnyBody]:
+    def _end(self, end: OrderEnd) -> list[AnyBody]:
         """Let an order go, with what it reserved, and look at what its end means for the position."""
         self.state.portfolio.release(end.client_order_id)
         self._exposure.touch(end.bot, end.symbol)
@@ -198,8 +199,8 @@ class RiskCore:
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
             self._replacer.succeed(order)
-        if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
-            self._guards.refuse(end.bot, end.symbol)
+        if body.purpose is Purpose.PROTECT:
+            self._protector.ended(end, order)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
         cause = f"{end.client_order_id}|{type(end).__name__}"

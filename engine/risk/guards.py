@@ -30,6 +30,7 @@ from engine.values import NS_PER_S, ZERO, Direction, plain
 STRATEGY = "guard"
 """Name in the `strategy` field of signals that guards make."""
 _WAIT_S_MAX = 60
+_PAIR, _LOST_MAX, _EXITS_WAIT_S_MAX = 2, 50, 300
 
 
 class Guard(msgspec.Struct):
@@ -46,6 +47,8 @@ class Guard(msgspec.Struct):
         exits: How often the venue was asked for exits of this position; part of their ids.
         refused: `cause` for which the venue did not take exits; then risk watches instead.
         told: What was reported last: holder, quantity at the venue, quantity watched.
+        lost: How many exits at the venue ended by themselves since the position changed last.
+        exits_not_before: Venue time before which the venue is not asked for exits again.
     """
 
     sign: int
@@ -58,6 +61,8 @@ class Guard(msgspec.Struct):
     exits: int = 0
     refused: str = ""
     told: tuple[str, Decimal, Decimal] = ("", ZERO, ZERO)
+    lost: int = 0
+    exits_not_before: int = 0
 
 
 class Guards:
@@ -106,7 +111,7 @@ class Guards:
             return []
         if guard is None:
             guard = self._guards[key] = Guard(sign, ts_event, price, cause)
-        guard.cause = cause
+        guard.cause, guard.lost, guard.exits_not_before = cause, 0, 0
         return self.told(bot, symbol, cause, ts_event)
 
     def told(self, bot: str, symbol: str, cause: str, ts_event: int) -> list[Protection]:
@@ -211,6 +216,22 @@ class Guards:
         guard = self.get(bot, symbol)
         if guard is not None:
             guard.refused = guard.cause
+
+    def lose(self, bot: str, symbol: str, ts_event: int) -> bool:
+        """Note that an exit at the venue ended by itself; give whether the venue is not asked any more from here on.
+
+        A pair is asked for again at once, what ends again and again later and later.
+        """
+        guard = self.get(bot, symbol)
+        if guard is None:
+            return False
+        guard.lost += 1
+        if guard.lost > _PAIR:
+            wait_s = min(2 ** min(guard.lost - _PAIR, 32), _EXITS_WAIT_S_MAX)
+            guard.exits_not_before = max(guard.exits_not_before, ts_event + wait_s * NS_PER_S)
+        if guard.lost == _LOST_MAX:
+            guard.refused = guard.cause
+        return guard.lost == _LOST_MAX
 
     def split(self, split: Split) -> None:
         """Move the peaks with a split: prices from before it do not count any more."""

@@ -1,20 +1,23 @@
-"""Exits that the venue shall hold for a position which has none there: an OCO, or a trailing stop. Part of risk's core.
+"""Exits that the venue shall hold for a position which has none there. Part of risk's core.
 
-Asked for when nothing else is under way in the symbol; while it is not there, and where the venue refuses it, the guard
-watches. Exits that came with an entry (bracket, OTO) need nothing of this.
+An OCO, a stop, a limit or a trailing stop, good till canceled, asked for when nothing else is under way in the symbol;
+while it is not there, and where the venue refuses it, the guard watches. Exits that came with an entry (bracket, OTO)
+need nothing of this until they end: what expired or was canceled is placed again, in the next session at the latest,
+and what ends again and again later and later; the end of it is an alert, and the guard.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits, Stops
 from engine.ids import make_id
-from engine.messages import OrderIntent
-from engine.ordering import can_hold
+from engine.messages import Alert, OrderCanceled, OrderExpired, OrderIntent, OrderRejected
+from engine.ordering import Terms, can_hold
 from engine.risk.guards import Guard, Guards
 from engine.risk.state import RiskState
-from engine.risk.working import Working
+from engine.risk.working import OpenOrder, OrderEnd, Working
 from engine.sessions import SessionTable
 from engine.values import (
     NS_PER_MS,
@@ -43,6 +46,7 @@ class Protector:
         guards: Say what is not covered.
         working: The open orders.
         sessions: Exits are placed in regular hours.
+        tell: Has a person told.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Protector:
         guards: Guards,
         working: Working,
         sessions: SessionTable,
+        tell: Callable[[Alert], None],
     ) -> None:
         self._state = state
         self._bots = bots
@@ -61,6 +66,22 @@ class Protector:
         self._guards = guards
         self._working = working
         self._sessions = sessions
+        self._tell = tell
+
+    def ended(self, end: OrderEnd, order: OpenOrder) -> None:
+        """Take in the end of an exit: refused, the guard watches; what ended by itself is placed again."""
+        bot, symbol = end.bot, end.symbol
+        if isinstance(end, OrderRejected):
+            self._guards.refuse(bot, symbol)
+            return
+        is_by_itself = isinstance(end, OrderCanceled | OrderExpired) and not order.is_unwanted
+        if is_by_itself and self._guards.lose(bot, symbol, end.ts_event):
+            what = (
+                f"the venue ended exits of {bot} in {symbol} again and again, last {end.client_order_id} "
+                f"({type(end).__name__}): risk watches the position from here on; see `tapeline explain` of that order"
+            )
+            alert_id = make_id(self._state.account, self._state.run, "exits", end.client_order_id)
+            self._tell(Alert(alert_id, "error", "risk", what, end.ts_event))
 
     def wanted(self, now_ns: int) -> list[OrderIntent]:
         """Give the exits to place now, for positions that changed or whose orders ended."""
@@ -71,7 +92,7 @@ class Protector:
             if guard is None or bot not in self._bots:
                 del self._guards.touched[key]
                 continue
-            if self._is_busy(bot, symbol, now_ns):
+            if now_ns < guard.exits_not_before or self._is_busy(bot, symbol, now_ns):
                 continue
             del self._guards.touched[key]
             intent = self._exit_of(self._bots[bot], symbol, guard, now_ns)
@@ -97,14 +118,8 @@ class Protector:
             return None
         if not can_hold(symbol, quantity):
             return None
-        stop, target = self._guards.levels(bot.name, symbol, guard)
-        order_type, order_class, trail = OrderType.LIMIT, OrderClass.OCO, None
-        if stops.trailing_stop is not None:
-            if not _is_trailing_only(stops):
-                return None
-            order_type, order_class = OrderType.TRAILING_STOP, OrderClass.SIMPLE
-            trail, stop, target = to_decimal(stops.trailing_stop) * _PERCENT, None, None
-        elif stop is None or target is None or stop <= ZERO:
+        shape = _shape(stops, *self._guards.levels(bot.name, symbol, guard))
+        if shape is None:
             return None
         state = self._state
         attempt = f"{guard.cause}|{plain(quantity)}|{guard.exits}"
@@ -115,20 +130,34 @@ class Protector:
             symbol=symbol,
             side=Side.SELL if guard.sign > 0 else Side.BUY,
             quantity=quantity,
-            order_type=order_type,
-            time_in_force=TimeInForce.GTC,
+            order_type=shape.order_type,
+            time_in_force=shape.time_in_force,
             ref_px=state.portfolio.holding(bot.name, symbol).avg_px_open,
             reserved=ZERO,
             decided_ns=now_ns,
             valid_until=now_ns + self._limits.intent_valid_ms * NS_PER_MS,
-            limit_px=target,
-            trail_percent=trail,
-            order_class=order_class,
-            take_profit_px=target,
-            stop_loss_px=stop,
+            limit_px=shape.limit_px,
+            stop_px=shape.stop_px,
+            trail_percent=shape.trail_percent,
+            order_class=shape.order_class,
+            take_profit_px=shape.take_profit_px,
+            stop_loss_px=shape.stop_loss_px,
             purpose=Purpose.PROTECT,
         )
 
 
-def _is_trailing_only(stops: Stops) -> bool:
-    return stops.stop_loss is None and stops.take_profit is None
+def _shape(stops: Stops, stop: Decimal | None, target: Decimal | None) -> Terms | None:
+    """Give the exit that the venue can hold for these stops at these levels; None where there is none."""
+    life = TimeInForce.GTC
+    if stops.trailing_stop is not None:
+        if stops.stop_loss is not None or stops.take_profit is not None:
+            return None  # a trailing stop belongs to no pair, and two exits would hold the shares twice
+        return Terms(OrderType.TRAILING_STOP, life, trail_percent=to_decimal(stops.trailing_stop) * _PERCENT)
+    if stop is not None and stop <= ZERO:
+        return None
+    if stop is None:
+        return Terms(OrderType.LIMIT, life, limit_px=target)
+    if target is None:
+        return Terms(OrderType.STOP, life, stop_px=stop)
+    pair = OrderClass.OCO
+    return Terms(OrderType.LIMIT, life, limit_px=target, order_class=pair, take_profit_px=target, stop_loss_px=stop)

@@ -26,12 +26,9 @@ from engine.messages import (
     Alert,
     AnyBody,
     CancelOrder,
-    OrderCanceled,
-    OrderExpired,
     OrderFilled,
     OrderIntent,
     OrderRejected,
-    OrderReplaced,
     Position,
     RiskDenied,
     Signal,
@@ -40,11 +37,10 @@ from engine.messages import (
 from engine.ordering import on_venue_step
 from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState, Target
-from engine.risk.working import OpenOrder
+from engine.risk.working import OpenOrder, OrderEnd
 from engine.sessions import SessionTable
 from engine.values import NS_PER_S, AssetClass, TradingMode, asset_class_of, plain
 
-OrderEnd = OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced
 _TOLD_AT = 5
 """A person is told when so many attempts came to nothing, and again when the last one did."""
 _ROLES = frozenset({"risk", "executor"})

@@ -11,10 +11,21 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.messages import Fill, OrderAdopted, OrderIntent, Split
+from engine.messages import (
+    Fill,
+    OrderAdopted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    OrderReplaced,
+    Split,
+)
 from engine.splits import goes_along, restated
 from engine.values import ZERO, OrderType, Purpose, TimeInForce
 
+OrderEnd = OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced
 _AT_ONCE = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
 
 
@@ -23,11 +34,13 @@ class OpenOrder(msgspec.Struct):
 
     Attributes:
         is_accepted: The venue has it.
+        is_unwanted: Somebody wishes it to end, and the wish is stored.
     """
 
     body: OrderIntent | OrderAdopted
     filled_qty: Decimal = ZERO
     is_accepted: bool = False
+    is_unwanted: bool = False
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -74,6 +87,13 @@ class Working:
         if order is None or order.is_accepted:
             return None
         order.is_accepted = True
+        return order
+
+    def unwanted(self, client_order_id: str) -> OpenOrder | None:
+        """Note that somebody wishes one to end; give it."""
+        order = self._orders.get(client_order_id)
+        if order is not None:
+            order.is_unwanted = True
         return order
 
     def fill(self, fill: Fill) -> None:

@@ -1,0 +1,137 @@
+"""Exits that the venue holds: how long they last, when they are placed again, and what they must give way to."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.bots import OrderStyle, Stops
+from engine.messages import (
+    Alert,
+    AnyBody,
+    Mark,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderIntent,
+    OrderRejected,
+    Protection,
+    Sessions,
+    Signal,
+)
+from engine.ordering import terms_of
+from engine.risk import RiskCore
+from engine.values import NS_PER_S, AssetClass, OrderClass, OrderType, Purpose, Side, TimeInForce
+from tests.engine.build import T0, D, bot, minute, signal
+from tests.engine.test_protection import BOTH, Desk, bracket, mark, none, one
+
+S = NS_PER_S
+
+
+def accepted(of: OrderIntent, at: int) -> OrderAccepted:
+    return OrderAccepted(of.id, of.bot, of.symbol, f"v-{of.id}", at)
+
+
+# --- how long they last --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("style", "life"),
+    [
+        (OrderStyle(), TimeInForce.GTC),
+        (OrderStyle(time_in_force=TimeInForce.DAY), TimeInForce.DAY),
+        (OrderStyle(time_in_force=TimeInForce.GTC), TimeInForce.GTC),
+        (OrderStyle(type=OrderType.LIMIT), TimeInForce.DAY),
+    ],
+)
+def test_exits_of_an_entry_at_the_market_last_overnight(style: OrderStyle, life: TimeInForce) -> None:
+    terms = terms_of(
+        bot(stops=BOTH, order=style), "AAPL", D(100), D(100), reduces=False, is_first=True, is_regular=True
+    )
+    assert (terms.order_class, terms.time_in_force) == (OrderClass.BRACKET, life)
+
+
+def test_an_entry_without_exits_keeps_its_life() -> None:
+    for stops, quantity in ((None, D(100)), (BOTH, D("0.5")), (Stops(trailing_stop=0.05), D(100))):
+        terms = terms_of(
+            bot(stops=stops, order=OrderStyle(fractional=True)), "AAPL", quantity, D(100),
+            reduces=False, is_first=True, is_regular=True,
+        )  # fmt: skip
+        assert (terms.order_class, terms.time_in_force) == (OrderClass.SIMPLE, TimeInForce.DAY)
+
+
+# --- placed again --------------------------------------------------------------------------------------------------------
+
+
+def test_exits_that_expire_at_the_close_are_placed_again_when_the_next_session_opens() -> None:
+    desk = Desk(BOTH)
+    desk.core.state.sessions.clear()
+    desk.core = RiskCore(desk.bots, desk.limits, desk.core.state)
+    desk.hear(Sessions(AssetClass.US_EQUITY, ((minute(0), minute(4)), (minute(1000), minute(1390))), T0))
+    _, gain, loss = bracket(desk)
+    for leg in (gain, loss):
+        desk.hear(OrderExpired(leg.id, "alpha", "AAPL", "venue", minute(4), "v"), now_ns=minute(4))
+    assert desk.core.state.guards["alpha|AAPL"].told[0] == "risk"
+    assert desk.hear(now_ns=minute(1000) - 1) == []
+    oco = one(OrderIntent, desk.hear(now_ns=minute(1000)))
+    assert (oco.purpose, oco.order_class, oco.time_in_force) == (Purpose.PROTECT, OrderClass.OCO, TimeInForce.GTC)
+    assert (oco.quantity, oco.take_profit_px, oco.stop_loss_px) == (100, D(105), D(98))
+    assert one(Protection, desk.hear(accepted(oco, minute(1000)))).holder == "venue"
+
+
+@pytest.mark.parametrize(
+    ("stops", "order_type", "limit_px", "stop_px"),
+    [
+        (Stops(stop_loss=0.02), OrderType.STOP, None, D(98)),
+        (Stops(take_profit=0.05), OrderType.LIMIT, D(105), None),
+    ],
+)
+def test_a_single_exit_is_placed_alone(stops: Stops, order_type: OrderType, limit_px: object, stop_px: object) -> None:
+    desk = Desk(stops)
+    entry = one(OrderIntent, desk.hear(signal()))
+    desk.fills(entry, 40)
+    exit_ = one(OrderIntent, desk.hear(OrderCanceled(entry.id, "alpha", "AAPL", "v", D(40), minute(2))))
+    assert (exit_.order_type, exit_.order_class, exit_.time_in_force) == (
+        order_type,
+        OrderClass.SIMPLE,
+        TimeInForce.GTC,
+    )
+    assert (exit_.limit_px, exit_.stop_px, exit_.take_profit_px, exit_.stop_loss_px) == (limit_px, stop_px, None, None)
+    assert (exit_.side, exit_.quantity, exit_.reserved) == (Side.SELL, 40, 0)
+    told = one(Protection, desk.hear(accepted(exit_, minute(2))))
+    assert (told.holder, told.venue_qty) == ("venue", 40)
+    assert none(Signal, desk.hear(mark(5, "90")))
+
+
+def test_an_exit_that_was_never_sent_is_asked_for_again_and_one_that_is_refused_is_not() -> None:
+    desk = Desk(Stops(stop_loss=0.02))
+    entry = one(OrderIntent, desk.hear(signal()))
+    desk.fills(entry)  # its leg was never seen
+    first = next(body for body in desk.said if isinstance(body, OrderIntent) and body.purpose is Purpose.PROTECT)
+    again = one(OrderIntent, desk.hear(OrderExpired(first.id, "alpha", "AAPL", "not_sent", minute(2))))
+    assert again.id != first.id
+    assert none(OrderIntent, desk.hear(OrderRejected(again.id, "alpha", "AAPL", "403", "no", minute(3))))
+    assert none(OrderIntent, desk.hear(now_ns=minute(99)))
+
+
+def test_exits_that_end_again_and_again_are_placed_later_and_later_and_at_last_risk_watches() -> None:
+    desk = Desk(Stops(stop_loss=0.02))
+    made: list[AnyBody] = desk.fills(one(OrderIntent, desk.hear(signal())))
+    at, waits, told = minute(2), list[int](), list[Alert]()
+    while not none(OrderIntent, made):
+        order = one(OrderIntent, made)
+        desk.hear(accepted(order, at), now_ns=at)
+        made = desk.hear(OrderCanceled(order.id, "alpha", "AAPL", "v", D(0), at), now_ns=at)
+        told += [body for body in made if isinstance(body, Alert)]
+        if none(OrderIntent, made):
+            for second in range(1, 400):
+                made = desk.hear(now_ns=at + second * S)
+                if made:
+                    waits.append(second)
+                    at += second * S
+                    break
+    assert waits[:9] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert set(waits[9:]) == {300}
+    assert len(waits) < 50
+    [alert] = told
+    assert "again and again" in alert.what
+    assert one(Signal, desk.hear(Mark("AAPL", at + S, at + 2 * S, D(90), D(90), D(90))))
