@@ -8,28 +8,36 @@ Invariants:
 5. A split moves no indicator: bars up to it are taken in new shares, whenever they come. When one becomes known, the
    strategies of its symbol are made anew from the bars there are, as if it had been known always; they say nothing on
    the way. So their state follows from bars and splits alone, not from when a split was heard of.
+6. A target that rests on a number that is none (NaN, infinite, a strength outside 0..1) opens nothing: it yields an
+   alert instead of a signal, once until a target makes sense again. A wish to be flat needs no number and is said.
 Called by streams/services/signals and later by the backtester. Never sees a quantity or a clock.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
 
 from engine.bots import Bot
 from engine.ids import bar_key, make_id
-from engine.messages import Bar, Sessions, Signal, Split
+from engine.messages import Alert, Bar, Sessions, Signal, Split
 from engine.sessions import SessionTable
 from engine.splits import adjusted
-from engine.strategies import Strategy, make
+from engine.strategies import Strategy, Target, make
 from engine.values import AssetClass, Direction, asset_class_of
+
+_KEPT = ("strategy", "last_ts", "emitted_until", "published", "is_senseless")
+"""What of a slot must survive a restart."""
 
 
 class _Slot:
     """One bot on one symbol."""
 
-    __slots__ = ("always", "asset_class", "bot", "emitted_until", "last_ts", "published", "said", "strategy")
+    __slots__ = (
+        "always", "asset_class", "bot", "emitted_until", "is_senseless", "last_ts", "published", "said", "strategy",
+    )  # fmt: skip
 
     def __init__(self, bot: Bot, symbol: str) -> None:
         self.bot = bot
@@ -40,6 +48,7 @@ class _Slot:
         self.emitted_until = 0
         self.published: tuple[Direction, float] = (Direction.FLAT, 0.0)
         self.said: Signal | None = None  # the last one in the stream, as found at the start
+        self.is_senseless = False
 
 
 class SignalCounters(msgspec.Struct):
@@ -67,6 +76,7 @@ class SignalEngine:
         self._slots: dict[tuple[str, str], list[_Slot]] = {}
         self._splits: dict[str, Split] = {}
         self._split: frozenset[str] = frozenset()
+        self._alerts: list[Alert] = []
         for bot in bots:
             for symbol in bot.symbols:
                 self._slots.setdefault((symbol, bot.timeframe), []).append(_Slot(bot, symbol))
@@ -75,24 +85,24 @@ class SignalEngine:
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
         slots = {
-            key: [(slot.bot.name, slot.strategy, slot.last_ts, slot.emitted_until, slot.published) for slot in slots]
+            key: [(slot.bot.name, *(getattr(slot, name) for name in _KEPT)) for slot in slots]
             for key, slots in self._slots.items()
         }
         return slots, list(self._splits.values())
 
     def restore(self, state: object) -> None:
         """Take a state back; slots that it does not know start cold."""
-        known: dict[tuple[str, str], list[tuple[str, Strategy, int, int, tuple[Direction, float]]]]
+        known: dict[tuple[str, str], list[tuple[object, ...]]]
         known, splits = state  # type: ignore[misc]
         for split in splits:
             self._learn(split)
         for key, rows in known.items():
             slots = {slot.bot.name: slot for slot in self._slots.get(key, [])}
-            for name, strategy, last_ts, emitted_until, published in rows:
-                slot = slots.get(name)
+            for bot, *kept in rows:
+                slot = slots.get(str(bot))
                 if slot is not None:
-                    slot.strategy, slot.last_ts = strategy, last_ts
-                    slot.emitted_until, slot.published = emitted_until, published
+                    for name, value in zip(_KEPT, kept, strict=True):
+                        setattr(slot, name, value)
 
     def on_sessions(self, sessions: Sessions) -> None:
         """Take in the venue's calendar."""
@@ -192,7 +202,7 @@ class SignalEngine:
                 continue
             slot.last_ts = bar.ts_event
             self.counters.evaluated += 1
-            target = slot.strategy.on_bar(bar)
+            target = self._sensible(slot, bar, slot.strategy.on_bar(bar))
             if target is None or (target.direction, target.strength) == slot.published:
                 continue
             if bar.is_backfill or bar.ts_event <= slot.emitted_until:
@@ -204,6 +214,28 @@ class SignalEngine:
             signals.append(self._signal(slot, bar, target.direction, target.strength, target.reason))
         self.counters.signals += len(signals)
         return signals
+
+    def alerts(self) -> list[Alert]:
+        """Give what a person should be told since the last call."""
+        alerts, self._alerts = self._alerts, []
+        return alerts
+
+    def _sensible(self, slot: _Slot, bar: Bar, target: Target | None) -> Target | None:
+        """Give the target if it rests on numbers; of one that does not, only that it wants to be flat."""
+        if target is None:
+            return None
+        fault = _fault(slot, target)
+        if fault and not slot.is_senseless and not bar.is_backfill and bar.ts_event > slot.emitted_until:
+            what = (
+                f"bot {slot.bot.name}, strategy {slot.bot.strategy}, {bar.symbol}: {fault}; nothing is opened on that: "
+                "mend the strategy or its parameters"
+            )
+            alert_id = make_id(self._account, self._run, slot.bot.name, "senseless", bar.symbol, bar.ts_event)
+            self._alerts.append(Alert(alert_id, "error", "signals", what, bar.ts_event))
+        slot.is_senseless = bool(fault)
+        if fault:
+            return Target(Direction.FLAT, 0.0, target.reason) if target.direction is Direction.FLAT else None
+        return target
 
     def _signal(self, slot: _Slot, bar: Bar, direction: Direction, strength: float, reason: str) -> Signal:
         key = bar_key(bar.symbol, bar.timeframe, bar.ts_event, bar.revision)
@@ -218,5 +250,16 @@ class SignalEngine:
             reason=reason,
             bar=key,
             ts_event=bar.ts_event,
-            indicators=slot.strategy.snapshot(),
+            indicators={name: value for name, value in slot.strategy.snapshot().items() if math.isfinite(value)},
         )
+
+
+def _fault(slot: _Slot, target: Target) -> str:
+    """Say which number a target rests on is none; empty when all are."""
+    if not (math.isfinite(target.strength) and 0 <= target.strength <= 1):
+        return f"strength must be a number from 0 to 1, was {target.strength!r}"
+    if (target.direction, target.strength) == slot.published:
+        return ""  # nothing would be said: its indicators are not asked for
+    values = slot.strategy.snapshot()
+    wrong = next((f"{name} = {value!r}" for name, value in values.items() if not math.isfinite(value)), "")
+    return f"indicator {wrong} is no number" if wrong else ""

@@ -10,11 +10,13 @@ from decimal import ROUND_DOWN, Decimal
 from engine.bots import Bot
 from engine.messages import Signal
 from engine.ordering import lot_of
-from engine.values import price_tick, round_to, to_decimal
+from engine.values import PRICE_MAX, ZERO, price_tick, round_to, to_decimal
 
 
 def reference_price(signal: Signal) -> Decimal:
-    """Price of the signal's bar as an exact number on the venue's tick."""
+    """Price of the signal's bar as an exact number on the venue's tick; 0 for one that is no price."""
+    if not 0 < signal.price < PRICE_MAX:  # NaN too: it compares with nothing
+        return ZERO
     exact = to_decimal(signal.price)
     return round_to(exact, price_tick(signal.symbol, exact))
 

@@ -23,6 +23,8 @@ EQUITY_TICK = Decimal("0.01")
 EQUITY_TICK_BELOW_1_USD = Decimal("0.0001")
 CRYPTO_TICK = Decimal("0.000000001")
 CRYPTO_LOT = Decimal("0.000000001")
+PRICE_MAX = 10**12
+"""USD; no price is as high, and with more digits Decimals could not be put on a tick."""
 _STORED = Decimal("0.000000001")
 _HUNDRED = Decimal(100)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from engine.errors import BrokenPromiseError
 from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, Command, Sessions, TradingState
 from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
@@ -135,8 +136,19 @@ _market_decoder = msgspec.json.Decoder(MarketMessage)
 
 
 def encode(head: Head, body: AnyBody) -> bytes:
-    """Write a message as JSON."""
-    return _encoder.encode(Message(head, body))
+    """Write a message as JSON.
+
+    Raises:
+        BrokenPromiseError: A number in it is none: JSON has no NaN, so nobody could read the message back.
+    """
+    data = _encoder.encode(Message(head, body))
+    if b"null" in data:  # None is left out wherever it is the default; here it is a number that JSON cannot write
+        try:
+            _decoder.decode(data)
+        except msgspec.ValidationError as err:
+            msg = f"a {type(body).__name__} cannot be stored, nobody could read it ({err}): {body}"
+            raise BrokenPromiseError(msg) from None
+    return data
 
 
 def decode(data: bytes) -> Message:

@@ -53,12 +53,13 @@ from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
 from engine.risk.latching import latch
+from engine.risk.numbers import senseless
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
-from engine.risk.replacing import answer_replace
+from engine.risk.replacing import answer_replace, reserve_successor
 from engine.risk.state import RiskState, remember
 from engine.risk.waiting import Way, lineage, turns
-from engine.risk.working import OpenOrder, Working
+from engine.risk.working import Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import (
@@ -70,7 +71,6 @@ from engine.values import (
     Side,
     TradingMode,
     asset_class_of,
-    money,
     multiplier,
     plain,
 )
@@ -191,24 +191,13 @@ class RiskCore:
         if isinstance(end, OrderRejected) and isinstance(body, OrderIntent):
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
-            self._reserve_successor(order)
+            reserve_successor(self.state, self._exposure, order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
             self._guards.refuse(end.bot, end.symbol)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
         cause = f"{end.client_order_id}|{type(end).__name__}"
         return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
-
-    def _reserve_successor(self, replaced: OpenOrder) -> None:
-        """Let the order that took another's place count on from there, and reserve what is left."""
-        for order in self.state.orders.values():
-            body = order.body
-            if isinstance(body, OrderIntent) and body.replaces == replaced.body.id:
-                order.filled_qty = max(order.filled_qty, replaced.filled_qty)
-                left, key = order.leaves_qty, f"{body.bot}|{body.symbol}"
-                cash = body.reserved * left / body.quantity
-                self.state.portfolio.reserve_for(body.id, key, body.side.sign * left, money(cash))
-                self._exposure.touch(body.bot, body.symbol)
 
     def _take_mark(self, mark: Mark) -> list[AnyBody]:
         """Take in prices; the guards they touch fire."""
@@ -294,6 +283,8 @@ class RiskCore:
         if bot is None or signal.symbol not in self._symbols[bot.name]:
             refusal = Refusal("bot", "no bot of this name trades this symbol", "configured bots", signal.bot)
             return self._denied(signal, ordinal, now_ns, refusal)
+        if (fault := senseless(signal)) is not None:
+            return self._denied(signal, ordinal, now_ns, fault)
         book = self.state.portfolio
         price = reference_price(signal)
         held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)

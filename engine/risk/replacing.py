@@ -14,9 +14,10 @@ import msgspec
 from engine.bots import RiskLimits
 from engine.ids import make_id
 from engine.messages import OrderIntent, ReplaceOrder, RiskDenied
+from engine.risk.exposure import Exposure
 from engine.risk.proposal import Refusal
 from engine.risk.state import RiskState
-from engine.risk.working import Working
+from engine.risk.working import OpenOrder, Working
 from engine.values import NS_PER_MS, OrderClass, TradingMode, money, plain, price_tick, round_to, to_decimal
 
 _PRICES = ("limit_px", "stop_px")
@@ -66,6 +67,18 @@ def answer_replace(
         replaces=old.id,
         **changes,
     )
+
+
+def reserve_successor(state: RiskState, exposure: Exposure, replaced: OpenOrder) -> None:
+    """Let the order that took another's place count on from there, and reserve what is left."""
+    for order in state.orders.values():
+        body = order.body
+        if isinstance(body, OrderIntent) and body.replaces == replaced.body.id:
+            order.filled_qty = max(order.filled_qty, replaced.filled_qty)
+            left, key = order.leaves_qty, f"{body.bot}|{body.symbol}"
+            cash = body.reserved * left / body.quantity
+            state.portfolio.reserve_for(body.id, key, body.side.sign * left, money(cash))
+            exposure.touch(body.bot, body.symbol)
 
 
 def _mode_refusal(state: RiskState) -> Refusal | None:

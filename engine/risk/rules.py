@@ -1,7 +1,7 @@
 """The risk rules, each a small pure function of one `Proposal`; a refusal is a value.
 
-A rule says whether it applies to an order that reduces |position|: by default no, save trading mode, price sanity,
-session and duplicate. Limits are judged against worst-case exposure including working
+A rule says whether it applies to an order that reduces |position|: by default no, save senseless numbers, trading
+mode, price sanity, session and duplicate. Limits are judged against worst-case exposure including working
 orders. Missing or senseless input trips a rule, it never disables one. docs/risk-controls.md lists them with their
 sources (SEC 15c3-5, RTS 6 Art. 15, FIA) and settings.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engine.risk.numbers import number_sanity
 from engine.risk.proposal import Activity, Proposal, Refusal
 from engine.risk.rules_limits import (
     bot_daily_loss,
@@ -57,6 +58,7 @@ Rule = Callable[[Proposal], Refusal | None]
 
 # (rule, applies to orders that reduce |position|); order of judgement: cheap and general first.
 RULES: tuple[tuple[Rule, bool], ...] = (
+    (number_sanity, True),
     (trading_mode, True),
     (price_sanity, True),
     (allowed_symbols, False),
@@ -98,10 +100,13 @@ LATCHES_ACCOUNT = frozenset({"daily_loss_usd_max", "drawdown_usd_max"})
 
 def judge(p: Proposal) -> Refusal | None:
     """Give the first refusal, or None when every rule that applies lets the order pass."""
-    reduces = p.reduces
+    reduces: bool | None = None
     for rule, on_reducing in RULES:
-        if reduces and not on_reducing:
-            continue
+        if not on_reducing:
+            if reduces is None:  # not before the first rule: a NaN compares with nothing
+                reduces = p.reduces
+            if reduces:
+                continue
         refusal = rule(p)
         if refusal is not None:
             return refusal

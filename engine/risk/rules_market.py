@@ -178,6 +178,8 @@ def price_move(p: Proposal) -> Refusal | None:
     """Refuse a price that is far from the last one known: a bad print, or a split nobody told us of."""
     if p.last_price is None:
         return None  # the first price of a symbol is its own reference: its bar is fresh
+    if p.last_price <= 0:
+        return above("price_move_fraction_max", "the price jumped", p.limits.price_move_fraction_max, None)
     move = abs(p.price - p.last_price) / p.last_price
     return above("price_move_fraction_max", "the price jumped", p.limits.price_move_fraction_max, move)
 

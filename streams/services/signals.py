@@ -173,4 +173,5 @@ class Signals:
                 outgoing.append(  # noqa: PERF401  (the inner list is empty nearly always)
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
                 )
+        outgoing += [self._context.outgoing(alert, alert.id) for alert in engine.alerts()]
         return outgoing

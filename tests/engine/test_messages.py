@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import messages
+from engine.errors import BrokenPromiseError
 from engine.messages import (
     SCHEMA,
     AnyBody,
@@ -31,7 +32,7 @@ from engine.messages import (
     to_plain,
 )
 from engine.values import Side
-from tests.engine.build import D, bar, fill, intent
+from tests.engine.build import D, bar, fill, intent, signal
 
 BODIES: tuple[type[messages.Body], ...] = typing.get_args(AnyBody)
 GOLDEN = Path(__file__).with_name("golden_messages.jsonl")
@@ -206,3 +207,22 @@ def test_messages_cannot_be_changed_and_can_be_compared() -> None:
         one.close = 1.0  # type: ignore[misc]
     for of in BODIES:
         assert of.__struct_config__.frozen, of  # repeated on every subclass: msgspec does not inherit it
+
+
+# --- numbers that are none -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "body", [signal(), msgspec.structs.replace(signal(), indicators={"rsi(14)": 1.0}), bar(1.0)], ids=["s", "i", "b"]
+)
+def test_what_nobody_could_read_back_is_not_written(body: AnyBody, value: float) -> None:
+    name = next(name for name in ("indicators", "price", "close") if getattr(body, name, None))
+    wrong = msgspec.structs.replace(body, **{name: {"rsi(14)": value} if name == "indicators" else value})
+    with pytest.raises(BrokenPromiseError, match=f"a {type(body).__name__} cannot be stored"):
+        encode(Head(1), wrong)
+
+
+def test_the_word_null_in_a_text_is_no_missing_number() -> None:
+    said = msgspec.structs.replace(signal(), reason="null")
+    assert decode(encode(Head(1), said)).body == said

@@ -62,7 +62,7 @@ def test_a_plain_order_passes_every_rule() -> None:
     assert judge(_proposal()) is None
     assert judge(_proposal(**REDUCING)) is None
     assert {rule.__name__ for rule, on_reducing in RULES if on_reducing} == {
-        "trading_mode", "price_sanity", "session", "duplicate",
+        "number_sanity", "trading_mode", "price_sanity", "session", "duplicate",
     }  # fmt: skip
 
 

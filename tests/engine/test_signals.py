@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ids import bar_key, make_id
-from engine.messages import Bar, Sessions, Signal, body_json
+from engine.messages import Bar, Head, Sessions, Signal, body_json, encode
 from engine.signals import SignalEngine
+from engine.strategies import Target
 from engine.values import AssetClass, Direction
 from tests.engine import build
 from tests.engine.build import always_open, bar, bot, minute
@@ -285,3 +286,84 @@ def test_a_target_that_turns_while_closed_is_said_at_the_next_opening() -> None:
 def test_no_calendar_no_signal() -> None:
     engine = SignalEngine("ACC1", "run1", (ALPHA,))
     assert _said(engine, 10.0, 11.0, 12.0) == []
+
+
+# --- numbers that are none -----------------------------------------------------------------------------------------------
+
+NAN, INF = float("nan"), float("inf")
+
+
+class _Scripted:
+    """A strategy that says what it is told to, bar by bar."""
+
+    def __init__(self, said: list[tuple[Target | None, dict[str, float]]]) -> None:
+        self._said = said
+        self._values: dict[str, float] = {}
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        target, self._values = self._said.pop(0)
+        return target
+
+    def snapshot(self) -> dict[str, float]:
+        return self._values
+
+
+def _scripted(monkeypatch: pytest.MonkeyPatch, *said: tuple[Target | None, dict[str, float]]) -> SignalEngine:
+    monkeypatch.setattr("engine.signals.make", lambda name, params: _Scripted(list(said)))
+    return _engine()
+
+
+def _long(strength: float) -> Target:
+    return Target(Direction.LONG, strength, "test")
+
+
+@pytest.mark.parametrize("strength", [NAN, INF, -INF, -0.01, 1.01])
+def test_a_strength_that_is_none_opens_nothing_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, strength: float
+) -> None:
+    engine = _scripted(
+        monkeypatch, (_long(strength), {}), (_long(strength), {}), (_long(1.0), {}), (_long(strength), {})
+    )
+    assert engine.on_bar(bar(10.0, 1)) == []
+    [alert] = engine.alerts()
+    assert (alert.level, alert.role, alert.ts_event) == ("error", "signals", minute(1))
+    assert f"was {strength!r}" in alert.what
+    assert "bot alpha" in alert.what
+    assert "AAPL" in alert.what
+    assert (engine.on_bar(bar(10.0, 2)), engine.alerts()) == ([], [])
+    [said] = engine.on_bar(bar(10.0, 3))
+    assert (said.direction, said.strength) == (Direction.LONG, 1.0)
+    assert (engine.on_bar(bar(10.0, 4)), len(engine.alerts())) == ([], 1)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_a_strength_up_to_its_bounds_is_said(monkeypatch: pytest.MonkeyPatch, strength: float) -> None:
+    engine = _scripted(monkeypatch, (_long(strength), {}))
+    assert [said.strength for said in engine.on_bar(bar(10.0, 1))] == [strength]
+    assert engine.alerts() == []
+
+
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_an_indicator_that_is_none_opens_nothing(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    engine = _scripted(monkeypatch, (_long(1.0), {"a": 1.0, "b": value}), (_long(1.0), {"a": 1.0, "b": 2.0}))
+    assert engine.on_bar(bar(10.0, 1)) == []
+    assert f"indicator b = {value!r}" in engine.alerts()[0].what
+    assert len(engine.on_bar(bar(10.0, 2))) == 1
+
+
+def test_an_exit_is_said_whatever_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = Target(Direction.FLAT, NAN, "out")
+    engine = _scripted(monkeypatch, (_long(1.0), {"a": 1.0}), (flat, {"a": NAN, "b": 2.0}))
+    engine.on_bar(bar(10.0, 1))
+    [said] = engine.on_bar(bar(10.0, 2))
+    assert (said.direction, said.strength, said.indicators) == (Direction.FLAT, 0.0, {"b": 2.0})
+    assert len(engine.alerts()) == 1
+    assert b"null" not in encode(Head(1), said)
+
+
+def test_a_restart_does_not_tell_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _scripted(monkeypatch, (_long(NAN), {}), (_long(NAN), {}))
+    engine.on_bar(bar(10.0, 1))
+    again = _scripted(monkeypatch)
+    again.restore(pickle.loads(pickle.dumps(engine.state())))
+    assert (again.on_bar(bar(10.0, 2)), again.alerts()) == ([], [])
