@@ -13,7 +13,8 @@ Called by engine.risk and later by the backtester and reports. Never decides whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -163,9 +164,22 @@ class Portfolio(msgspec.Struct):
         if gone is not None:
             self._move(gone.key, -gone.sign * gone.leaves_qty, -gone.held_cash)
 
+    @contextmanager
+    def without(self, client_order_id: str) -> Generator[None]:
+        """Look at the ledger as if an order did not work; on leaving it is as before, to the order of its entries."""
+        if client_order_id not in self.reservations:
+            yield
+            return
+        before = (dict(self.reservations), dict(self.working), self.reserved)
+        self.release(client_order_id)
+        try:
+            yield
+        finally:
+            self.reservations, self.working, self.reserved = before
+
     def _shrink(self, client_order_id: str, filled: Decimal) -> None:
         order = self.reservations.get(client_order_id)
-        if order is None:
+        if order is None or not order.quantity:  # what a replacement reserves more is of no quantity
             return
         filled = min(filled, order.leaves_qty)
         leaves = order.leaves_qty - filled

@@ -32,7 +32,7 @@ LONG_FILES = {
 
 # What the core may import besides itself: no I/O, no clock, no randomness, no logging.
 ENGINE_IMPORTS = {
-    "__future__", "base64", "bisect", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "heapq",
+    "__future__", "base64", "bisect", "collections", "contextlib", "dataclasses", "decimal", "enum", "functools", "hashlib", "heapq",
     "itertools", "math", "msgspec", "operator", "re", "types", "typing", "engine",
 }  # fmt: skip
 

@@ -56,7 +56,7 @@ from engine.risk.latching import latch
 from engine.risk.numbers import senseless
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
-from engine.risk.replacing import answer_replace, reserve_successor
+from engine.risk.replacing import Replacer
 from engine.risk.state import RiskState, remember
 from engine.risk.waiting import Way, lineage, turns
 from engine.risk.working import Working
@@ -100,6 +100,7 @@ class RiskCore:
         self._books = Books(self.state, self._exposure, self._working, self._guards, self._sessions, limits=limits)
         self._way = Way(self.state, self._working)
         self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
+        self._replacer = Replacer(self.state, self._bots, limits, exposure=self._exposure, judge=self._judge)
         self._protector = Protector(
             self.state,
             self._bots,
@@ -191,7 +192,7 @@ class RiskCore:
         if isinstance(end, OrderRejected) and isinstance(body, OrderIntent):
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
-            reserve_successor(self.state, self._exposure, order)
+            self._replacer.succeed(order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
             self._guards.refuse(end.bot, end.symbol)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
@@ -236,9 +237,7 @@ class RiskCore:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
         answers: list[Answer] = []
         for wish in list(self.state.wishes.values()):
-            verdict = answer_replace(
-                wish, self._working, self.state, self._limits, now_ns=now_ns, last=self._exposure.last
-            )
+            verdict = self._replacer.answer(wish, now_ns)
             answers += [verdict, *self._apply_verdict(verdict)]
         closing: set[str] = set()
         for signal, ordinal, newer in turns(self.state.waiting):
@@ -368,7 +367,9 @@ class RiskCore:
         if intent.purpose is Purpose.PROTECT:
             self._guards.asked(intent.bot, intent.symbol)
             return
-        if not intent.replaces:
+        if intent.replaces:
+            self._replacer.reserve_more(intent)
+        else:
             self.state.portfolio.reserve(intent)
         self._exposure.touch(intent.bot, intent.symbol)
         self.state.track.approved(intent, self._limits.repeats_window_s * NS_PER_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits
-from engine.messages import Signal
+from engine.messages import OrderIntent, Signal
 from engine.ordering import Terms, lot_of, on_steps, terms_of
 from engine.risk.exposure import Exposure
 from engine.risk.guards import STRATEGY
@@ -16,7 +16,7 @@ from engine.risk.track import ACCOUNT
 from engine.risk.working import Working
 from engine.rounding import RoundingRefused
 from engine.sessions import SessionTable
-from engine.values import CRYPTO_LOT, NS_PER_S, Purpose, Side, TradingMode, asset_class_of
+from engine.values import CRYPTO_LOT, NS_PER_S, Direction, Purpose, Side, TradingMode, asset_class_of
 
 _SOURCES = ("assets", "statuses", "lulds")
 
@@ -78,6 +78,41 @@ class Judge:
             bot, signal, shaped, quantity, price=price, last_price=last_price, repeated=repeated, now_ns=now_ns
         )
         return judge(proposal) or (shaped, reservation(proposal))
+
+    def rejudge(
+        self, bot: Bot, old: OrderIntent, terms: Terms, left: Decimal, *, price: Decimal, now_ns: int
+    ) -> Decimal | Refusal:
+        """Judge an order that would take another's place, as if the other did not work; give the cash to reserve.
+
+        Args:
+            bot: Whose order.
+            old: The order that works.
+            terms: Of the one in its place.
+            left: What of it may still fill.
+            price: Last known price.
+            now_ns: Venue time of the decision.
+        """
+        quantity = old.side.sign * left
+        asked = Signal(
+            id=old.signal_id,
+            bot=old.bot,
+            symbol=old.symbol,
+            strategy=STRATEGY if old.purpose is Purpose.GUARD else "",
+            direction=Direction.LONG if quantity > 0 else Direction.SHORT,
+            strength=1.0,
+            price=float(price),
+            reason="",
+            bar="",
+            ts_event=now_ns,  # it rests on a person's wish, not on a bar
+        )
+        with self._state.portfolio.without(old.id):
+            self._exposure.touch(old.bot, old.symbol)
+            proposal = self._proposal(
+                bot, asked, terms, quantity, price=price, last_price=None, repeated="", now_ns=now_ns
+            )
+            judged = judge(proposal) or reservation(proposal)
+        self._exposure.touch(old.bot, old.symbol)
+        return judged
 
     def _proposal(
         self,

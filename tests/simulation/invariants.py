@@ -292,7 +292,7 @@ def _snapshots(engine: SignalEngine) -> list[Any]:
     return [
         (key, name, last_ts, published, strategy.snapshot())
         for key, rows in slots.items()
-        for name, strategy, last_ts, _, published in rows
+        for name, strategy, last_ts, _, published, *_ in rows
     ]
 
 
