@@ -45,11 +45,13 @@ from engine.messages import (
     SymbolStatus,
     TargetReached,
     TradingState,
+    VenueFunds,
     Verdict,
 )
 from engine.ordering import on_venue_step
 from engine.risk.actions import Books
 from engine.risk.exposure import Exposure
+from engine.risk.funds import take_funds
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
 from engine.risk.latching import latch
@@ -149,6 +151,8 @@ class RiskCore:
                 return self._books.book(body)
             case Mark():
                 return self._take_mark(body)
+            case VenueFunds():
+                take_funds(self.state, self._exposure, self._limits, body)
             case SymbolStatus():
                 self.state.statuses[f"{body.symbol}|{body.source}"] = body
             case Command():
