@@ -153,6 +153,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         price_buffer_fraction: Added to the reference price when cash is reserved for a market buy.
         intent_valid_ms: How long after the decision an intent may be sent.
         rounding_fraction_max: Largest change of an order's notional by rounding to the venue's steps.
+        short_margin_fraction: What a short binds beyond its value, as a share of it.
+        short_equity_usd_min: Least equity of an account that sells short.
         cooldown_s: How long after a stop closed a position its bot may not open one in the symbol, venue time; a signal
             of a bar from before the stop never may.
         shortable_known: Refuse short sales of symbols of which the venue did not say that it lends them.
@@ -189,6 +191,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
     rounding_fraction_max: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    short_margin_fraction: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.5
+    short_equity_usd_min: Usd = Decimal(2_000)
     cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     shortable_known: bool = True
     collar_fraction_max: Share = None

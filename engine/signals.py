@@ -36,16 +36,8 @@ class _Slot:
     """One bot on one symbol."""
 
     __slots__ = (
-        "always",
-        "asset_class",
-        "bot",
-        "emitted_until",
-        "is_senseless",
-        "last_ts",
-        "published",
-        "said",
-        "strategy",
-    )
+        "always", "asset_class", "bot", "emitted_until", "is_senseless", "last_ts", "published", "said", "strategy",
+    )  # fmt: skip
 
     def __init__(self, bot: Bot, symbol: str) -> None:
         self.bot = bot

@@ -55,6 +55,7 @@ from engine.messages import (
     SymbolStatus,
     TargetReached,
     TradingState,
+    VenueFunds,
 )
 from engine.values import plain
 
@@ -189,6 +190,7 @@ TABLES: tuple[Table, ...] = (
     _table("marks", "symbol ts_from ts_event", Mark),
     _table("symbol_statuses", "symbol source ts_event", SymbolStatus),
     _table("protections", "bot symbol cause", Protection),
+    _table("venue_funds", "ts_event", VenueFunds),
     _table("positions", "bot symbol cause", Position),
     _table("account", "cause", Account),
     _table("commands", "id", Command),

@@ -34,7 +34,8 @@ _OWN: dict[str, tuple[str, ...]] = {
         "state", "commands", "alerts.*",
     ),
     "executor": (
-        "orders.*.*", "fills.*.*", "fees.*.*", "corrections.*.*", "splits.*", "status.assets.*", "opened", "sessions.*",
+        "orders.*.*", "fills.*.*", "fees.*.*", "corrections.*.*", "splits.*", "status.assets.*", "opened", "funds",
+        "sessions.*",
         "commands", "alerts.*",
     ),
     "recorder": ("commands", "alerts.*"),

@@ -34,6 +34,7 @@ from engine.messages import (
     SymbolStatus,
     TargetReached,
     TradingState,
+    VenueFunds,
 )
 from engine.values import Purpose
 
@@ -83,6 +84,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.opened"
         case Account():
             return f"{prefix}.account"
+        case VenueFunds():
+            return f"{prefix}.funds"
         case Sessions():
             return f"{prefix}.sessions.{body.asset_class.value}"
         case Command() | CancelOrder() | ReplaceOrder():

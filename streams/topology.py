@@ -67,6 +67,7 @@ class Topology(msgspec.Struct, frozen=True):
             "status.*.*",
             "positions.*.*",
             "account",
+            "funds",
             "opened",
             "sessions.*",
             "alerts.*",

@@ -54,6 +54,7 @@ def parse_account(account: Any, positions: Any) -> VenueAccount:
         buying_power=decimal_at(fields, "buying_power"),
         positions=held,
         prices=prices,
+        is_shorting_enabled=fields.get("shorting_enabled") is True,
     )
 
 

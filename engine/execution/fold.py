@@ -34,6 +34,7 @@ from engine.messages import (
     Split,
     SymbolStatus,
     TradingState,
+    VenueFunds,
 )
 from engine.orders import TERMINAL, OrderStatus, move
 from engine.ports import VenueOrder
@@ -89,6 +90,7 @@ class ExecState(msgspec.Struct):
         book: What the account should hold.
         splits: Those stored, by id.
         sessions: Close of each regular session by its opening.
+        funds: What the venue said last of what may be spent, as stored.
     """
 
     account: str = ""
@@ -113,6 +115,7 @@ class ExecState(msgspec.Struct):
     book: Book = msgspec.field(default_factory=Book)
     splits: dict[str, Split] = msgspec.field(default_factory=dict[str, Split])
     sessions: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    funds: VenueFunds | None = None
 
 
 class ExecutionFold:
@@ -137,6 +140,8 @@ class ExecutionFold:
             case Sessions():
                 state.sessions.update(body.spans)
                 state.sessions_until = max(state.sessions_until, max((c for _, c in body.spans), default=0))
+            case VenueFunds():
+                state.funds = body
             case SymbolStatus() if body.source == "assets":
                 state.assets[body.symbol] = body
                 state.assets_ns = max(state.assets_ns, body.ts_event)

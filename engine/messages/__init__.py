@@ -17,7 +17,7 @@ from engine.errors import BrokenPromiseError
 from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, Command, Sessions, TradingState
 from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
-from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split
+from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
 from engine.messages.market import Bar, Gap, Mark, SymbolStatus
 from engine.messages.orders import (
     CancelOrder,
@@ -72,6 +72,7 @@ __all__ = [
     "TargetReached",
     "TradingBody",
     "TradingState",
+    "VenueFunds",
     "Verdict",
     "body_json",
     "decode",
@@ -107,6 +108,7 @@ TradingBody = (
     | Mark
     | SymbolStatus
     | Protection
+    | VenueFunds
     | Position
     | Account
     | Command

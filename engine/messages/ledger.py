@@ -111,6 +111,21 @@ class Position(Body, frozen=True):
     ts_event: int
 
 
+class VenueFunds(Body, frozen=True):
+    """What the venue says the account may spend, USD; stored where it is news (engine.execution.funds).
+
+    Attributes:
+        buying_power: What new stock orders may cost, open orders taken off.
+        equity: What the account is worth.
+        is_shorting_enabled: Whether the account may sell short at all.
+    """
+
+    buying_power: Decimal
+    equity: Decimal
+    is_shorting_enabled: bool
+    ts_event: int
+
+
 class Account(Body, frozen=True):
     """The ledger's cash after a fill or fee, and what is reserved for working orders."""
 

@@ -147,6 +147,7 @@ class VenueAccount(msgspec.Struct, frozen=True):
     buying_power: Decimal
     positions: dict[str, Decimal]
     prices: dict[str, Decimal] = {}
+    is_shorting_enabled: bool = True
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

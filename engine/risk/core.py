@@ -45,11 +45,13 @@ from engine.messages import (
     SymbolStatus,
     TargetReached,
     TradingState,
+    VenueFunds,
     Verdict,
 )
 from engine.ordering import on_venue_step
 from engine.risk.actions import Books
 from engine.risk.exposure import Exposure
+from engine.risk.funds import take_funds
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
 from engine.risk.latching import latch
@@ -66,12 +68,10 @@ from engine.sessions import SessionTable
 from engine.sizing import order_quantity, reference_price, target_quantity
 from engine.values import (
     NS_PER_S,
-    ZERO,
     AssetClass,
     Purpose,
     TradingMode,
     asset_class_of,
-    multiplier,
     plain,
 )
 
@@ -135,7 +135,7 @@ class RiskCore:
                     self._guards.arm(body.bot, body.symbol, body.signal_id)
                 return list(self._apply_verdict(body))
             case OrderAdopted():
-                return self._adopt(body)
+                return self._books.adopt(body)
             case OrderAccepted():
                 if self._working.accept(body.client_order_id) is not None:
                     cause = f"{body.client_order_id}|accepted"
@@ -154,6 +154,8 @@ class RiskCore:
                 return caused
             case Mark():
                 return self._take_mark(body)
+            case VenueFunds():
+                take_funds(self.state, self._exposure, self._limits, body)
             case SymbolStatus():
                 self.state.statuses[f"{body.symbol}|{body.source}"] = body
             case Command():
@@ -171,19 +173,6 @@ class RiskCore:
 
     def _add_sessions(self, spans: tuple[tuple[int, int], ...]) -> None:
         self._sessions.add(Sessions(asset_class=AssetClass.US_EQUITY, spans=spans, ts_event=0))
-
-    def _adopt(self, adopted: OrderAdopted) -> list[AnyBody]:
-        """Count an order that others placed; what protects or flattens reserves nothing."""
-        if self._working.get(adopted.id) is not None:
-            return []
-        self._working.add(adopted)
-        if adopted.purpose is Purpose.FOREIGN:
-            price = adopted.limit_px or self._exposure.last(adopted.symbol) or ZERO
-            left, key = adopted.quantity - adopted.filled_qty, f"{adopted.bot}|{adopted.symbol}"
-            cash = left * price * multiplier(adopted.symbol)
-            self.state.portfolio.reserve_for(adopted.id, key, adopted.side.sign * left, cash)
-            self._exposure.touch(adopted.bot, adopted.symbol)
-        return list(self._guards.told(adopted.bot, adopted.symbol, f"{adopted.id}|adopted", adopted.ts_event))
 
     def _end(self, end: OrderEnd) -> list[AnyBody]:
         """Let an order go, with what it reserved, and look at what its end means for the position."""

@@ -19,13 +19,22 @@ from engine.values import ZERO, multiplier, normal
 
 
 class Sums(msgspec.Struct):
-    """USD. `unknown`: holdings without a price, by `bot|symbol`; while there are any, the sums are too small."""
+    """USD. `unknown`: holdings without a price, by `bot|symbol`; while there are any, the sums are too small.
+
+    Attributes:
+        value: Of what is held, shorts negative.
+        short: Of what is held short, positive.
+        unknown_shorts: How many of the unknown are short.
+    """
 
     gross: Decimal = ZERO
     net: Decimal = ZERO
     pnl: Decimal = ZERO
     realized: Decimal = ZERO
+    value: Decimal = ZERO
+    short: Decimal = ZERO
     open_symbols: int = 0
+    unknown_shorts: int = 0
     unknown: dict[str, None] = msgspec.field(default_factory=dict[str, None])
 
 
@@ -34,8 +43,10 @@ class _Part(msgspec.Struct, frozen=True):
     net: Decimal = ZERO
     pnl: Decimal = ZERO
     realized: Decimal = ZERO
+    value: Decimal = ZERO
     is_open: bool = False
     is_unknown: bool = False
+    is_short: bool = False
 
 
 _NOTHING = _Part()
@@ -129,6 +140,7 @@ class Exposure:
         self._parts[key] = new
         gross, net, pnl = new.gross - old.gross, new.net - old.net, new.pnl - old.pnl
         realized, opened = new.realized - old.realized, new.is_open - old.is_open
+        value, short = new.value - old.value, max(-new.value, ZERO) - max(-old.value, ZERO)
         for sums in (self.account, self.of(bot)):
             # Trailing zeros stay: equal amounts are written equally where they leave, here it costs the most.
             if gross:
@@ -139,7 +151,12 @@ class Exposure:
                 sums.pnl += pnl
             if realized:
                 sums.realized += realized
+            if value:
+                sums.value += value
+            if short:
+                sums.short += short
             sums.open_symbols += opened
+            sums.unknown_shorts += (new.is_unknown and new.is_short) - (old.is_unknown and old.is_short)
             if new.is_unknown:
                 sums.unknown[key] = None
             elif old.is_unknown:
@@ -156,11 +173,11 @@ class Exposure:
             return _Part(pnl=realized, realized=realized)
         known = self._marks.get(symbol)
         if known is None:
-            return _Part(pnl=realized, realized=realized, is_open=True, is_unknown=True)
+            return _Part(pnl=realized, realized=realized, is_open=True, is_unknown=True, is_short=quantity < 0)
         price = known[1] * multiplier(symbol)
         value = quantity * price
         after = value if expected == quantity else expected * price
-        return _Part(max(abs(value), abs(after)), after, realized + value - cost, realized, is_open=True)
+        return _Part(max(abs(value), abs(after)), after, realized + value - cost, realized, value, is_open=True)
 
 
 def _ignore(symbol: str, before: tuple[int, Decimal], now: tuple[int, Decimal]) -> None:

@@ -8,6 +8,7 @@ from engine.bots import Bot, RiskLimits
 from engine.messages import OrderIntent, Signal
 from engine.ordering import Terms, lot_of, on_steps, terms_of
 from engine.risk.exposure import Exposure
+from engine.risk.funds import cash_free, equity
 from engine.risk.guards import STRATEGY
 from engine.risk.proposal import Activity, Proposal, Refusal
 from engine.risk.rules import judge, reservation
@@ -140,7 +141,10 @@ class Judge:
             price=price,
             held=book.signed_qty(bot.name, symbol),
             working=book.working_qty(bot.name, symbol),
-            cash_free=book.cash - book.reserved,
+            cash_free=cash_free(state, exposure, self._limits),
+            venue_gap=state.venue_gap,
+            funds=state.funds,
+            equity=equity(state, exposure) if quantity < 0 else None,
             repeated=repeated,
             now_ns=now_ns,
             sessions=self._sessions,

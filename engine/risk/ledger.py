@@ -12,13 +12,13 @@ import msgspec
 
 from engine.adoption import FLATTEN, UNATTRIBUTED
 from engine.ids import fill_key
-from engine.messages import Account, AccountOpened, AnyBody, Fee, Fill, Position
+from engine.messages import Account, AccountOpened, AnyBody, Fee, Fill, OrderAdopted, Position
 from engine.risk.exposure import Exposure
 from engine.risk.guards import Guards
 from engine.risk.state import RiskState, remember
 from engine.risk.working import Working
 from engine.sessions import SessionTable
-from engine.values import ZERO, normal, plain
+from engine.values import ZERO, Purpose, multiplier, normal, plain
 
 
 class Ledger:
@@ -87,6 +87,19 @@ class Ledger:
         bodies: list[AnyBody] = [self.position(fee.bot, fee.symbol, fee.id, fee.ts_event)]
         bodies += self._guards.moved(fee.bot, fee.symbol, held.avg_px_open, fee.id, fee.ts_event)
         return [*bodies, self.account(fee.id, fee.ts_event)]
+
+    def adopt(self, adopted: OrderAdopted) -> list[AnyBody]:
+        """Count an order that others placed; what protects or flattens reserves nothing."""
+        if self._working.get(adopted.id) is not None:
+            return []
+        self._working.add(adopted)
+        if adopted.purpose is Purpose.FOREIGN:
+            price = adopted.limit_px or self._exposure.last(adopted.symbol) or ZERO
+            left, key = adopted.quantity - adopted.filled_qty, f"{adopted.bot}|{adopted.symbol}"
+            cash = left * price * multiplier(adopted.symbol)
+            self._state.portfolio.reserve_for(adopted.id, key, adopted.side.sign * left, cash)
+            self._exposure.touch(adopted.bot, adopted.symbol)
+        return list(self._guards.told(adopted.bot, adopted.symbol, f"{adopted.id}|adopted", adopted.ts_event))
 
     def position(self, bot: str, symbol: str, cause: str, ts_event: int) -> Position:
         """Say what a bot holds."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from engine.bots import Bot, RiskLimits
-from engine.messages import Mark, Signal, SymbolStatus
+from engine.messages import Mark, Signal, SymbolStatus, VenueFunds
 from engine.ordering import Terms
 from engine.risk.exposure import Sums
 from engine.sessions import SessionTable
@@ -49,7 +49,7 @@ class Proposal(msgspec.Struct, frozen=True):
         price: Reference price, exact.
         held: Signed quantity held by this bot.
         working: Signed quantity of its working orders.
-        cash_free: Cash of the account less what is reserved.
+        cash_free: Cash of the account less what is reserved and what shorts bind.
         repeated: Id of an earlier signal with the same content, if any.
         last_price: Reference price known before this signal, if any.
         others: Signed quantities other bots hold or expect in this symbol.
@@ -60,6 +60,9 @@ class Proposal(msgspec.Struct, frozen=True):
         crossing: Id of an order of another owner that waits on the other side, if any.
         stopped_ns: When a guard closed this bot's position in the symbol last; 0 for never.
         blocked: Why the symbol is blocked; empty if it is not.
+        venue_gap: By how much the venue's buying power was below cash_free when it was looked at, at most 0.
+        funds: What the venue said last of what may be spent.
+        equity: What the account is worth by the ledger; None while a price is missing.
     """
 
     bot: Bot
@@ -87,6 +90,9 @@ class Proposal(msgspec.Struct, frozen=True):
     crossing: str = ""
     stopped_ns: int = 0
     blocked: str = ""
+    venue_gap: Decimal = ZERO
+    funds: VenueFunds | None = None
+    equity: Decimal | None = None
 
     @property
     def reduces(self) -> bool:

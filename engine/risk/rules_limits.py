@@ -67,8 +67,17 @@ def positions(p: Proposal) -> Refusal | None:
 
 
 def buying_power(p: Proposal) -> Refusal | None:
-    """Refuse what free cash (reservations taken off) does not cover, price buffer included; shorts need it too."""
-    return above("buying_power", "free cash does not cover the order", p.cash_free, reservation(p))
+    """Refuse what free cash does not cover, price buffer included; shorts need it too.
+
+    Free by the ledger (reservations and what shorts bind taken off) and by the venue's last word, the smaller counts.
+    """
+    needed = reservation(p)
+    if p.account.unknown_shorts:
+        return above("buying_power", "what a short position binds", p.cash_free, None)
+    by_venue = "the venue's buying power does not cover the order"
+    return above("buying_power", "free cash does not cover the order", p.cash_free, needed) or above(
+        "buying_power", by_venue, p.cash_free + p.venue_gap, needed
+    )
 
 
 # --- how often, and how it went --------------------------------------------------------------------------------------

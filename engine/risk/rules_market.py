@@ -132,13 +132,28 @@ def shortable(p: Proposal) -> Refusal | None:
     if after != after.to_integral_value():
         return Refusal("shortable", "parts of a share cannot be sold short", "whole shares", plain(after))
     said = [status for status in p.statuses if status.source == "assets"]
-    if not said:
-        return (
-            Refusal("shortable", "the venue did not say that it lends it", "shortable", "unknown")
-            if (p.limits.shortable_known)
-            else None
-        )
-    return None if said[-1].is_shortable else Refusal("shortable", "the venue does not lend it", "shortable", "no")
+    if said and not said[-1].is_shortable:
+        return Refusal("shortable", "the venue does not lend it", "shortable", "no")
+    if not said and p.limits.shortable_known:
+        return Refusal("shortable", "the venue did not say that it lends it", "shortable", "unknown")
+    return _may_short(p)
+
+
+def _may_short(p: Proposal) -> Refusal | None:
+    """Refuse shorts of an account that may not sell short, by the venue's switch or for too little equity."""
+    least = p.limits.short_equity_usd_min
+    if p.funds is None:
+        reason = "the venue did not say that the account may sell short"
+        return Refusal("shortable", reason, "enabled", "unknown") if p.limits.shortable_known else None
+    if not p.funds.is_shorting_enabled:
+        return Refusal("shortable", "the venue does not let the account sell short", "enabled", "no")
+    if least is not None:
+        for equity in (p.funds.equity, p.equity):
+            if equity is not None and equity < least:
+                return Refusal(
+                    "shortable", "the account's equity is too small to sell short", plain(least), plain(equity)
+                )
+    return None
 
 
 def wash_trade(p: Proposal) -> Refusal | None:

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import msgspec
 
-from engine.messages import Mark, ReplaceOrder, Signal, SymbolStatus
+from engine.messages import Mark, ReplaceOrder, Signal, SymbolStatus, VenueFunds
 from engine.portfolio import Portfolio
 from engine.risk.guards import Guard
 from engine.risk.track import Track
 from engine.risk.working import OpenOrder
-from engine.values import TradingMode
+from engine.values import ZERO, TradingMode
 
 _REMEMBERED_MAX = 100_000
 _T = TypeVar("_T")
@@ -68,6 +68,8 @@ class RiskState(msgspec.Struct):
         statuses: By `symbol|source`.
         splits: Ids of splits booked.
         corrections: Ids of corrections booked.
+        funds: What the venue said last of what may be spent.
+        venue_gap: By how much that was less than what the ledger let be spent then, USD, at most 0.
         blocked: Symbols whose price nothing explains.
         targets: Last target per `bot|symbol`.
     """
@@ -95,6 +97,8 @@ class RiskState(msgspec.Struct):
     statuses: dict[str, SymbolStatus] = msgspec.field(default_factory=dict[str, SymbolStatus])
     splits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     corrections: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    funds: VenueFunds | None = None
+    venue_gap: Decimal = ZERO
     blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])
     targets: dict[str, Target] = msgspec.field(default_factory=dict[str, Target])
 

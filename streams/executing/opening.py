@@ -7,6 +7,7 @@ from nats.js.errors import NotFoundError
 
 from engine.errors import ConfigError
 from engine.execution import ExecState
+from engine.execution.funds import funds_of
 from engine.ids import make_id
 from engine.messages import AccountOpened, Sessions, SymbolStatus
 from engine.ports import Venue
@@ -17,7 +18,7 @@ from streams.role import Context
 
 
 async def open_ledger(context: Context, venue: Venue, lane: RestLane, publisher: Publisher) -> None:
-    """Store the first message of the ledger, if it is not there, and make sure that it is this account's.
+    """Store the first messages of the ledger, if they are not there, and make sure that it is this account's.
 
     Raises:
         ConfigError: The keys are of another account than the settings or this data directory say.
@@ -46,6 +47,12 @@ async def open_ledger(context: Context, venue: Venue, lane: RestLane, publisher:
             f"{account.account_number}: use that account's keys, or another --data-dir"
         )
         raise ConfigError(msg)
+    try:
+        await context.js.get_last_msg(context.topology.trading, f"{context.topology.prefix}.funds")
+    except NotFoundError:
+        funds = funds_of(account, await context.clock.now_ns())
+        msg_id = make_id(account.account_number, known.run, "funds", funds.ts_event)
+        await publisher.one(context.outgoing(funds, msg_id))
 
 
 async def coming_sessions(context: Context, venue: Venue, lane: RestLane, known_until: int) -> Sessions | None:

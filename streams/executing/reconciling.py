@@ -1,9 +1,10 @@
 """executor's looks at what the venue has: open orders, cash, positions, announced splits, beside what the ledger says.
 
 After each catching up (start, reconnect) and every `executor.reconcile_every_s`. A look that agrees costs three
-requests and stores nothing. One that differs is taken again after `executor.lookup_wait_s`; the same once more,
-everything that could explain it is asked for (orders, executions, activities, splits), and only what still differs
-`executor.difference_s_min` later is corrected: the venue's positions may lag behind by seconds.
+requests and stores nothing, save what the venue lets be spent where that is news. One that differs is taken again after
+`executor.lookup_wait_s`; the same once more, everything that could explain it is asked for (orders, executions,
+activities, splits), and only what still differs `executor.difference_s_min` later is corrected: the venue's positions
+may lag behind by seconds.
 
 Sending: after a start or a reconnect nothing leaves until a look agreed or was settled. Between two periodic looks
 that agree nothing waits; while a difference is being looked into, orders that add to a position do, and cancels and
@@ -19,8 +20,10 @@ import msgspec
 import structlog
 
 from config.settings import ExecutorSettings
+from engine.bots import RiskLimits
 from engine.errors import UnreachableError
 from engine.execution import ExecutionCore, Looks, Seen, Step
+from engine.execution.funds import funds_news
 from engine.execution.splitting import ASKED_AHEAD_NS, ASKED_BACK_NS
 from engine.messages import AnyBody, Split
 from engine.ports import Venue, VenueAccount, VenueOrder, VenueSplit
@@ -71,6 +74,7 @@ class Reconciler:
         tasks: Where the questions run.
         answer: Takes what came.
         now_ns: Venue time.
+        limits: Of risk: below which the venue's funds are news.
         settings: How often, how long to wait, from which difference on a person must look.
         symbols: Those of the bots: their splits matter though nothing is held.
     """
@@ -85,6 +89,7 @@ class Reconciler:
         answer: Callable[[Looked], None],
         now_ns: Callable[[], Awaitable[int]],
         settings: ExecutorSettings,
+        limits: RiskLimits,
         symbols: tuple[str, ...],
     ) -> None:
         self._core = core
@@ -94,6 +99,7 @@ class Reconciler:
         self._answer = answer
         self._now_ns = now_ns
         self._settings = settings
+        self._limits = limits
         self._symbols = symbols
         self._looks = Looks()
         self._number = 0
@@ -177,6 +183,10 @@ class Reconciler:
             case Step.AGREED:
                 core.swept(looked.now_ns - _MARGIN_NS)
                 self.is_agreed = True
+                news = funds_news(core.state, account, self._limits, looked.now_ns)
+                for event in news:
+                    core.apply(event)
+                return Taken((*done, *news))
             case Step.AGAIN:
                 self.look(self._settings.lookup_wait_s)
             case Step.SWEEP:

@@ -15,6 +15,7 @@ from engine.messages import (
     Sessions,
     Split,
     SymbolStatus,
+    VenueFunds,
 )
 from engine.ports import VenueExecution
 from engine.values import plain
@@ -53,6 +54,8 @@ class Names:
             case SymbolStatus():
                 key = f"{body.symbol}|{body.source}|{body.ts_event}"
                 return context.outgoing(body, make_id(account, run, "status", key))
+            case VenueFunds():
+                return context.outgoing(body, make_id(account, run, "funds", body.ts_event))
             case OrderAdopted():
                 return context.outgoing(body, make_id(account, run, "adopted", body.venue_order_id), trace=body.id)
             case Sessions():

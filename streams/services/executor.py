@@ -117,6 +117,7 @@ class Executor:
             answer=self._inbox.put_nowait,
             now_ns=context.clock.now_ns,
             settings=self._settings,
+            limits=context.settings.limits,
             symbols=context.settings.symbols,
         )
         self._canceler = Canceler(venue, self._settings.cancels_per_min_max, self._unwanted)

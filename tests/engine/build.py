@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from engine.bots import Bot
 from engine.ids import bar_key
-from engine.messages import AccountOpened, Bar, Fill, OrderIntent, Sessions, Signal, SymbolStatus
+from engine.messages import AccountOpened, Bar, Fill, OrderIntent, Sessions, Signal, SymbolStatus, VenueFunds
 from engine.values import NS_PER_MINUTE, AssetClass, Direction, OrderType, Side, TimeInForce
 
 D = Decimal
@@ -108,9 +108,13 @@ def opened(cash: str = "100000", **positions: str) -> AccountOpened:
     return AccountOpened("SIM", "ACC1", "run1", D(cash), T0, {name: D(qty) for name, qty in positions.items()})
 
 
-def lent(*symbols: str) -> list[SymbolStatus]:
-    """The venue lends these."""
-    return [SymbolStatus(symbol, "assets", "active", T0) for symbol in symbols]
+def lent(*symbols: str) -> list[SymbolStatus | VenueFunds]:
+    """The venue lends these, and lets the account sell short."""
+    return [funds(), *(SymbolStatus(symbol, "assets", "active", T0) for symbol in symbols)]
+
+
+def funds(buying_power: str = "1e9", equity: str = "100000", **more: object) -> VenueFunds:
+    return VenueFunds(D(buying_power), D(equity), **({"is_shorting_enabled": True, "ts_event": T0} | more))  # type: ignore[arg-type]
 
 
 def always_open() -> Sessions:

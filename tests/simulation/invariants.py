@@ -45,6 +45,7 @@ from engine.messages import (
     SymbolStatus,
     TargetReached,
     TradingState,
+    VenueFunds,
     body_json,
 )
 from engine.risk import RiskCore
@@ -107,6 +108,8 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.symbol} {body.source} {body.ts_event}"
         case Sessions():
             return f"{kind} {body.spans}"
+        case VenueFunds():
+            return f"{kind} {body.ts_event}"
         case _:
             return f"{kind} {getattr(body, 'client_order_id', '')}"
 

@@ -26,6 +26,7 @@ SUBJECTS = {
     "Signal": "tape.signals.demo.BRK%2EB",
     "OrderIntent": "tape.intents.demo.BRK%2EB",
     "RiskDenied": "tape.denials.demo.BRK%2EB",
+    "VenueFunds": "tape.funds",
     "TargetReached": "tape.reached.demo.BRK%2EB",
     "OrderSubmitted": "tape.orders.demo.BRK%2EB",
     "OrderAccepted": "tape.orders.demo.BRK%2EB",

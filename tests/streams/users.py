@@ -37,6 +37,7 @@ OWNERS = {
     "corrections.bot.AAPL": "executor",
     "splits.AAPL": "executor",
     "opened": "executor",
+    "funds": "executor",
     "sessions.us_equity": "executor",
     "commands": "executor feed recorder risk signals operator",
     "alerts.error": "executor feed recorder risk signals",
