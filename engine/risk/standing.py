@@ -88,6 +88,8 @@ class Standing:
             verdict: As it was made or stored.
             found: The signal that waited for it and its ordinal; None for all others, those asked for again included.
         """
+        if isinstance(verdict, RiskDenied) and verdict.rule == "superseded":
+            return
         key = f"{verdict.bot}|{verdict.symbol}"
         target = self._state.targets.get(key)
         if found is None:
@@ -98,8 +100,7 @@ class Standing:
                 self._warn(verdict, target, f"denied by {verdict.rule}: {verdict.reason}", verdict.decided_ns)
         else:
             signal, ordinal = found
-            is_old = isinstance(verdict, RiskDenied) and verdict.rule == "superseded"
-            if signal.strategy == STRATEGY or is_old:
+            if signal.strategy == STRATEGY:
                 return
             if target is None or target.signal_id != signal.id:
                 target = self._state.targets[key] = Target(signal.id)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.bots import RiskLimits
@@ -449,6 +449,7 @@ def test_from_any_point_the_outputs_are_those_of_the_undisturbed_run(seed: int, 
 
 
 @given(_seeds, st.integers(0, 39), st.integers(0, 39), st.booleans())
+@example(seed=403094, checkpoint=0, crash=9, stored=False)  # the rest of a crossing, superseded
 def test_a_role_that_reads_its_own_verdicts_back_goes_on_as_if_it_had_made_them(
     seed: int, checkpoint: int, crash: int, stored: bool
 ) -> None:
