@@ -1,5 +1,6 @@
 """Halting a running system in the middle of a stream of orders, with NATS and without, and resuming it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -33,6 +34,10 @@ params = {fast = 2, slow = 3}
 """Changes its mind every few minutes, in ten symbols at once."""
 
 
+WORKERS = {"TAPELINE_EXECUTOR__REST_WORKERS": "2"}
+"""Few requests at once, so that of ten symbols' orders some wait for their turn."""
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     """A timed demo with fills already: its data directory. Each test leaves it trading, the last one halted."""
@@ -42,7 +47,11 @@ def running(tmp_path_factory):
     command = [sys.executable, "-m", "tapeline", "demo", "--speed", str(SPEED), "--bot", str(bot)]
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
-            [*command, "--data-dir", str(folder)], cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT
+            [*command, "--data-dir", str(folder)],
+            cwd=ROOT,
+            env=environment() | WORKERS,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     try:
         wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "fills") > 5, 300)
@@ -192,24 +201,35 @@ def test_halt_while_nats_server_is_stopped(running):
 
 
 def test_the_latch_in_the_middle_of_a_burst(running):
-    """Orders are on their way and waiting for their turn; none is accepted more than 250 ms after the latch."""
-    venue = Venue(running)
+    """Orders are on their way and waiting for their turn; none is accepted more than 250 ms after the latch.
+
+    Whether more were on their way than the executor sends at once is chance, so it is tried until some were not sent.
+    """
     before = count(running, "order_events WHERE reason = 'not_sent'")
-    done = tapeline("resume", "--data-dir", str(running))
+    for _ in range(5):
+        halt_in_a_burst(running)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: count(running, "order_events WHERE reason = 'not_sent'") > before, 5)
+            return
+    raise AssertionError("no order ever waited for its turn when the latch was written")
+
+
+def halt_in_a_burst(folder: Path) -> None:
+    venue = Venue(folder)
+    done = tapeline("resume", "--data-dir", str(folder))
     assert done.returncode == 0, done.stderr
     venue.slow_down(0.05)
     try:
         # As many requests as the executor makes at once: what else there is waits.
-        wait_until(lambda: ask(f"{venue.control}/status")["rest_open"] >= 4, 60, every_s=0.002)
-        note = Latch(running).set("in a burst", "test", time.time_ns())
-        done = tapeline("halt", "--data-dir", str(running))
+        wait_until(lambda: ask(f"{venue.control}/status")["rest_open"] >= 2, 60, every_s=0.002)
+        note = Latch(folder).set("in a burst", "test", time.time_ns())
+        done = tapeline("halt", "--data-dir", str(folder))
         assert done.returncode == 0, done.stderr
     finally:
         venue.slow_down(0)
     after = venue.accepted_after_s(note.ts_event)
     print(f"last order of a burst accepted {after * 1000:.0f} ms after the latch was written")
     assert after <= AFTER_S_MAX
-    wait_until(lambda: count(running, "order_events WHERE reason = 'not_sent'") > before, 20)
 
 
 @pytest.mark.kill
