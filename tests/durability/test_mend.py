@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from streams.role import topology_of
 from streams.seals import Seen, seal_of
 from streams.server import NatsServer
 from tapeline.mend import is_pending, mend_folder
+from tests.durability import kill_mend
 from tests.durability.damage import AT_THE_END, BEFORE_THE_END, blocks
 from tests.durability.ledger import (
     MESSAGES,
@@ -33,10 +37,12 @@ from tests.durability.ledger import (
     settings_of,
 )  # fmt: skip
 from tests.storage.samples import position
+from tests.system.kill_tally import TALLY
 
 STREAM = topology_of(settings_of(Path("x"))).trading
 WANTED = bodies()
 HALF = "newest block cut by half"
+POINTS = ("mend.spooled", "mend.deleted", "mend.refilled", "mend.before_done")
 
 
 def _made(tmp_path_factory: pytest.TempPathFactory, *, killed: bool, large: bool = False) -> Path:
@@ -245,40 +251,25 @@ def test_what_risk_made_of_a_fill_that_is_gone_goes_too(killed: Path, tmp_path: 
     assert (found[:MESSAGES] == WANTED) is is_recorded
 
 
-class _Killed(BaseException):
-    pass
-
-
-class _KillAt:
-    def __init__(self, point: str) -> None:
-        self._point = point
-
-    def hit(self, name: str) -> None:
-        if name == self._point:
-            raise _Killed
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param("mend.spooled", marks=pytest.mark.soak),
-        "mend.deleted",
-        pytest.param("mend.refilled", marks=pytest.mark.soak),
-        pytest.param("mend.before_done", marks=pytest.mark.soak),
-    ],
-)
-def test_a_mending_cut_short_goes_on(stopped: Path, tmp_path: Path, point: str) -> None:
+@pytest.mark.kill
+def test_a_mending_killed_at_each_point_goes_on(stopped: Path, tmp_path: Path) -> None:
+    """With -9, each time the next one a point later; nats-server goes with it."""
     settings = copied(stopped, tmp_path / "data")
-    AT_THE_END[HALF](settings.data_path / "nats", STREAM)
-    with pytest.raises(_Killed):
-        mend_folder(settings.data_path, settings, _KillAt(point))
-    assert is_pending(settings.data_path)
-    assert "none is gone for good" in mend_folder(settings.data_path, settings)
-    assert not is_pending(settings.data_path)
-    found = _stored(settings)
-    assert plain(found[:-1]) == WANTED
+    folder = settings.data_path
+    AT_THE_END[HALF](folder / "nats", STREAM)
+    for point in POINTS:
+        done = subprocess.run(
+            [sys.executable, kill_mend.__file__, str(folder), point, str(tmp_path / point)],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == -9, (point, done.stderr)
+        TALLY.add_point("mend", point, Counter((tmp_path / point).read_text().split()))
+        assert is_pending(folder), point
+    assert "none is gone for good" in mend_folder(folder, settings)
+    assert not is_pending(folder)
+    assert plain(_stored(settings)[:-1]) == WANTED
     _again(settings)
-    assert [seq for seq, _ in recorded(settings.data_path)] == [
+    assert [seq for seq, _ in recorded(folder)] == [
         seq for seq, body in enumerate(bodies(), 1) if type(body).__name__ == "Fill"
     ]
 

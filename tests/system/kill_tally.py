@@ -36,7 +36,7 @@ class Tally:
         """A report: seeds, kills by victim, and each point with its hits."""
         if not self.seeds:
             return []
-        total = ", ".join(f"{victim} {self.victims[victim]}" for victim in (*VICTIMS, "rebuild"))
+        total = ", ".join(f"{victim} {self.victims[victim]}" for victim in (*VICTIMS, "rebuild", "mend"))
         found = [*self.seeds, f"{sum(self.victims.values())} kills: {total}"]
         found.append(f"{'point':<28}{'hits':>8}{'kills':>8}{'nats-server':>14}")
         for point in sorted(set(self.passed) | set(self.killed_at)):

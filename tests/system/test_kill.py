@@ -7,6 +7,7 @@ end of the session has the seeds and every named point with its hits; CONTRIBUTI
 import pytest
 
 from tests.command import test_flatten
+from tests.durability import test_mend
 from tests.system import test_explain_rebuild
 from tests.system.harness import write_bars
 from tests.system.kill_checks import check, same
@@ -60,7 +61,7 @@ def test_kills_by_the_clock(tmp_path):
 def test_every_named_point_has_a_test():
     """A point that is new in the code is killed at by `halves`, or by the test of the command that passes it."""
     planned = [point for plan in halves(SEED) for point, _ in kills_of(plan)]
-    commands = [*test_explain_rebuild.POINTS, *(point for point, _ in test_flatten.POINTS)]
+    commands = [*test_explain_rebuild.POINTS, *test_mend.POINTS, *(point for point, _ in test_flatten.POINTS)]
     assert len(points()) > 50
     assert set(points()) == {*planned, *commands}
 
@@ -87,8 +88,9 @@ def test_many_kills_by_the_clock(tmp_path):
 def test_every_named_point_was_a_kill(request):
     """Last, and only of a whole run: a point that the code has and no kill met is a hole in this suite."""
     chosen = {item.name for item in request.session.items}
-    needed = {name for name in globals() if name.startswith("test_") and name != request.node.name}
-    needed.add("test_rebuild_killed_at_any_point_leaves_a_whole_file")
+    needed = {name for name, what in globals().items() if name.startswith("test_") and callable(what)}
+    needed -= {request.node.name}
+    needed |= {"test_rebuild_killed_at_any_point_leaves_a_whole_file", "test_a_mending_killed_at_each_point_goes_on"}
     if missing := {name for name in needed if not any(item.startswith(name) for item in chosen)}:
         pytest.skip(f"a part of the kills only: without {sorted(missing)}")
     ended = {point for point, _ in test_flatten.POINTS}  # by an exception, of a command in our process
