@@ -89,7 +89,7 @@ class Standing:
             found: The signal that waited for it and its ordinal; None for all others, those asked for again included.
         """
         if isinstance(verdict, RiskDenied) and verdict.rule == "superseded":
-            return
+            return  # the newer one's verdict is the one that counts
         key = f"{verdict.bot}|{verdict.symbol}"
         target = self._state.targets.get(key)
         if found is None:

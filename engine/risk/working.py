@@ -139,12 +139,30 @@ class Working:
         """Give the quantity that exits at the venue protect: of each group its smallest, once its entry is filled."""
         smallest: dict[str, Decimal] = {}
         for order in self.of(bot, symbol):
-            if order.body.purpose is Purpose.PROTECT and order.is_accepted and not self._waits_for_entry(order):
+            if order.body.purpose is Purpose.PROTECT and order.is_accepted and not self.waits_for_entry(order):
                 known = smallest.get(order.group)
                 smallest[order.group] = order.leaves_qty if known is None else min(known, order.leaves_qty)
         return sum(smallest.values(), ZERO)
 
-    def _waits_for_entry(self, order: OpenOrder) -> bool:
+    def exits_against(self, bot: str, symbol: str, sign: int) -> list[OpenOrder]:
+        """Give the exits of others in a symbol that are on the other side and in the venue's book."""
+        return [
+            order
+            for order in self._by_symbol.get(symbol, {}).values()
+            if order.body.bot != bot
+            and order.body.side.sign != sign
+            and order.body.purpose is Purpose.PROTECT
+            and not self.waits_for_entry(order)
+        ]
+
+    def has_held_exits(self, bot: str, symbol: str) -> bool:
+        """Whether a bot has exits that the venue holds back until their entry is filled."""
+        return any(
+            order.body.purpose is Purpose.PROTECT and self.waits_for_entry(order) for order in self.of(bot, symbol)
+        )
+
+    def waits_for_entry(self, order: OpenOrder) -> bool:
+        """Whether the venue holds an exit back since its entry is not filled yet."""
         entry = self._orders.get(order.group)
         return entry is not None and entry.body.purpose is not Purpose.PROTECT
 
