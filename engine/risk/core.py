@@ -143,7 +143,11 @@ class RiskCore:
             case CancelOrder():
                 if body.client_order_id in self.state.orders:
                     self.state.canceling[body.client_order_id] = None
-                    self._standing.wished(body, self._working.unwanted(body.client_order_id))
+                    order = self._working.unwanted(body.client_order_id)
+                    self._standing.wished(body, order)
+                    return list(
+                        self._guards.told(order.body.bot, order.body.symbol, f"{body.id}|cancel", body.ts_event)
+                    )
             case ReplaceOrder():
                 if body.id not in self.state.commands:
                     remember(self.state.commands, body.id, body.ts_event)

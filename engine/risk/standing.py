@@ -150,9 +150,9 @@ class Standing:
         target = self._state.targets.get(f"{body.bot}|{body.symbol}")
         return target is not None and target.signal_id == body.signal_id and target.ordinal > 1
 
-    def wished(self, wish: CancelOrder, order: OpenOrder | None) -> None:
+    def wished(self, wish: CancelOrder, order: OpenOrder) -> None:
         """Leave a target alone whose order a person wants to end."""
-        if order is None or wish.by in _ROLES or not isinstance(order.body, OrderIntent):
+        if wish.by in _ROLES or not isinstance(order.body, OrderIntent):
             return
         target = self._state.targets.get(f"{order.body.bot}|{order.body.symbol}")
         if target is not None and target.signal_id == order.body.signal_id:

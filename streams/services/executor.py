@@ -41,7 +41,7 @@ from engine.ports import (
 from engine.values import AssetClass, TradingMode, asset_class_of
 from streams.checkpoint import CheckpointStore
 from streams.executing.asking import Asker, CaughtUp, flattened
-from streams.executing.canceling import Canceler
+from streams.executing.canceling import Canceler, Stuck
 from streams.executing.opening import changed_assets, coming_sessions, open_ledger
 from streams.executing.reconciling import Looked, Reconciler
 from streams.executing.sending import Latched, Outcome, Sender, TooLate
@@ -120,7 +120,7 @@ class Executor:
             limits=context.settings.limits,
             symbols=context.settings.symbols,
         )
-        self._canceler = Canceler(venue, self._settings.cancels_per_min_max, self._unwanted)
+        self._canceler = Canceler(venue, self._settings, self._unwanted, self._inbox.put_nowait)
         self._working = 0
         self._is_up = False
         self._is_synced = False
@@ -234,7 +234,7 @@ class Executor:
         asking = self._asker.open + self._reconciler.open
         busy = self._working + self._inbox.qsize() + self._sender.open + asking + self._canceler.open
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
-        problems += self._reconciler.problems()
+        problems += self._reconciler.problems() + self._canceler.problems()
         if (note := self._latch.read()) is not None:
             problems.append(f"halted by {note.by}: {note.reason} (end it with: tapeline resume)")
         elif not self._sender.is_confirmed:
@@ -324,6 +324,8 @@ class Executor:
                 if item.up:
                     self._asker.ask(self._open_ids(), whole=True)
                 return []
+            case Stuck():
+                return [*self._core.stuck(item.client_order_id, now)]
             case BaseException():
                 raise item
             case None:  # only a reason to look at what waits to be sent
@@ -434,9 +436,10 @@ class Executor:
         self._names.forget()
 
     async def _now(self, items: list[object]) -> int:
-        """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""
+        """Ask the clock only where an event is dated by it: a refusal, an order that never arrived or never ends."""
         if any(
-            isinstance(i, CaughtUp) or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched | TooLate))
+            isinstance(i, CaughtUp | Stuck)
+            or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched | TooLate))
             for i in items
         ):
             return await self._context.clock.now_ns()

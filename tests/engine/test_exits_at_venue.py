@@ -254,3 +254,50 @@ def test_an_exit_ends_the_waiting_entry_of_another_bot() -> None:
     [exit_] = core.decide_waiting(minute(3))
     assert isinstance(exit_, OrderIntent)
     assert (exit_.bot, exit_.side) == ("alpha", Side.SELL)
+
+
+# --- asked to end --------------------------------------------------------------------------------------------------------
+
+
+def test_exits_that_are_asked_to_end_protect_nothing_and_the_guard_watches() -> None:
+    """A cancel may be pending for hours; what waits for it waits, and the stop is risk's meanwhile."""
+    desk = Desk(BOTH)
+    _, gain, loss = bracket(desk)
+    wishes = [body for body in desk.hear(signal(Direction.FLAT, number=2)) if isinstance(body, CancelOrder)]
+    guard = desk.core.state.guards["alpha|AAPL"]
+    assert guard.told == ("risk", 0, 100), "the wishes came back from the stream"
+    assert len(wishes) == 2
+    made = desk.hear(mark(3, "97"))
+    assert one(Signal, made).strategy == "guard"
+    assert none(OrderIntent, made), "the venue would refuse it: the exits hold the shares"
+    desk.hear(OrderCanceled(gain.id, "alpha", "AAPL", "v", D(0), minute(3)))
+    exit_ = one(OrderIntent, desk.hear(OrderCanceled(loss.id, "alpha", "AAPL", "v", D(0), minute(3))))
+    assert exit_.purpose is Purpose.GUARD
+
+
+def test_what_a_person_ends_is_protected_by_risk_until_it_ended_and_is_placed_again_then() -> None:
+    desk = Desk(BOTH)
+    _, gain, loss = bracket(desk)
+    for order in (gain, loss):
+        told = desk.hear(CancelOrder(f"w-{order.id}", order.id, "no", "ada", minute(2)))
+        assert none(OrderIntent, told), "not beside one that is still there"
+    assert desk.core.state.guards["alpha|AAPL"].told[0] == "risk"
+    desk.hear(OrderCanceled(gain.id, "alpha", "AAPL", "v", D(0), minute(3)))
+    oco = one(OrderIntent, desk.hear(OrderCanceled(loss.id, "alpha", "AAPL", "v", D(0), minute(3))))
+    assert (oco.order_class, oco.quantity) == (OrderClass.OCO, 100)
+
+
+def test_who_protects_is_the_same_for_who_only_reads_the_stream() -> None:
+    """Risk notes its own wish when it makes it; what it protects must follow from the stored one alone."""
+    desk = Desk(BOTH)
+    bracket(desk)
+    reader = desk.restarted()
+    for body in [signal(Direction.FLAT, number=2)]:
+        desk.core.apply(body)
+        reader.core.apply(body)
+    made = desk.core.decide_waiting(minute(2))
+    between = mark(2, "97")
+    assert desk.core.apply(between) == reader.core.apply(between) == []
+    for body in made:
+        assert desk.core.apply(body) == reader.core.apply(body)
+    assert desk.core.state == reader.core.state
