@@ -162,8 +162,8 @@ class ExecutionCore(Accounting):
         of, state = order.intent, self.state
         order_said = f"{of.side} {plain(of.quantity)} {of.symbol}"
         what = (
-            f"order {of.id} of {of.bot} ({order_said}) was asked to end long ago and is open at the venue, what waits for "
-            "its end waits on: look at it at the venue, or run `tapeline halt --flatten`"
+            f"order {of.id} of {of.bot} ({order_said}) was asked to end long ago and is open at the venue, so "
+            "what waits for its end waits on: look at it at the venue, or run `tapeline halt --flatten`"
         )
         return [Alert(make_id(state.account, state.run, "stuck", of.id), "error", "executor", what, now_ns)]
 

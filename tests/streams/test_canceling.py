@@ -12,7 +12,7 @@ import pytest
 import streams.executing.canceling
 from config.settings import ExecutorSettings
 from engine.execution import ExecutionCore
-from engine.messages import OrderAccepted, OrderCanceled
+from engine.messages import OrderAccepted, OrderCanceled, OrderSubmitted
 from engine.ports import CancelOutcome, CancelRequested
 from engine.values import Side
 from streams.executing.canceling import Canceler, Stuck
@@ -65,7 +65,8 @@ async def test_an_order_that_goes_on_for_long_is_told_of_once(monkeypatch: pytes
 def test_a_person_is_told_while_the_order_is_open_and_never_under_another_id() -> None:
     of = intent(side=Side.SELL)
     core = ExecutionCore()
-    for body in (opened(), of, OrderAccepted(of.id, of.bot, of.symbol, "v", T0)):
+    submitted = OrderSubmitted(of.id, of.bot, of.symbol, T0)
+    for body in (opened(), of, submitted, OrderAccepted(of.id, of.bot, of.symbol, "v", T0)):
         core.apply(body)
     [alert] = core.stuck(of.id, T0 + 5)
     assert (alert.level, alert.role, alert.ts_event) == ("error", "executor", T0 + 5)
