@@ -114,12 +114,13 @@ class ExecutorSettings(_Section, frozen=True):
     `foreign_orders`: whose orders of others on this account are: `manual` or `unattributed`. `reconcile_every_s`: how
     often orders, cash and positions are compared with the venue's. `difference_s_min`: how long a difference lasts that
     nothing explains before the ledger is corrected. `correction_usd_max`: a larger one sets trading to REDUCING until a
-    person looked.
+    person looked. `cancel_pending_s_max`: how long an order may be asked to end before an alert says so.
     """
 
     requests_per_min_max: Count = 160
     cancels_per_min_max: Count = 40
     rest_workers: Count = 4
+    cancel_pending_s_max: Seconds = 60.0
     lookup_wait_s: Seconds = 0.5
     activities_every_s: Seconds = 30.0
     reconcile_every_s: Seconds = 60.0

@@ -21,7 +21,9 @@ from engine.adoption import adopt, filled_before, is_of_another_tapeline
 from engine.execution.accounting import Accounting
 from engine.execution.conclusion import Conclusion
 from engine.execution.fold import ExecOrder, ExecState, since
+from engine.ids import make_id
 from engine.messages import (
+    Alert,
     AnyBody,
     Fill,
     OrderAccepted,
@@ -151,6 +153,19 @@ class ExecutionCore(Accounting):
             return Conclusion()
         intent = order.intent
         return Conclusion((OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns),))
+
+    def stuck(self, client_order_id: str, now_ns: int) -> list[Alert]:
+        """Give what a person should know of an order that was asked to end long ago; nothing once it ended."""
+        order = self.state.orders.get(client_order_id)
+        if order is None or not order.is_open:
+            return []
+        of, state = order.intent, self.state
+        order_said = f"{of.side} {plain(of.quantity)} {of.symbol}"
+        what = (
+            f"order {of.id} of {of.bot} ({order_said}) was asked to end long ago and is open at the venue, so "
+            "what waits for its end waits on: look at it at the venue, or run `tapeline halt --flatten`"
+        )
+        return [Alert(make_id(state.account, state.run, "stuck", of.id), "error", "executor", what, now_ns)]
 
     def on_missing(self, client_order_id: str, outcome: LookupOutcome, now_ns: int) -> Conclusion:
         """Conclude from a lookup that brought no order: ask again after a wait, then post the same id again."""

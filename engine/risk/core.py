@@ -143,7 +143,11 @@ class RiskCore:
             case CancelOrder():
                 if body.client_order_id in self.state.orders:
                     self.state.canceling[body.client_order_id] = None
-                    self._standing.wished(body, self._working.unwanted(body.client_order_id))
+                    order = self._working.unwanted(body.client_order_id)
+                    self._standing.wished(body, order)
+                    return list(
+                        self._guards.told(order.body.bot, order.body.symbol, f"{body.id}|cancel", body.ts_event)
+                    )
             case ReplaceOrder():
                 if body.id not in self.state.commands:
                     remember(self.state.commands, body.id, body.ts_event)
@@ -280,7 +284,7 @@ class RiskCore:
             rest = f" but for {plain(wanted)}, less than the venue's step" if wanted else ""
             reason = f"held {plain(held)} and working {plain(working)} are the target{rest}"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
-        in_the_way = self._way.in_the_way(bot.name, signal.symbol, held * quantity < 0)
+        in_the_way = self._way.in_the_way(bot.name, signal.symbol, quantity)
         last_price = self._exposure.last(signal.symbol)
         if in_the_way:
             if any(order.body.purpose is Purpose.PROTECT for order in in_the_way):
@@ -317,7 +321,7 @@ class RiskCore:
 
     def _ask_again(self, signal: Signal, ordinal: int, quantity: Decimal, now_ns: int) -> Verdict | list[CancelOrder]:
         """Judge an exit that came to nothing, at the last price known; what is in its way must end first."""
-        exits = self._way.in_the_way(signal.bot, signal.symbol, closes=True)
+        exits = self._way.in_the_way(signal.bot, signal.symbol, quantity)
         if exits:
             return self._way.cancels(exits, signal, now_ns)
         if self._way.must_wait(signal.bot, signal.symbol, quantity, ordinal):

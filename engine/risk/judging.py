@@ -14,10 +14,20 @@ from engine.risk.proposal import Activity, Proposal, Refusal
 from engine.risk.rules import judge, reservation
 from engine.risk.state import RiskState
 from engine.risk.track import ACCOUNT
-from engine.risk.working import Working
+from engine.risk.working import OpenOrder, Working
 from engine.rounding import RoundingRefused
 from engine.sessions import SessionTable
-from engine.values import CRYPTO_LOT, NS_PER_S, Direction, Purpose, Side, TradingMode, asset_class_of
+from engine.values import (
+    CRYPTO_LOT,
+    NS_PER_S,
+    Direction,
+    OrderClass,
+    OrderType,
+    Purpose,
+    Side,
+    TradingMode,
+    asset_class_of,
+)
 
 _SOURCES = ("assets", "statuses", "lulds")
 
@@ -160,15 +170,18 @@ class Judge:
             terms=terms,
             quote=state.quotes.get(symbol),
             statuses=tuple(s for key in _SOURCES if (s := state.statuses.get(f"{symbol}|{key}")) is not None),
-            crossing="" if signal.strategy == STRATEGY else self._crossing(bot.name, symbol, sign),
+            crossing="" if signal.strategy == STRATEGY else self._crossing(bot.name, symbol, sign, terms),
             stopped_ns=state.stopped.get(f"{bot.name}|{symbol}", 0),
             blocked="" if (block := state.blocked.get(symbol)) is None else block.reason,
         )
 
-    def _crossing(self, bot: str, symbol: str, sign: int) -> str:
-        """Name an order of another owner that waits on the other side, if there is one."""
+    def _crossing(self, bot: str, symbol: str, sign: int, terms: Terms) -> str:
+        """Name an order of another owner that waits on the other side, if there is one; other bots' exits count too."""
         for order in self._working.against(bot, symbol, sign):
             if order.is_resting or order.body.purpose is Purpose.FOREIGN:
+                return order.body.id
+        for order in self._working.exits_against(bot, symbol, sign):
+            if _is_wash(terms, order, sign):
                 return order.body.id
         return ""
 
@@ -185,3 +198,13 @@ class Judge:
             account_drawdown=track.drawdown(ACCOUNT, exposure.account.pnl),
             bot_drawdown=track.drawdown(bot.name, exposure.of(bot.name).pnl),
         )
+
+
+def _is_wash(terms: Terms, exit_: OpenOrder, sign: int) -> bool:
+    """Whether Alpaca calls an order against an exit a wash trade: all but groups, trailing stops, and limits apart."""
+    if terms.order_class is not OrderClass.SIMPLE or terms.order_type is OrderType.TRAILING_STOP:
+        return False
+    has_stop = isinstance(exit_.body, OrderIntent) and exit_.body.stop_loss_px is not None
+    if terms.limit_px is None or exit_.body.limit_px is None or has_stop:
+        return True
+    return (terms.limit_px - exit_.body.limit_px) * sign >= 0

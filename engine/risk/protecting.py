@@ -108,7 +108,7 @@ class Protector:
         if any((s.bot, s.symbol) == (bot, symbol) for s, _ in self._state.waiting.values()):
             return True
         return any(
-            order.body.purpose is not Purpose.PROTECT or not order.is_accepted
+            order.body.purpose is not Purpose.PROTECT or not order.is_accepted or order.is_unwanted
             for order in self._working.of(bot, symbol)
         )
 

@@ -89,7 +89,7 @@ class Standing:
             found: The signal that waited for it and its ordinal; None for all others, those asked for again included.
         """
         if isinstance(verdict, RiskDenied) and verdict.rule == "superseded":
-            return
+            return  # the newer one's verdict is the one that counts
         key = f"{verdict.bot}|{verdict.symbol}"
         target = self._state.targets.get(key)
         if found is None:
@@ -150,9 +150,9 @@ class Standing:
         target = self._state.targets.get(f"{body.bot}|{body.symbol}")
         return target is not None and target.signal_id == body.signal_id and target.ordinal > 1
 
-    def wished(self, wish: CancelOrder, order: OpenOrder | None) -> None:
+    def wished(self, wish: CancelOrder, order: OpenOrder) -> None:
         """Leave a target alone whose order a person wants to end."""
-        if order is None or wish.by in _ROLES or not isinstance(order.body, OrderIntent):
+        if wish.by in _ROLES or not isinstance(order.body, OrderIntent):
             return
         target = self._state.targets.get(f"{order.body.bot}|{order.body.symbol}")
         if target is not None and target.signal_id == order.body.signal_id:

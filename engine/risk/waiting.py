@@ -46,14 +46,25 @@ class Way:
         self.state = state
         self._working = working
 
-    def in_the_way(self, bot: str, symbol: str, closes: bool) -> list[OpenOrder]:
-        """Give the bot's orders that rest in the book and, for an order that closes, those that hold the shares."""
-        return [
+    def in_the_way(self, bot: str, symbol: str, quantity: Decimal) -> list[OpenOrder]:
+        """Give the orders that must end before an order of this signed quantity may leave.
+
+        The bot's own that rest in the book, and its exits: they hold the shares that a closing order wants, and any
+        order on their other side would be a wash trade. For a closing order also entries of other bots that wait on the
+        other side: an exit matters more. Exits that the venue holds back until their entry is filled are waited for.
+        """
+        held = self.state.portfolio.signed_qty(bot, symbol)
+        closes, sign = held * quantity < 0, 1 if quantity > 0 else -1
+        found = [
             order
             for order in self._working.of(bot, symbol)
             if (order.body.purpose is Purpose.TARGET and order.is_resting)
-            or (order.body.purpose is Purpose.PROTECT and closes)
+            or (order.body.purpose is Purpose.PROTECT and (closes or not self._working.waits_for_entry(order)))
         ]
+        if closes:
+            others = self._working.against(bot, symbol, sign)
+            found += [order for order in others if order.body.purpose is Purpose.TARGET and order.is_resting]
+        return found
 
     def cancels(self, orders: list[OpenOrder], signal: Signal, now_ns: int) -> list[CancelOrder]:
         """Wish for the end of orders, once each."""
@@ -67,9 +78,14 @@ class Way:
         return wishes
 
     def must_wait(self, bot: str, symbol: str, quantity: Decimal, ordinal: int) -> bool:
-        """Whether a working order must end first: one on the other side, of any bot, or one that leads to zero."""
+        """Whether a working order must end first: one on the other side, of any bot, or one that leads to zero.
+
+        Or an entry whose exits the venue holds back: they are in the book as soon as it is filled.
+        """
         book = self.state.portfolio
         held, working = book.signed_qty(bot, symbol), book.working_qty(bot, symbol)
+        if self._working.has_held_exits(bot, symbol):
+            return True
         if working != 0 and (ordinal > 0 or (working > 0) != (quantity > 0) or held * (held + working + quantity) < 0):
             return True
         sign = 1 if quantity > 0 else -1

@@ -89,11 +89,10 @@ class Working:
         order.is_accepted = True
         return order
 
-    def unwanted(self, client_order_id: str) -> OpenOrder | None:
-        """Note that somebody wishes one to end; give it."""
-        order = self._orders.get(client_order_id)
-        if order is not None:
-            order.is_unwanted = True
+    def unwanted(self, client_order_id: str) -> OpenOrder:
+        """Note that somebody wishes an open one to end; give it."""
+        order = self._orders[client_order_id]
+        order.is_unwanted = True
         return order
 
     def fill(self, fill: Fill) -> None:
@@ -136,15 +135,38 @@ class Working:
         ]
 
     def coverage(self, bot: str, symbol: str) -> Decimal:
-        """Give the quantity that exits at the venue protect: of each group its smallest, once its entry is filled."""
+        """Give the quantity that exits at the venue protect: of each group its smallest, once its entry is filled.
+
+        A group of which a part was asked to end protects nothing any more: it ends as a whole, and when it does, and
+        whether it fills before, only the venue knows.
+        """
         smallest: dict[str, Decimal] = {}
         for order in self.of(bot, symbol):
-            if order.body.purpose is Purpose.PROTECT and order.is_accepted and not self._waits_for_entry(order):
-                known = smallest.get(order.group)
-                smallest[order.group] = order.leaves_qty if known is None else min(known, order.leaves_qty)
+            if order.body.purpose is not Purpose.PROTECT or not order.is_accepted or self.waits_for_entry(order):
+                continue
+            leaves = ZERO if order.is_unwanted else order.leaves_qty
+            smallest[order.group] = min(smallest.get(order.group, leaves), leaves)
         return sum(smallest.values(), ZERO)
 
-    def _waits_for_entry(self, order: OpenOrder) -> bool:
+    def exits_against(self, bot: str, symbol: str, sign: int) -> list[OpenOrder]:
+        """Give the exits of others in a symbol that are on the other side and in the venue's book."""
+        return [
+            order
+            for order in self._by_symbol.get(symbol, {}).values()
+            if order.body.bot != bot
+            and order.body.side.sign != sign
+            and order.body.purpose is Purpose.PROTECT
+            and not self.waits_for_entry(order)
+        ]
+
+    def has_held_exits(self, bot: str, symbol: str) -> bool:
+        """Whether a bot has exits that the venue holds back until their entry is filled."""
+        return any(
+            order.body.purpose is Purpose.PROTECT and self.waits_for_entry(order) for order in self.of(bot, symbol)
+        )
+
+    def waits_for_entry(self, order: OpenOrder) -> bool:
+        """Whether the venue holds an exit back since its entry is not filled yet."""
         entry = self._orders.get(order.group)
         return entry is not None and entry.body.purpose is not Purpose.PROTECT
 

@@ -1,7 +1,8 @@
 """executor's cancels: while trading is halted, every order that is open at the venue is canceled, until none is.
 
 Cancels have their own thread and their own share of the venue's rate. They need neither NATS nor a decision: the latch
-file or the trading mode is enough. How an order ended comes as an event, like any other.
+file or the trading mode is enough. How an order ended comes as an event, like any other. An order that is asked to end
+and goes on for long is told of, once: whatever waits for its end waits with it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import contextlib
 import time
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
+from config.settings import ExecutorSettings
 from engine.errors import UnreachableError
 from engine.ports import CancelOutcome, CancelRequested, NotFound, Rejected, Unknown, Venue
 from streams.rest import RestLane
@@ -24,21 +27,38 @@ _AGAIN_S, _TAKEN_AGAIN_S = 2.0, 30.0
 """Before asking again: after no answer, and after the venue took the request (a cancel may be pending for hours)."""
 
 
+class Stuck(msgspec.Struct, frozen=True):
+    """An order that was asked to end long ago, and is open."""
+
+    client_order_id: str
+
+
 class Canceler:
     """Cancels what should not be open.
 
     Args:
         venue: Who is asked.
-        per_min_max: Cancels per minute.
+        settings: Cancels per minute, and how long an order may take to end.
         unwanted: Gives the ids of orders to cancel now.
+        answer: Takes the orders that take longer, once each.
     """
 
-    def __init__(self, venue: Venue, per_min_max: int, unwanted: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        settings: ExecutorSettings,
+        unwanted: Callable[[], list[str]],
+        answer: Callable[[Stuck], None],
+    ) -> None:
         self._venue = venue
-        self._lane = RestLane(1, per_min_max)
+        self._lane = RestLane(1, settings.cancels_per_min_max)
         self._unwanted = unwanted
         self._again_at: dict[str, float] = {}
         self._taken: set[str] = set()
+        self._pending_s_max = settings.cancel_pending_s_max
+        self._answer = answer
+        self._since: dict[str, float] = {}
+        self._told: set[str] = set()
         self._woken = asyncio.Event()
         self.requested = 0
 
@@ -46,6 +66,14 @@ class Canceler:
     def open(self) -> int:
         """How many orders are to be canceled that the venue was not asked for yet."""
         return sum(key not in self._taken for key in self._unwanted())
+
+    def problems(self) -> list[str]:
+        """Say what has been asked to end for too long."""
+        now = time.monotonic()
+        return [
+            f"order {key} was asked to end {now - self._since[key]:.0f} s ago and is open: look at it at the venue"
+            for key in sorted(self._told)
+        ]
 
     def wake(self) -> None:
         """Look at once."""
@@ -60,9 +88,21 @@ class Canceler:
             unwanted = self._unwanted()
             self._again_at = {key: at for key, at in self._again_at.items() if key in unwanted}
             self._taken.intersection_update(unwanted)
+            self._watch(unwanted)
             for key in unwanted:
                 if time.monotonic() >= self._again_at.get(key, 0.0):
                     await self._cancel(key)
+
+    def _watch(self, unwanted: list[str]) -> None:
+        """Tell of each order that should have ended by now."""
+        now = time.monotonic()
+        self._since = {key: self._since.get(key, now) for key in unwanted}
+        self._told.intersection_update(unwanted)
+        for key, since in self._since.items():
+            if now - since > self._pending_s_max and key not in self._told:
+                self._told.add(key)
+                log.error("an order that was asked to end is still open", client_order_id=key)
+                self._answer(Stuck(key))
 
     async def _cancel(self, client_order_id: str) -> None:
         try:

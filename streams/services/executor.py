@@ -41,7 +41,7 @@ from engine.ports import (
 from engine.values import AssetClass, TradingMode, asset_class_of
 from streams.checkpoint import CheckpointStore
 from streams.executing.asking import Asker, CaughtUp, flattened
-from streams.executing.canceling import Canceler
+from streams.executing.canceling import Canceler, Stuck
 from streams.executing.opening import changed_assets, coming_sessions, open_ledger
 from streams.executing.reconciling import Looked, Reconciler
 from streams.executing.sending import Latched, Outcome, Sender, TooLate
@@ -120,7 +120,7 @@ class Executor:
             limits=context.settings.limits,
             symbols=context.settings.symbols,
         )
-        self._canceler = Canceler(venue, self._settings.cancels_per_min_max, self._unwanted)
+        self._canceler = Canceler(venue, self._settings, self._unwanted, self._inbox.put_nowait)
         self._working = 0
         self._is_up = False
         self._is_synced = False
@@ -231,17 +231,16 @@ class Executor:
             "due_ns": self._core.due_ns(),
             "corrections": len(state.book.known),
         }
-        asking = self._asker.open + self._reconciler.open
-        busy = self._working + self._inbox.qsize() + self._sender.open + asking + self._canceler.open
+        parts = (self._sender, self._asker, self._reconciler, self._canceler)
+        busy = self._working + self._inbox.qsize() + sum(part.open for part in parts)
         problems = [] if self._is_up and self._is_synced else ["trade_updates is down or being caught up with"]
-        problems += self._reconciler.problems()
+        problems += self._reconciler.problems() + self._canceler.problems()
         if (note := self._latch.read()) is not None:
             problems.append(f"halted by {note.by}: {note.reason} (end it with: tapeline resume)")
         elif not self._sender.is_confirmed:
             problems.append("risk does not confirm the trading mode: nothing is sent")
-        trading = self._context.topology.trading
-        published = {trading: self._publisher.last_seq}
-        return Status("executor", 0, "", {trading: self._position}, published, busy, counters, problems)
+        at, last = ({self._context.topology.trading: seq} for seq in (self._position, self._publisher.last_seq))
+        return Status("executor", 0, "", at, last, busy, counters, problems)
 
     async def _ask_the_venue(self) -> None:
         """Store its calendar and what it says of the bots' symbols, where what is stored is old."""
@@ -258,10 +257,6 @@ class Executor:
 
     def _unwanted(self) -> list[str]:
         return self._core.unwanted(latched=self._latch.is_set())
-
-    def _report_intruders(self, conclusion: Conclusion) -> None:
-        if conclusion.intruders:
-            self._tasks.spawn(self._halt_for(conclusion.intruders[0]))
 
     async def _halt_for(self, intruder: str) -> None:
         """Halt: two data directories of Tapeline must not trade on one account (rule 16)."""
@@ -324,6 +319,8 @@ class Executor:
                 if item.up:
                     self._asker.ask(self._open_ids(), whole=True)
                 return []
+            case Stuck():
+                return [*self._core.stuck(item.client_order_id, now)]
             case BaseException():
                 raise item
             case None:  # only a reason to look at what waits to be sent
@@ -385,7 +382,8 @@ class Executor:
         if item.orders is not None:
             adopted = core.on_orders(item.orders, item.executions, foreign=self._settings.foreign_orders)
             events += self._conclude(adopted, "", asks)
-            self._report_intruders(adopted)
+            if adopted.intruders:
+                self._tasks.spawn(self._halt_for(adopted.intruders[0]))
             found += [order for order in flattened(item.orders) if order.client_order_id in core.state.orders]
         behind = _Asks()
         for order in found:
@@ -434,9 +432,10 @@ class Executor:
         self._names.forget()
 
     async def _now(self, items: list[object]) -> int:
-        """Ask the clock only where an event is dated by it: a refusal, or an order that never arrived."""
+        """Ask the clock only where an event is dated by it: a refusal, an order that never arrived or never ends."""
         if any(
-            isinstance(i, CaughtUp) or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched | TooLate))
+            isinstance(i, CaughtUp | Stuck)
+            or (isinstance(i, Outcome) and isinstance(i.outcome, Rejected | Latched | TooLate))
             for i in items
         ):
             return await self._context.clock.now_ns()

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from engine.bots import OrderStyle, Stops
+from engine.bots import OrderStyle, RiskLimits, Stops
 from engine.messages import (
     Alert,
     AnyBody,
+    CancelOrder,
     Mark,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderExpired,
+    OrderFilled,
     OrderIntent,
     OrderRejected,
     Protection,
+    RiskDenied,
     Sessions,
     Signal,
 )
 from engine.ordering import terms_of
 from engine.risk import RiskCore
-from engine.values import NS_PER_S, AssetClass, OrderClass, OrderType, Purpose, Side, TimeInForce
-from tests.engine.build import T0, D, bot, minute, signal
-from tests.engine.test_protection import BOTH, Desk, bracket, mark, none, one
+from engine.values import NS_PER_S, AssetClass, Direction, OrderClass, OrderType, Purpose, Side, TimeInForce
+from tests.engine.build import T0, D, always_open, bot, fill, lent, minute, opened, signal
+from tests.engine.test_protection import BOTH, Desk, bracket, leg, mark, none, one
 
 S = NS_PER_S
 
@@ -68,8 +72,8 @@ def test_exits_that_expire_at_the_close_are_placed_again_when_the_next_session_o
     desk.core = RiskCore(desk.bots, desk.limits, desk.core.state)
     desk.hear(Sessions(AssetClass.US_EQUITY, ((minute(0), minute(4)), (minute(1000), minute(1390))), T0))
     _, gain, loss = bracket(desk)
-    for leg in (gain, loss):
-        desk.hear(OrderExpired(leg.id, "alpha", "AAPL", "venue", minute(4), "v"), now_ns=minute(4))
+    for order in (gain, loss):
+        desk.hear(OrderExpired(order.id, "alpha", "AAPL", "venue", minute(4), "v"), now_ns=minute(4))
     assert desk.core.state.guards["alpha|AAPL"].told[0] == "risk"
     assert desk.hear(now_ns=minute(1000) - 1) == []
     oco = one(OrderIntent, desk.hear(now_ns=minute(1000)))
@@ -135,3 +139,165 @@ def test_exits_that_end_again_and_again_are_placed_later_and_later_and_at_last_r
     [alert] = told
     assert "again and again" in alert.what
     assert one(Signal, desk.hear(Mark("AAPL", at + S, at + 2 * S, D(90), D(90), D(90))))
+
+
+# --- what they give way to -----------------------------------------------------------------------------------------------
+
+
+def half(direction: Direction = Direction.LONG) -> Signal:
+    return signal(direction, strength=0.5)
+
+
+def test_an_add_first_ends_the_exits_and_then_the_whole_is_protected_again() -> None:
+    """A plain buy against exits in the book is a wash trade for Alpaca (403)."""
+    desk = Desk(BOTH)
+    _, gain, loss = _half_bracket(desk)
+    made = desk.hear(signal(number=2))
+    assert {body.client_order_id for body in made if isinstance(body, CancelOrder)} == {gain.id, loss.id}
+    assert none(OrderIntent, made)
+    desk.hear(OrderCanceled(gain.id, "alpha", "AAPL", "v", D(0), minute(2)))
+    add = one(OrderIntent, desk.hear(OrderCanceled(loss.id, "alpha", "AAPL", "v", D(0), minute(2))))
+    assert (add.side, add.quantity, add.order_class) == (Side.BUY, 50, OrderClass.SIMPLE)
+    oco = one(OrderIntent, desk.fills(add, px="110"))
+    assert (oco.order_class, oco.quantity, oco.stop_loss_px) == (OrderClass.OCO, 100, D("102.9"))
+
+
+def test_exits_stay_when_the_add_is_denied() -> None:
+    desk = Desk(BOTH, RiskLimits(order_notional_usd_max=D(5_000)))
+    _half_bracket(desk)
+    made = desk.hear(signal(number=2, price=99.0))
+    assert one(RiskDenied, made).rule == "order_notional_usd_max"
+    assert none(CancelOrder, made)
+
+
+def test_an_add_waits_while_the_venue_holds_the_exits_back() -> None:
+    desk = Desk(BOTH)
+    entry = one(OrderIntent, desk.hear(half()))
+    loss = leg(entry, "loss", OrderType.STOP, D(98))
+    desk.hear(leg(entry, "gain", OrderType.LIMIT, D(105)), loss)
+    assert desk.hear(signal(number=2)) == []
+    made = desk.fills(entry, at=minute(2))
+    assert len([body for body in made if isinstance(body, CancelOrder)]) == 2
+
+
+def _half_bracket(desk: Desk) -> tuple[OrderIntent, OrderAdopted, OrderAdopted]:
+    entry = one(OrderIntent, desk.hear(half()))
+    gain, loss = leg(entry, "gain", OrderType.LIMIT, D(105)), leg(entry, "loss", OrderType.STOP, D(98))
+    desk.hear(gain, loss)
+    desk.fills(entry)
+    return entry, gain, loss
+
+
+def _two(style: OrderStyle | None = None, stops: Stops | None = None) -> RiskCore:
+    """Two bots; alpha's long position has a stop and a target in the book."""
+    core = RiskCore([bot(stops=BOTH), bot(name="beta", stops=stops, order=style or OrderStyle())], RiskLimits())
+    for body in (opened(), always_open(), *lent("AAPL"), signal()):
+        core.apply(body)
+    [entry] = core.decide_waiting(minute(1))
+    assert isinstance(entry, OrderIntent)
+    for body in (
+        leg(entry, "gain", OrderType.LIMIT, D(105)),
+        leg(entry, "loss", OrderType.STOP, D(98)),
+        fill(entry, "100", "100"),
+        OrderFilled(entry.id, "alpha", "AAPL", "v", D(100), D(100), T0),
+    ):
+        core.apply(body)
+    return core
+
+
+@pytest.mark.parametrize(
+    ("style", "stops", "is_denied"),
+    [
+        (OrderStyle(), None, True),
+        (OrderStyle(type=OrderType.LIMIT), None, True),
+        (OrderStyle(), BOTH, False),
+        (OrderStyle(type=OrderType.TRAILING_STOP), None, False),
+    ],
+)
+def test_an_entry_against_exits_of_another_bot_is_a_wash_trade_unless_it_is_a_group_or_trails(
+    style: OrderStyle, stops: Stops | None, is_denied: bool
+) -> None:
+    core = _two(style, stops)
+    core.apply(signal(bot="beta", number=2))
+    [answer] = core.decide_waiting(minute(2))
+    assert isinstance(answer, RiskDenied) is is_denied, answer
+    if isinstance(answer, RiskDenied):
+        assert answer.rule == "wash_trade"
+
+
+@pytest.mark.parametrize(("limit", "is_denied"), [(104.9, False), (105.0, True)])
+def test_two_limits_that_do_not_meet_are_no_wash_trade(limit: float, is_denied: bool) -> None:
+    core = _two(OrderStyle(type=OrderType.LIMIT))
+    loss = next(key for key in core.state.orders if key.endswith("-loss"))
+    core.apply(OrderCanceled(loss, "alpha", "AAPL", "v", D(0), minute(2)))
+    core.apply(signal(bot="beta", number=2, price=limit))
+    [answer] = [body for body in core.decide_waiting(minute(2)) if getattr(body, "bot", "") == "beta"]
+    assert isinstance(answer, RiskDenied) is is_denied, answer
+
+
+def test_an_exit_ends_the_waiting_entry_of_another_bot() -> None:
+    core = RiskCore([bot(), bot(name="beta", order=OrderStyle(type=OrderType.LIMIT))], RiskLimits())
+    for body in (opened(), always_open(), *lent("AAPL"), signal()):
+        core.apply(body)
+    [held] = core.decide_waiting(minute(1))
+    assert isinstance(held, OrderIntent)
+    core.apply(fill(held, "100", "100"))
+    core.apply(OrderFilled(held.id, "alpha", "AAPL", "v", D(100), D(100), T0))
+    core.apply(signal(bot="beta", number=2))
+    [entry] = core.decide_waiting(minute(2))
+    assert isinstance(entry, OrderIntent)
+    core.apply(signal(Direction.FLAT, number=3))
+    [wish] = core.decide_waiting(minute(3))
+    assert isinstance(wish, CancelOrder)
+    assert wish.client_order_id == entry.id
+    core.apply(OrderCanceled(entry.id, "beta", "AAPL", "v", D(0), minute(3)))
+    [exit_] = core.decide_waiting(minute(3))
+    assert isinstance(exit_, OrderIntent)
+    assert (exit_.bot, exit_.side) == ("alpha", Side.SELL)
+
+
+# --- asked to end --------------------------------------------------------------------------------------------------------
+
+
+def test_exits_that_are_asked_to_end_protect_nothing_and_the_guard_watches() -> None:
+    """A cancel may be pending for hours; what waits for it waits, and the stop is risk's meanwhile."""
+    desk = Desk(BOTH)
+    _, gain, loss = bracket(desk)
+    wishes = [body for body in desk.hear(signal(Direction.FLAT, number=2)) if isinstance(body, CancelOrder)]
+    guard = desk.core.state.guards["alpha|AAPL"]
+    assert guard.told == ("risk", 0, 100), "the wishes came back from the stream"
+    assert len(wishes) == 2
+    made = desk.hear(mark(3, "97"))
+    assert one(Signal, made).strategy == "guard"
+    assert none(OrderIntent, made), "the venue would refuse it: the exits hold the shares"
+    desk.hear(OrderCanceled(gain.id, "alpha", "AAPL", "v", D(0), minute(3)))
+    exit_ = one(OrderIntent, desk.hear(OrderCanceled(loss.id, "alpha", "AAPL", "v", D(0), minute(3))))
+    assert exit_.purpose is Purpose.GUARD
+
+
+def test_what_a_person_ends_is_protected_by_risk_until_it_ended_and_is_placed_again_then() -> None:
+    desk = Desk(BOTH)
+    _, gain, loss = bracket(desk)
+    for order in (gain, loss):
+        told = desk.hear(CancelOrder(f"w-{order.id}", order.id, "no", "ada", minute(2)))
+        assert none(OrderIntent, told), "not beside one that is still there"
+    assert desk.core.state.guards["alpha|AAPL"].told[0] == "risk"
+    desk.hear(OrderCanceled(gain.id, "alpha", "AAPL", "v", D(0), minute(3)))
+    oco = one(OrderIntent, desk.hear(OrderCanceled(loss.id, "alpha", "AAPL", "v", D(0), minute(3))))
+    assert (oco.order_class, oco.quantity) == (OrderClass.OCO, 100)
+
+
+def test_who_protects_is_the_same_for_who_only_reads_the_stream() -> None:
+    """Risk notes its own wish when it makes it; what it protects must follow from the stored one alone."""
+    desk = Desk(BOTH)
+    bracket(desk)
+    reader = desk.restarted()
+    for body in [signal(Direction.FLAT, number=2)]:
+        desk.core.apply(body)
+        reader.core.apply(body)
+    made = desk.core.decide_waiting(minute(2))
+    between = mark(2, "97")
+    assert desk.core.apply(between) == reader.core.apply(between) == []
+    for body in made:
+        assert desk.core.apply(body) == reader.core.apply(body)
+    assert desk.core.state == reader.core.state

@@ -108,7 +108,8 @@ def _alerts(world: World, trading: list[AnyBody], corrections: list[Correction])
     alarming = {
         make_id(account, "run1", "alert", body.id) for body in corrections if body.source in (FROM_POSITIONS, FROM_CASH)
     }
-    alerts = {body.id for body in trading if isinstance(body, Alert) and body.role == "executor"}
+    stuck = {make_id(account, "run1", "stuck", getattr(body, "id", "")) for body in trading}
+    alerts = {body.id for body in trading if isinstance(body, Alert) and body.role == "executor"} - stuck
     commands = {body.id for body in trading if isinstance(body, Command) and body.by == "executor"}
     modes = [body for body in trading if isinstance(body, TradingState) and body.cause in commands]
     left, deaths = len(alerts - alarming), world.deaths["executor"]

@@ -205,8 +205,11 @@ def test_what_an_exit_left_is_watched_again() -> None:
     exit_ = one(OrderIntent, desk.hear(mark(3, "97")))
     assert exit_.quantity == 50
     desk.fills(exit_, px="97", at=minute(3))
-    desk.hear(OrderCanceled(smaller.id, "alpha", "AAPL", "v", D(0), minute(4)))
-    assert one(OrderIntent, desk.hear(mark(6, "96"))).quantity == 50
+    again = one(OrderIntent, desk.hear(OrderCanceled(smaller.id, "alpha", "AAPL", "v", D(0), minute(4))))
+    assert (again.quantity, again.purpose) == (50, Purpose.TARGET), "what the strategy wanted comes first"
+    desk.hear(OrderRejected(again.id, "alpha", "AAPL", "403", "no", minute(6) - 1))
+    guards = one(OrderIntent, desk.hear(mark(6, "96")))
+    assert (guards.quantity, guards.purpose) == (50, Purpose.GUARD)
 
 
 @pytest.mark.parametrize("strategy", [STRATEGY, "sma_crossover"])
