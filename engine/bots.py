@@ -153,6 +153,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         price_buffer_fraction: Added to the reference price when cash is reserved for a market buy.
         intent_valid_ms: How long after the decision an intent may be sent.
         rounding_fraction_max: Largest change of an order's notional by rounding to the venue's steps.
+        mark_age_ms_max: Oldest price that what is held may be counted with, in venue time of open market; with an
+            older one exposure and losses are unknown, and the rules on them refuse.
         short_margin_fraction: What a short binds beyond its value, as a share of it.
         short_equity_usd_min: Least equity of an account that sells short.
         cooldown_s: How long after a stop closed a position its bot may not open one in the symbol, venue time; a signal
@@ -191,6 +193,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
     rounding_fraction_max: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    mark_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 1_800_000
     short_margin_fraction: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.5
     short_equity_usd_min: Usd = Decimal(2_000)
     cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0

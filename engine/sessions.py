@@ -63,6 +63,18 @@ class SessionTable:
         midnight = ts_ns - ts_ns % NS_PER_DAY
         return max(midnight, self._opens[index]) if index >= 0 else midnight
 
+    def open_before(self, ts_ns: int, span_ns: int) -> int:
+        """Give the time since when a market was open for `span_ns` up to `ts_ns`; 0 where no known sessions reach."""
+        index = bisect_right(self._opens, ts_ns) - 1
+        while index >= 0:
+            opened = self._opens[index]
+            until = min(ts_ns, self._spans[opened])
+            if until - opened >= span_ns:
+                return until - span_ns
+            span_ns -= until - opened
+            index -= 1
+        return 0
+
     @property
     def last_close(self) -> int:
         """Close of the last known session, ns UTC; 0 if none is known."""

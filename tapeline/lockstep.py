@@ -162,6 +162,8 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
             if position < ends.get(stream, 0):
                 return f"{role} is at {position} of {ends[stream]} in {stream}"
     feed, executor = statuses["feed"].counters, statuses["executor"].counters
+    if feed["positions"] < (last := statuses["risk"].counters["positions"]):
+        return f"feed knows positions up to {feed['positions']}, risk stored some at {last}"
     pairs = (
         ("bars", ends.get(probe.topology.market, 0) - feed["gaps"], venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),

@@ -54,7 +54,7 @@ from engine.risk.exposure import Exposure
 from engine.risk.funds import take_funds
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
-from engine.risk.latching import latch
+from engine.risk.latching import Losses, latch
 from engine.risk.numbers import senseless
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
@@ -94,7 +94,8 @@ class RiskCore:
         self.state = state or RiskState()
         self._sessions = SessionTable()
         self._priced = ("", 0)
-        self._exposure = Exposure(self.state.portfolio, self.state.marks)
+        self._exposure = Exposure(self.state.portfolio, self.state.marks, self.state.earlier)
+        self._losses = Losses(self.state, self._bots, limits, exposure=self._exposure, sessions=self._sessions)
         self._working = Working(self.state.orders)
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
         self._books = Books(self.state, self._exposure, self._working, self._guards, self._sessions, limits=limits)
@@ -155,7 +156,7 @@ class RiskCore:
             case Fill() | Fee() | Split() | Correction():
                 caused = self._books.book(body)
                 self._standing.moved(caused)
-                return caused
+                return [*caused, *self._losses.booked(body)]
             case Mark():
                 return self._take_mark(body)
             case VenueFunds():
@@ -205,15 +206,14 @@ class RiskCore:
         if known is not None and mark.ts_event <= known.ts_event:
             return []
         self.state.quotes[mark.symbol] = mark
-        if mark.last_px is not None:
-            self._exposure.mark(mark.symbol, mark.last_px, mark.ts_event, also_equal=False)
+        latched = self._losses.mark(mark)
         is_open = self._sessions.is_open(asset_class_of(mark.symbol), mark.ts_event)
         may_fire = is_open and self.state.mode is not TradingMode.HALTED
         fired = self._guards.take(mark, f"{self.state.account}|{self.state.run}", may_fire=may_fire)
         for signal in fired:
             self.state.stopped[f"{signal.bot}|{signal.symbol}"] = signal.ts_event
             self._await_verdict(signal)
-        return list(fired)
+        return [*latched, *fired]
 
     def _obey(self, command: Command) -> list[AnyBody]:
         if command.id in self.state.commands:
@@ -285,7 +285,7 @@ class RiskCore:
             reason = f"held {plain(held)} and working {plain(working)} are the target{rest}"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
         in_the_way = self._way.in_the_way(bot.name, signal.symbol, quantity)
-        last_price = self._exposure.last(signal.symbol)
+        last_price = self._exposure.last_before(signal.symbol, signal.ts_event)
         if in_the_way:
             if any(order.body.purpose is Purpose.PROTECT for order in in_the_way):
                 verdict = self._judged(signal, ordinal, quantity, (price, last_price), now_ns)

@@ -1,6 +1,7 @@
 """What the account and each bot stand to lose: worst-case exposure, net exposure, P&L; kept up holding by holding.
 
-Marks are the last prices risk was told (signals, fills, the opening of the ledger). Worst case of a holding is the
+Marks are the last prices risk was told (marks, signals, fills, the opening of the ledger); one that is too old counts
+as unknown. Worst case of a holding is the
 larger of |held| and |held + working|. Sums are exact, so that they are the same after a restart. Derived from the
 portfolio: never checkpointed, built anew. Called by engine.risk.core.
 """
@@ -14,8 +15,10 @@ import msgspec
 
 from engine.messages import Split
 from engine.portfolio import Portfolio, exactly
+from engine.risk.aging import Ages, oldest_that_counts
+from engine.sessions import SessionTable
 from engine.splits import divided
-from engine.values import ZERO, multiplier, normal
+from engine.values import ZERO, AssetClass, multiplier, normal
 
 
 class Sums(msgspec.Struct):
@@ -59,11 +62,20 @@ class Exposure:
     Args:
         portfolio: The ledger; whoever changes it calls `touch`.
         marks: Last known price by symbol, with its time; changed here only.
+        earlier: The one before it that is older; the same.
     """
 
-    def __init__(self, portfolio: Portfolio, marks: dict[str, tuple[int, Decimal]]) -> None:
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        marks: dict[str, tuple[int, Decimal]],
+        earlier: dict[str, tuple[int, Decimal]] | None = None,
+    ) -> None:
         self._portfolio = portfolio
         self._marks = marks
+        self._earlier = {} if earlier is None else earlier
+        self._ages = Ages(marks)
+        self._stale: dict[str, None] = {}
         self.on_move: Callable[[str, tuple[int, Decimal], tuple[int, Decimal]], None] = _ignore
         """Told of each new price with the one before it: symbol, (time, price) before, (time, price) now."""
         self._parts: dict[str, _Part] = {}
@@ -94,7 +106,13 @@ class Exposure:
         if price <= 0 or (known is not None and (ts_event < known[0] or (ts_event == known[0] and not also_equal))):
             return
         self._marks[symbol] = (ts_event, price)
-        if known is not None:
+        if known is not None and known[0] < ts_event:
+            self._earlier[symbol] = known
+        if symbol in self._stale:
+            del self._stale[symbol]
+            self._ages.note(symbol)
+            known = None if known is None else (known[0], ZERO)  # counted anew though the price may be the same
+        if known is not None and known[1]:
             self.on_move(symbol, known, (ts_event, price))
         if known is not None and known[1] == price:
             return
@@ -103,15 +121,36 @@ class Exposure:
 
     def split(self, split: Split) -> None:
         """Turn the last price of a symbol, if it is older than a split, into one of after it; the caller touches."""
-        known = self._marks.get(split.symbol)
-        if known is None or known[0] > split.ts_event:
-            return
-        del self._marks[split.symbol]
-        self._marks[split.new_symbol] = (known[0], divided(known[1], split.ratio))
+        for table in (self._marks, self._earlier):
+            known = table.get(split.symbol)
+            if known is not None and known[0] <= split.ts_event:
+                del table[split.symbol]
+                table[split.new_symbol] = (known[0], divided(known[1], split.ratio))
+
+    def age(self, now_ns: int, sessions: SessionTable, age_ms_max: int) -> None:
+        """Let prices that are too old count as unknown, until newer ones come; what they were stays in the sums."""
+        for kind in AssetClass:
+            for symbol in self._ages.before(kind, oldest_that_counts(sessions, kind, now_ns, age_ms_max)):
+                bots = self.holders(symbol)
+                if bots:
+                    self._stale[symbol] = None
+                for bot in bots:
+                    self.touch(bot, symbol)
+
+    def holders(self, symbol: str) -> list[str]:
+        """Name the bots that hold something in a symbol, or have orders in it."""
+        return [bot for bot in self._bots.get(symbol, ()) if self._parts[f"{bot}|{symbol}"].is_open]
 
     def last(self, symbol: str) -> Decimal | None:
         """Give the last known price, USD."""
         known = self._marks.get(symbol)
+        return None if known is None else known[1]
+
+    def last_before(self, symbol: str, ts_event: int) -> Decimal | None:
+        """Give the last known price that is older than this, USD."""
+        known = self._marks.get(symbol)
+        if known is not None and known[0] >= ts_event:
+            known = self._earlier.get(symbol)
         return None if known is None else known[1]
 
     def others(self, bot: str, symbol: str) -> tuple[Sequence[Decimal], Sequence[Decimal]]:
@@ -161,6 +200,8 @@ class Exposure:
                 sums.unknown[key] = None
             elif old.is_unknown:
                 del sums.unknown[key]
+        if opened > 0:
+            self._ages.note(symbol)
 
     def _part(self, key: str, symbol: str) -> _Part:
         held = self._portfolio.holdings.get(key)
@@ -177,7 +218,16 @@ class Exposure:
         price = known[1] * multiplier(symbol)
         value = quantity * price
         after = value if expected == quantity else expected * price
-        return _Part(max(abs(value), abs(after)), after, realized + value - cost, realized, value, is_open=True)
+        return _Part(
+            max(abs(value), abs(after)),
+            after,
+            realized + value - cost,
+            realized,
+            value,
+            is_open=True,
+            is_unknown=symbol in self._stale,
+            is_short=quantity < 0,
+        )
 
 
 def _ignore(symbol: str, before: tuple[int, Decimal], now: tuple[int, Decimal]) -> None:

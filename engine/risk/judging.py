@@ -139,6 +139,7 @@ class Judge:
     ) -> Proposal:
         state, exposure, symbol = self._state, self._exposure, signal.symbol
         book = state.portfolio
+        exposure.age(now_ns, self._sessions, self._limits.mark_age_ms_max)
         mode, reason = state.mode, state.mode_reason
         if mode is TradingMode.ACTIVE and bot.name in state.bot_modes:
             mode, reason = TradingMode.REDUCING, state.bot_modes[bot.name]

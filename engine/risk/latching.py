@@ -1,20 +1,112 @@
-"""A denial that says a person must look: the bot, or the account, goes to REDUCING until then. Part of risk's core."""
+"""Rules that say a person must look: the bot, or the account, goes to REDUCING until then. Part of risk's core.
+
+They latch by a denial, and, for losses, the moment a price or a fill shows one, whether anybody wants to trade or not.
+What is not known latches nothing: it denies, until it is known.
+"""
 
 from __future__ import annotations
 
-from engine.messages import RiskDenied, TradingState
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+
+from engine.bots import Bot, RiskLimits
+from engine.messages import Correction, Fee, Fill, Mark, RiskDenied, Split, TradingState
+from engine.risk.exposure import Exposure
+from engine.risk.proposal import UNKNOWN, Refusal, above, share
 from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT
 from engine.risk.state import RiskState
+from engine.risk.track import ACCOUNT
+from engine.sessions import SessionTable
 from engine.values import TradingMode
 
 
 def latch(state: RiskState, denied: RiskDenied) -> list[TradingState]:
     """Go to REDUCING where the rule latches; give the trading state that this brings."""
-    reason = f"{denied.rule}: {denied.reason} ({denied.observed}, limit {denied.limit})"
-    if denied.rule in LATCHES_BOT and denied.bot not in state.bot_modes:
-        state.bot_modes[denied.bot] = reason
-        return [TradingState(TradingMode.REDUCING, reason, denied.id, denied.decided_ns, denied.bot)]
-    if denied.rule in LATCHES_ACCOUNT and state.mode is TradingMode.ACTIVE:
+    refusal = Refusal(denied.rule, denied.reason, denied.limit, denied.observed)
+    return _latch(state, refusal, denied.bot, denied.id, denied.decided_ns)
+
+
+def _latch(state: RiskState, refusal: Refusal, bot: str, cause: str, ts_event: int) -> list[TradingState]:
+    if refusal.observed == UNKNOWN:
+        return []
+    reason = f"{refusal.rule}: {refusal.reason} ({refusal.observed}, limit {refusal.limit})"
+    if refusal.rule in LATCHES_BOT and bot not in state.bot_modes:
+        state.bot_modes[bot] = reason
+        return [TradingState(TradingMode.REDUCING, reason, cause, ts_event, bot)]
+    if refusal.rule in LATCHES_ACCOUNT and state.mode is TradingMode.ACTIVE:
         state.mode, state.mode_reason = TradingMode.REDUCING, reason
-        return [TradingState(TradingMode.REDUCING, reason, denied.id, denied.decided_ns)]
+        return [TradingState(TradingMode.REDUCING, reason, cause, ts_event)]
     return []
+
+
+class Losses:
+    """Looks at losses whenever a price or a fill moves them.
+
+    Args:
+        state: Risk's.
+        bots: By name; limits of bots are shares of their capital.
+        limits: Of the rules.
+        exposure: Sums over the portfolio.
+        sessions: Tell when a trading day begins.
+    """
+
+    def __init__(
+        self,
+        state: RiskState,
+        bots: Mapping[str, Bot],
+        limits: RiskLimits,
+        *,
+        exposure: Exposure,
+        sessions: SessionTable,
+    ) -> None:
+        self._state = state
+        self._bots = bots
+        self._limits = limits
+        self._exposure = exposure
+        self._sessions = sessions
+
+    def mark(self, mark: Mark) -> list[TradingState]:
+        """Take in a price; give the trading states that the losses it shows bring."""
+        if mark.last_px is None:
+            return []
+        track, exposure = self._state.track, self._exposure
+        track.turn(self._sessions.day_start(mark.ts_event), exposure)
+        exposure.mark(mark.symbol, mark.last_px, mark.ts_event, also_equal=False)
+        bots = exposure.holders(mark.symbol)
+        for bot in bots:
+            track.observe(bot, exposure)
+        return self._judged(bots, f"{mark.symbol}|{mark.ts_event}", mark.ts_event) if bots else []
+
+    def booked(self, body: Fill | Fee | Split | Correction) -> list[TradingState]:
+        """Give the trading states that follow from what was booked."""
+        cause = f"{body.venue_order_id}|{body.cum_qty}" if isinstance(body, Fill) else body.id
+        bots = self._exposure.holders(body.symbol)
+        if not isinstance(body, Split) and body.bot not in bots:
+            bots.append(body.bot)
+        return self._judged(bots, cause, body.ts_event)
+
+    def _judged(self, bots: Iterable[str], cause: str, ts_event: int) -> list[TradingState]:
+        states: list[TradingState] = []
+        for scope, refusal in self._refusals(bots):
+            states += _latch(self._state, refusal, scope, f"{refusal.rule}|{scope}|{cause}", ts_event)
+        return states
+
+    def _refusals(self, bots: Iterable[str]) -> Iterator[tuple[str, Refusal]]:
+        limits = self._limits
+        yield from self._of(ACCOUNT, limits.daily_loss_usd_max, limits.drawdown_usd_max)
+        for name in bots:
+            bot = self._bots.get(name)
+            if bot is not None:
+                day = share(limits.bot_daily_loss_fraction_max, bot.capital)
+                yield from self._of(name, day, share(limits.bot_drawdown_fraction_max, bot.capital))
+
+    def _of(self, scope: str, day: Decimal | None, peak: Decimal | None) -> Iterator[tuple[str, Refusal]]:
+        track, sums = self._state.track, self._exposure.of(scope) if scope else self._exposure.account
+        if sums.unknown:
+            return
+        who, unit = ("bot_", "_fraction_max") if scope else ("", "_usd_max")
+        looked = (
+            above(f"{who}daily_loss{unit}", "too large a loss today", day, track.loss(scope, sums.pnl)),
+            above(f"{who}drawdown{unit}", "too deep a fall from the peak", peak, track.drawdown(scope, sums.pnl)),
+        )
+        yield from ((scope, refusal) for refusal in looked if refusal is not None)

@@ -48,8 +48,11 @@ def _around(p: Proposal) -> list[tuple[str, Decimal]]:
         ("cash_free", p.cash_free), ("capital", p.bot.capital), ("last_price", p.last_price),
         ("symbol_gross", p.symbol_gross), ("account.gross", a.gross), ("account.net", a.net), ("account.pnl", a.pnl),
         ("of_bot.gross", b.gross), ("of_bot.pnl", b.pnl), ("account_loss", c.account_loss), ("bot_loss", c.bot_loss),
-        ("account_drawdown", c.account_drawdown), ("bot_drawdown", c.bot_drawdown),
+        ("equity", p.equity), ("venue_gap", p.venue_gap), ("account_drawdown", c.account_drawdown),
+        ("bot_drawdown", c.bot_drawdown),
     ]  # fmt: skip
+    if p.funds is not None:
+        found += [("funds.equity", p.funds.equity), ("funds.buying_power", p.funds.buying_power)]
     found += [("others", other) for other in p.others]
     if quote is not None:
         found += [("quote.last_px", quote.last_px), ("quote.bid_px", quote.bid_px), ("quote.ask_px", quote.ask_px)]

@@ -14,6 +14,9 @@ from engine.risk.exposure import Sums
 from engine.sessions import SessionTable
 from engine.values import ZERO, OrderType, TimeInForce, TradingMode, plain, to_decimal
 
+UNKNOWN = "unknown"
+"""What is observed where a number is missing."""
+
 
 class Activity(msgspec.Struct, frozen=True):
     """How much a bot and the account have done. Orders are approved ones, in venue time.
@@ -137,7 +140,7 @@ def above(rule: str, reason: str, limit: Decimal | float | None, observed: Decim
         return None
     bound = limit if isinstance(limit, Decimal) else exact(limit)
     if observed is None:
-        return Refusal(rule, f"{reason}: it is not known", plain(bound), "unknown")
+        return Refusal(rule, f"{reason}: it is not known", plain(bound), UNKNOWN)
     return None if observed <= bound else Refusal(rule, reason, plain(bound), plain(observed))
 
 

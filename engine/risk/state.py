@@ -59,6 +59,7 @@ class RiskState(msgspec.Struct):
         mode: Latched: rules make it stricter, only a person's command makes it ACTIVE again.
         bot_modes: Bots that a rule latched to REDUCING, with the reason.
         marks: Last known prices, USD, with their times.
+        earlier: The prices before those.
         commands: Ids of commands and of wishes to replace that were obeyed.
         orders: Open orders by client_order_id.
         canceling: Open orders that were asked to end.
@@ -97,6 +98,7 @@ class RiskState(msgspec.Struct):
     statuses: dict[str, SymbolStatus] = msgspec.field(default_factory=dict[str, SymbolStatus])
     splits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     corrections: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    earlier: dict[str, tuple[int, Decimal]] = msgspec.field(default_factory=dict[str, tuple[int, Decimal]])
     funds: VenueFunds | None = None
     venue_gap: Decimal = ZERO
     blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])

@@ -7,7 +7,7 @@ symbol. Decisions are engine.ingest's (bars, gaps), engine.marks' and engine.hal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ from engine.sessions import SessionTable
 from engine.values import NS_PER_S, AssetClass, asset_class_of
 from streams.feeding.fetching import FetchedBars, FetchedTicks, Fetcher
 from streams.feeding.health import Health
+from streams.feeding.holding import Holdings
 from streams.feeding.market import MarketStore
 from streams.feeding.telling import Teller
 from streams.feeding.watching import ClockWatch
@@ -103,6 +104,7 @@ class Feed:
         self._received = 0
         self._ready: list[tuple[Sequence[MarketBody], int]] = []
         self._calendar: Reader | None = None
+        self._holdings = Holdings(context, lambda: self._inbox.put_nowait(_Told()))
 
     # --- listener (never blocks, never raises) -----------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Feed:
         """Learn what was stored, then subscribe."""
         context = self._context
         settings, topology = context.settings, context.topology
-        await context.identify()
+        opened = await context.identify()
         await self._market.start()
         known: dict[str, int] = {}
         subject = f"{topology.prefix}.bars.{settings.feed.timeframe}.>"
@@ -153,7 +155,7 @@ class Feed:
             body = decode_market(data).body
             if isinstance(body, Bar):
                 known[body.symbol] = body.ts_event
-        await self._learn_told()
+        await self._holdings.start(opened, await self._learn_told())
         self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._calendar.start()
         for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.sessions.>"):
@@ -168,12 +170,13 @@ class Feed:
         )
         context.reconnected.append(self.on_nats_back)
         self._tasks.spawn(self._teller.run())
+        self._tasks.spawn(self._holdings.listen())
         self._tasks.spawn(self._stream.run(settings.symbols, settings.marked_symbols, self))
         if self._watch is not None:
             self._tasks.spawn(self._watch.run())
 
-    async def _learn_told(self) -> None:
-        """Read the last mark and status of each symbol: nothing at or before them is said again."""
+    async def _learn_told(self) -> Mapping[str, Mark]:
+        """Read the last mark and status of each symbol: nothing at or before them is said again. Give the marks."""
         context, prefix = self._context, self._context.topology.prefix
         feed, now = context.settings.feed, await context.clock.now_ns()
         known: dict[str, Mark] = {}
@@ -192,6 +195,7 @@ class Feed:
             marked, feed.mark_every_ms, feed.mark_move_fraction, known, missed_ms_max=feed.mark_backfill_s_max * 1000
         )
         self._halts = HaltCore(feed.timeframe, statuses)
+        return known
 
     async def run(self) -> None:
         """Store what comes in, in order."""
@@ -291,6 +295,7 @@ class Feed:
         await self._store(bodies, self._context.wall_ns())
 
     def _make_ready(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
+        self._teller.tell(self._holdings.marks(bodies, self._health.marked), ts_recv)
         self._teller.tell(self._halts.on_bars(body for body in bodies if isinstance(body, Bar)), ts_recv)
         self._ready.append((bodies, ts_recv))
 
@@ -339,7 +344,7 @@ class Feed:
         topology, health = self._context.topology, self._health
         counters = {"bars": self._market.bars, "received": self._received, "connected": len(health.connected)}
         counters |= {"marks": self._teller.marks, "statuses": self._teller.statuses, "gaps": self._market.gaps}
-        counters["unmarked"] = health.unmarked
+        counters |= {"unmarked": health.unmarked, "positions": self._holdings.seq}
         if self._core is not None:
             counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}
         busy = self._working + self._fetcher.open + self._inbox.qsize() + self._teller.open

@@ -57,7 +57,7 @@ class Risk:
         self._read_to_end = False
         self._due: dict[str, AnyBody] = {}
         self._received: dict[str, tuple[int, str]] = {}
-        self._counters = {"signals": 0, "intents": 0, "denials": 0, "reached": 0, "fills": 0}
+        self._counters = {"signals": 0, "intents": 0, "denials": 0, "reached": 0, "fills": 0, "positions": 0}
 
     async def start(self) -> None:
         """Take the newest checkpoint and go on reading after it, silent up to the stream's present end."""
@@ -149,6 +149,8 @@ class Risk:
     def _apply(self, core: RiskCore, item: Stored) -> None:
         message = read(item, self._context.topology.trading, decode)
         body = message.body
+        if isinstance(body, Position):
+            self._counters["positions"] = item.seq
         if isinstance(body, Position | Account | TradingState | Protection):
             self._due.pop(self._id(body), None)
             return

@@ -179,11 +179,13 @@ def _copied(core: RiskCore) -> RiskState:
 
 
 def test_a_new_trading_day_measures_from_its_beginning_and_the_drawdown_goes_on() -> None:
-    core, _ = _lossy(RiskLimits(bot_daily_loss_fraction_max=0.01))
+    core, _ = _lossy(RiskLimits(bot_daily_loss_fraction_max=0.01, mark_age_ms_max=10**9))
     next_day = signal(number=24 * 60 + 1, symbol="BTC/USD", price=30_000.0)
     assert isinstance(_ask(core, next_day)[0], OrderIntent)
-    core, _ = _lossy(RiskLimits(bot_drawdown_fraction_max=0.01))
-    assert isinstance(_ask(core, next_day)[0], RiskDenied)
+    core, _ = _lossy(RiskLimits(bot_drawdown_fraction_max=0.01, mark_age_ms_max=10**9))
+    [denied, _] = _ask(core, next_day)
+    assert isinstance(denied, RiskDenied)
+    assert denied.observed == "2000"
 
 
 def test_a_bot_that_repeats_itself_is_latched() -> None:

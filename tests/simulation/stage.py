@@ -11,6 +11,7 @@ import streams.executing.canceling
 import streams.executing.reconciling
 import streams.executing.sending
 import streams.feeding.health
+import streams.feeding.holding
 import streams.feeding.market
 import streams.pipeline
 import streams.publisher
@@ -34,6 +35,7 @@ def staged(world: World) -> Generator[None]:
 
     canceling = streams.executing.canceling
     executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
+    holding = streams.feeding.holding
     scenery: list[tuple[Any, str, Any]] = []
     for name, stand_in, modules in (
         (
@@ -48,7 +50,7 @@ def staged(world: World) -> Generator[None]:
         ),
         ("_LATCH_S", _LOOK_S, (executor,)),
         ("_LOOK_S", _LOOK_S, (canceling, streams.services.risk)),
-        ("last_per_subject", last_per_subject, (feed, signals)),
+        ("last_per_subject", last_per_subject, (feed, holding, signals)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.
         ("_CONFIRM_S", 25.0, (streams.services.risk,)),
