@@ -19,6 +19,7 @@ from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signa
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split
 from engine.messages.market import Bar, Gap, Mark, SymbolStatus
 from engine.messages.orders import (
+    NOTHING_TO_CLOSE,
     CancelOrder,
     OrderAccepted,
     OrderAdopted,
@@ -32,6 +33,7 @@ from engine.messages.orders import (
 )
 
 __all__ = [
+    "NOTHING_TO_CLOSE",
     "SCHEMA",
     "Account",
     "AccountOpened",

@@ -187,14 +187,13 @@ class RiskCore:
         if order is None:
             return []
         body = order.body
-        if isinstance(end, OrderRejected) and isinstance(body, OrderIntent):
-            self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
             self._reserve_successor(order)
         if isinstance(end, OrderRejected | OrderExpired) and body.purpose is Purpose.PROTECT:
             self._guards.refuse(end.bot, end.symbol)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
+            self._way.ended(end, body.signal_id)
         cause = f"{end.client_order_id}|{type(end).__name__}"
         return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from engine.adoption import NOBODY
 from engine.ids import make_id
-from engine.messages import CancelOrder, Signal
+from engine.messages import NOTHING_TO_CLOSE, AnyBody, CancelOrder, OrderRejected, Signal
 from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState
 from engine.risk.working import OpenOrder, Working
@@ -77,11 +77,13 @@ class Way:
             not order.is_resting and order.body.bot not in NOBODY for order in self._working.against(bot, symbol, sign)
         )
 
-    def drop_rest(self, signal_id: str) -> None:
-        """Give up the rest of a target whose first order the venue refused: it would be refused again and again.
+    def ended(self, end: AnyBody, signal_id: str) -> None:
+        """Give up the rest of a target whose first order was refused, or had nothing to close: it would be again.
 
         Of this signal only: what another one waits for may be known here before, and in the stream after.
         """
+        if not isinstance(end, OrderRejected) and getattr(end, "reason", "") != NOTHING_TO_CLOSE:
+            return
         waiting = self.state.waiting
         for key in [k for k, (signal, ordinal) in waiting.items() if ordinal and signal.id == signal_id]:
             del waiting[key]
