@@ -65,6 +65,11 @@ def every_rule_on(symbols: Sequence[str]) -> dict[str, object]:
         "shortable_known": True,
         "collar_fraction_max": 1000.0,
         "quote_age_ms_max": 10**9,
+        "mark_age_ms_max": 10**9,
+        "short_margin_fraction": 0.5,
+        "short_equity_usd_min": 2_000,
+        "exit_attempts_max": 20,
+        "exit_wait_s_max": 600,
     }
     if unsaid := [name for name in RiskLimits.__struct_fields__ if name not in limits]:
         msg = (

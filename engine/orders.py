@@ -40,7 +40,7 @@ _OPEN_MOVES = {
     _S.REJECTED,  # the venue may refuse after its 200 (Alpaca-API #107)
 }
 MOVES: dict[OrderStatus, set[OrderStatus]] = {
-    _S.INITIALIZED: {_S.DENIED, _S.SUBMITTED, _S.EXPIRED},  # expired: not sent in time
+    _S.INITIALIZED: {_S.DENIED, _S.SUBMITTED, _S.EXPIRED},  # expired: not sent in time, or with nothing left to close
     _S.SUBMITTED: {_S.ACCEPTED, *_OPEN_MOVES},  # fills may overtake the acceptance (Alpaca-API #74)
     _S.ACCEPTED: _OPEN_MOVES,
     _S.PENDING_CANCEL: {_S.ACCEPTED, *_OPEN_MOVES},  # cancel refused: the order lives on

@@ -23,6 +23,7 @@ from engine.execution.conclusion import Conclusion
 from engine.execution.fold import ExecOrder, ExecState, since
 from engine.ids import make_id
 from engine.messages import (
+    NOTHING_TO_CLOSE,
     Alert,
     AnyBody,
     Fill,
@@ -126,7 +127,7 @@ class ExecutionCore(Accounting):
 
     def submit(
         self, intent: OrderIntent, now_ns: int, *, latched: bool = False, may_oppose: bool = False
-    ) -> OrderSubmitted | OrderExpired | OrderRejected:
+    ) -> OrderSubmitted | OrderExpired:
         """Give the event that must be stored before the request leaves, or the end of an intent that may not leave.
 
         Args:
@@ -140,10 +141,7 @@ class ExecutionCore(Accounting):
         if is_pointless or now_ns > intent.valid_until or not self.may_leave(intent, latched=latched):
             return OrderExpired(intent.id, intent.bot, intent.symbol, "not_sent", now_ns)
         if not (may_oppose or self.still_reduces(intent)):
-            reason = (
-                f"the account holds {plain(self.state.book.held(intent.symbol))}: there is nothing to close any more"
-            )
-            return OrderRejected(intent.id, intent.bot, intent.symbol, "not_sent", reason, now_ns)
+            return OrderExpired(intent.id, intent.bot, intent.symbol, NOTHING_TO_CLOSE, now_ns)
         return OrderSubmitted(intent.id, intent.bot, intent.symbol, intent.decided_ns)
 
     def not_sent(self, client_order_id: str, now_ns: int) -> Conclusion:

@@ -20,6 +20,7 @@ from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signa
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
 from engine.messages.market import Bar, Gap, Mark, SymbolStatus
 from engine.messages.orders import (
+    NOTHING_TO_CLOSE,
     CancelOrder,
     OrderAccepted,
     OrderAdopted,
@@ -33,6 +34,7 @@ from engine.messages.orders import (
 )
 
 __all__ = [
+    "NOTHING_TO_CLOSE",
     "SCHEMA",
     "Account",
     "AccountOpened",

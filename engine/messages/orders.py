@@ -62,8 +62,11 @@ class OrderCanceled(Body, frozen=True):
     ts_event: int
 
 
+NOTHING_TO_CLOSE = "nothing_to_close"
+
+
 class OrderExpired(Body, frozen=True):
-    """The order's time ended; terminal. `reason` is `venue` or `not_sent`."""
+    """The order's time ended; terminal. `reason` is `venue`, `not_sent` (in time) or `nothing_to_close` (any more)."""
 
     client_order_id: str
     bot: str

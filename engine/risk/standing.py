@@ -23,9 +23,11 @@ from decimal import Decimal
 from engine.bots import Bot, RiskLimits
 from engine.ids import make_id
 from engine.messages import (
+    NOTHING_TO_CLOSE,
     Alert,
     AnyBody,
     CancelOrder,
+    OrderExpired,
     OrderFilled,
     OrderIntent,
     OrderRejected,
@@ -141,12 +143,15 @@ class Standing:
         self._tell(Alert(alert_id, "error", "risk", reason, ts_event))
 
     def is_final(self, end: OrderEnd, body: OrderIntent) -> bool:
-        """Whether the rest of a signal's target is given up: its order was refused, or ended short for the second time.
+        """Whether the rest of a signal's target is given up.
 
-        The rest goes out at once, so more of them would come as fast as the venue ends them.
+        Its order was refused, found nothing to close, or ended short for the second time: the rest goes out at once, so
+        more of them would come as fast as the venue ends them.
         """
         if isinstance(end, OrderRejected | OrderFilled):
             return isinstance(end, OrderRejected)
+        if isinstance(end, OrderExpired) and end.reason == NOTHING_TO_CLOSE:
+            return True
         target = self._state.targets.get(f"{body.bot}|{body.symbol}")
         return target is not None and target.signal_id == body.signal_id and target.ordinal > 1
 

@@ -94,7 +94,7 @@ class Way:
         )
 
     def drop_rest(self, signal_id: str) -> None:
-        """Give up the rest of a target whose first order the venue refused: it would be refused again and again.
+        """Give up the rest of a target whose first order was refused, or had nothing to close: it would be again.
 
         Of this signal only: what another one waits for may be known here before, and in the stream after.
         """

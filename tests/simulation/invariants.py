@@ -122,7 +122,9 @@ def _once(world: World, trading: list[AnyBody]) -> None:
         demand(other == msg_id, f"said under two ids: {key}")
     # Executor, killed between an alert and its correction, says both again, under the same ids if nothing moved.
     again = {body.id for body in trading if isinstance(body, Alert | Command)} if world.deaths["executor"] else set()
-    counts = Counter(world.server.trading.ids)
+    # The very same bytes are one message whose acknowledgements were lost for longer than the server remembers ids.
+    stored = world.server.trading
+    counts = Counter(msg_id for msg_id, _ in {(i, m.data) for i, m in zip(stored.ids, stored.messages, strict=True)})
     twice = [key for key, msg_id in seen.items() if counts[msg_id] > 1 and key.partition(" ")[2] not in again]
     demand(not twice, f"stored twice under one id: {twice}")
 
@@ -242,8 +244,9 @@ def _beliefs(world: World, trading: list[AnyBody]) -> None:
         said == owed, f"of what risk owes, {sorted(owed - said)[:3]} is not said, {sorted(said - owed)[:3]} too much"
     )
     alive = world.roles["risk"].service._core.state
-    # The highest P&L depends on what was applied between a decision and its place in the stream: a restart may move it.
-    risk.state.track.peak = alive.track.peak
+    # The highest P&L, and that at a day's turn, depend on what was applied between a decision and its place in the
+    # stream: a restart may move them.
+    risk.state.track.peak, risk.state.track.day_pnl = alive.track.peak, alive.track.day_pnl
     demand(risk.state == alive, "risk's state is not what the stream gives")
     known = world.roles["executor"].service._core.state
     for name in ("orders", "open_ids", "by_venue_id", "fees", "fills", "last_bot", "book"):

@@ -205,10 +205,18 @@ _ALL = (
     ),
     Patch(
         "halt_ignored",
-        "engine.execution.core:ExecutionCore.is_halted",
-        "return latched or self.state.mode is TradingMode.HALTED",
-        "return latched",
+        f"{_EXECUTION}.may_leave",
+        "if self.is_halted(latched=latched):",
+        "if latched:",
         "executor sends while trading is halted",
+    ),
+    Patch(
+        "and_so_is_its_mode",
+        f"{_EXECUTION}.may_leave",
+        "return self.state.mode is TradingMode.ACTIVE or intent.reserved == 0",
+        "return True",
+        "what adds to a position, too",
+        part_of="halt_ignored",
     ),
     Patch(
         "exit_denied_by_the_rate_rule",
@@ -317,13 +325,6 @@ _ALL = (
         "the second of two replacements counts on from the first one only",
     ),
     Patch(
-        "fill_after_cancel_dropped",
-        f"{_EXECUTION}._fills",
-        "if execution.cum_qty <= filled:",
-        "if execution.cum_qty <= filled or not order.is_open:",
-        "what filled while it was canceled is not booked",
-    ),
-    Patch(
         "late_cancel_overrides_fill",
         f"{_EXECUTION}.on_order",
         "if report.filled_qty > max(order.filled_qty, self._begun_with(order)):",
@@ -338,25 +339,11 @@ _ALL = (
         "a wish that was denied is answered again",
     ),
     Patch(
-        "replacement_reserves_at_once",
-        "engine.risk.core:RiskCore._take_order",
-        "if not intent.replaces:",
-        "if True:",
-        "an order and its replacement are reserved for side by side",
-    ),
-    Patch(
         "flattening_belongs_to_nobody",
         "engine.risk.ledger:Ledger._parts",
         "if fill.bot != FLATTEN:",
         "if True:",
         "fills of flattening orders close no bot's position",
-    ),
-    Patch(
-        "flattening_believes_at_once",
-        "engine.flattening:Flattening._is_believed",
-        "return not recent and",
-        "return True or",
-        "a position that lags behind is closed a second time",
     ),
 )
 MUTANTS = {

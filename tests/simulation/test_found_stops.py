@@ -185,8 +185,12 @@ def test_an_exit_of_what_was_closed_meanwhile_is_not_sent() -> None:
     core = _known(bought, fill(bought, "52", "52"), closed)
     assert isinstance(core.submit(sold, T0), OrderSubmitted)
     core.apply(filled)
-    assert isinstance(core.submit(sold, T0), OrderRejected)
     assert isinstance(core.submit(sold, T0, may_oppose=True), OrderSubmitted)
+    refused = core.submit(sold, T0)
+    assert isinstance(refused, OrderExpired)
+    for body in (sold, refused):
+        core.apply(body)
+    assert [of.id for of in core.unsent()] == ["in"], "killed then, executor would send it after all"
 
 
 def test_a_fee_of_a_flattening_order_is_not_charged_to_nobody() -> None:
