@@ -9,7 +9,17 @@ import pytest
 
 from engine.bots import Bot, RiskLimits
 from engine.execution import ExecutionCore
-from engine.messages import AnyBody, Correction, Fill, OrderExpired, OrderFilled, OrderIntent, OrderRejected, RiskDenied, SymbolStatus
+from engine.messages import (
+    AnyBody,
+    Correction,
+    Fill,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    RiskDenied,
+    SymbolStatus,
+)
 from engine.risk import RiskCore, RiskState
 from engine.values import NS_PER_S, Direction, Side
 from tests.engine.build import T0, D, always_open, bot, fill, intent, lent, minute, opened, signal
