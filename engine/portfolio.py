@@ -29,6 +29,8 @@ _STEP = Decimal("0.000000001")
 _EXACT = Context(prec=60)
 TRANSFERS = frozenset({"CSD", "CSW", "CSR", "TRANS", "JNL", "JNLC", "JNLS", "ACATC", "ACATS"})
 """Activities by which cash or shares come and go without a gain or a loss (Alpaca's names)."""
+_OF_HOLDING = ("DIV", "INT", "PTC", "PTR")
+"""How kinds of activities begin whose cash comes of holding shares, not of trading them (Alpaca's names)."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -205,6 +207,28 @@ class Portfolio(msgspec.Struct):
             held.realized_pnl = normal(held.realized_pnl - fill.commission)
         self._shrink(fill.client_order_id, fill.last_qty)
         return held
+
+    @exactly
+    def parts_of(self, fee: Fee) -> list[Fee]:
+        """Share the cash that comes of holding a symbol out over those that hold it, by quantity, shorts negative.
+
+        Everything else, and what nobody holds, stays as it is. Parts are on 1e-9, the last by name takes what is over.
+        """
+        held = {
+            key.split("|", 1)[0]: holding.signed_qty
+            for key, holding in sorted(self.holdings.items())
+            if key.endswith(f"|{fee.symbol}") and holding.signed_qty
+        }
+        net = sum(held.values(), ZERO)
+        if not fee.symbol or fee.quantity or not net or not fee.kind.startswith(_OF_HOLDING):
+            return [fee]
+        left, parts = fee.cash, list[Fee]()
+        for number, (bot, quantity) in enumerate(held.items(), 1):
+            part = (fee.cash * quantity / net).quantize(_STEP, rounding=ROUND_HALF_EVEN)
+            cash = normal(left if number == len(held) else part)
+            left -= cash
+            parts.append(msgspec.structs.replace(fee, bot=bot, cash=cash))
+        return parts
 
     @exactly
     def apply_fee(self, fee: Fee) -> Holding:

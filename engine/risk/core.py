@@ -100,8 +100,10 @@ class RiskCore:
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
         self._books = Books(self.state, self._exposure, self._working, self._guards, self._sessions, limits=limits)
         self._way = Way(self.state, self._working)
-        self._standing = Standing(self.state, self._bots, limits, self._sessions, tell=self._books.say)
         self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
+        self._standing = Standing(
+            self.state, self._bots, limits, self._sessions, tell=self._books.say, net=self._judge.net
+        )
         self._replacer = Replacer(self.state, self._bots, limits, exposure=self._exposure, judge=self._judge)
         self._protector = Protector(
             self.state,
@@ -279,6 +281,7 @@ class RiskCore:
         price = reference_price(signal)
         held, working = book.signed_qty(bot.name, signal.symbol), book.working_qty(bot.name, signal.symbol)
         quantity, _ = order_quantity(target_quantity(bot, signal, price), held, working)
+        quantity = self._judge.within_net(bot.name, signal.symbol, quantity)
         wanted, quantity = quantity, on_venue_step(quantity, self.state.statuses.get(f"{signal.symbol}|assets"))
         if quantity == 0:
             rest = f" but for {plain(wanted)}, less than the venue's step" if wanted else ""
@@ -321,6 +324,7 @@ class RiskCore:
 
     def _ask_again(self, signal: Signal, ordinal: int, quantity: Decimal, now_ns: int) -> Verdict | list[CancelOrder]:
         """Judge an exit that came to nothing, at the last price known; what is in its way must end first."""
+        quantity = self._judge.within_net(signal.bot, signal.symbol, quantity)
         exits = self._way.in_the_way(signal.bot, signal.symbol, quantity)
         if exits:
             return self._way.cancels(exits, signal, now_ns)

@@ -20,6 +20,7 @@ from engine.sessions import SessionTable
 from engine.values import (
     CRYPTO_LOT,
     NS_PER_S,
+    ZERO,
     Direction,
     OrderClass,
     OrderType,
@@ -51,6 +52,15 @@ class Judge:
         self._exposure = exposure
         self._working = working
         self._sessions = sessions
+
+    def net(self, bot: str, symbol: str) -> Decimal:
+        """Give what the account holds in a symbol: this bot and all others, `manual` and `unattributed` included."""
+        return self._state.portfolio.signed_qty(bot, symbol) + sum(self._exposure.others(bot, symbol)[0], ZERO)
+
+    def within_net(self, bot: str, symbol: str, quantity: Decimal) -> Decimal:
+        """Cut an order that closes more than the account holds: at the venue it would cross zero, and be refused."""
+        held, net = self._state.portfolio.signed_qty(bot, symbol), self.net(bot, symbol)
+        return -net if held * quantity < 0 < held * net and abs(quantity) > abs(net) else quantity
 
     def judge(
         self,
@@ -164,6 +174,7 @@ class Judge:
             mode_reason=reason,
             last_price=last_price,
             others=tuple(h + w for h, w in zip(held, working, strict=True)),
+            others_held=sum(held, ZERO),
             symbol_gross=exposure.symbol_gross(symbol),
             account=exposure.account,
             of_bot=exposure.of(bot.name),

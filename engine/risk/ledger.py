@@ -82,10 +82,12 @@ class Ledger:
         if fee.id in state.fees:
             return []
         remember(state.fees, fee.id, fee.ts_event)
-        held = state.portfolio.apply_fee(fee)
-        self._exposure.touch(fee.bot, fee.symbol)
-        bodies: list[AnyBody] = [self.position(fee.bot, fee.symbol, fee.id, fee.ts_event)]
-        bodies += self._guards.moved(fee.bot, fee.symbol, held.avg_px_open, fee.id, fee.ts_event)
+        bodies: list[AnyBody] = []
+        for part in state.portfolio.parts_of(fee):
+            held = state.portfolio.apply_fee(part)
+            self._exposure.touch(part.bot, part.symbol)
+            bodies.append(self.position(part.bot, part.symbol, fee.id, fee.ts_event))
+            bodies += self._guards.moved(part.bot, part.symbol, held.avg_px_open, fee.id, fee.ts_event)
         return [*bodies, self.account(fee.id, fee.ts_event)]
 
     def adopt(self, adopted: OrderAdopted) -> list[AnyBody]:

@@ -56,6 +56,7 @@ class Proposal(msgspec.Struct, frozen=True):
         repeated: Id of an earlier signal with the same content, if any.
         last_price: Reference price known before this signal, if any.
         others: Signed quantities other bots hold or expect in this symbol.
+        others_held: What they all hold, signed.
         symbol_gross: Worst-case exposure of the account in this symbol before the order, USD.
         terms: Type, life and prices of the order.
         quote: Last trade and quote that feed saw, of symbols that it follows.
@@ -83,6 +84,7 @@ class Proposal(msgspec.Struct, frozen=True):
     mode_reason: str = ""
     last_price: Decimal | None = None
     others: tuple[Decimal, ...] = ()
+    others_held: Decimal = ZERO
     symbol_gross: Decimal = ZERO
     account: Sums = msgspec.field(default_factory=Sums)
     of_bot: Sums = msgspec.field(default_factory=Sums)
@@ -103,6 +105,17 @@ class Proposal(msgspec.Struct, frozen=True):
         before = self.held + self.working
         after = before + self.quantity
         return abs(after) < abs(before) and (after == 0 or (after > 0) == (before > 0))
+
+    @property
+    def venue_after(self) -> Decimal:
+        """What the account holds of the symbol after the order, other working orders left out."""
+        return self.held + self.others_held + self.quantity
+
+    @property
+    def opens_at_venue(self) -> bool:
+        """Whether the account's position becomes larger or turns, though the bot's may become smaller."""
+        before, after = self.venue_after - self.quantity, self.venue_after
+        return before * after < 0 or abs(after) > abs(before)
 
     @property
     def notional(self) -> Decimal:

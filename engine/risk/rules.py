@@ -94,6 +94,8 @@ RULES: tuple[tuple[Rule, bool], ...] = (
     (bot_drawdown, False),
     (buying_power, False),
 )
+_OF_THE_VENUE: frozenset[Rule] = frozenset({restricted_symbols, shortable, buying_power})
+"""Apply also to what reduces a bot's position and opens one at the venue, where bots may be on opposite sides."""
 LATCHES_BOT = frozenset({"repeats_max", "bot_daily_loss_fraction_max", "bot_drawdown_fraction_max"})
 LATCHES_ACCOUNT = frozenset({"daily_loss_usd_max", "drawdown_usd_max"})
 
@@ -105,7 +107,7 @@ def judge(p: Proposal) -> Refusal | None:
         if not on_reducing:
             if reduces is None:  # not before the first rule: a NaN compares with nothing
                 reduces = p.reduces
-            if reduces:
+            if reduces and not (rule in _OF_THE_VENUE and p.limits.opposite_sides and p.opens_at_venue):
                 continue
         refusal = rule(p)
         if refusal is not None:

@@ -71,7 +71,7 @@ def buying_power(p: Proposal) -> Refusal | None:
 
     Free by the ledger (reservations and what shorts bind taken off) and by the venue's last word, the smaller counts.
     """
-    needed = reservation(p)
+    needed = _worst_cost(p) if p.opens_at_venue else reservation(p)
     if p.account.unknown_shorts:
         return above("buying_power", "what a short position binds", p.cash_free, None)
     by_venue = "the venue's buying power does not cover the order"
@@ -144,5 +144,9 @@ def reservation(p: Proposal) -> Decimal:
     """Cash to hold for the order: notional with the price buffer; 0 when it reduces the position."""
     if p.reduces:
         return Decimal(0)
-    held = p.notional * (1 + exact(p.limits.price_buffer_fraction))
-    return money(held)
+    return _worst_cost(p)
+
+
+def _worst_cost(p: Proposal) -> Decimal:
+    """Notional with the price buffer."""
+    return money(p.notional * (1 + exact(p.limits.price_buffer_fraction)))

@@ -125,6 +125,8 @@ def price_band(p: Proposal) -> Refusal | None:
 def shortable(p: Proposal) -> Refusal | None:
     """Refuse to go short where the venue does not lend, or did not say, and in coins and parts of shares."""
     after = p.held + p.working + p.quantity
+    if p.opens_at_venue:
+        after = min(after, p.venue_after)
     if after >= 0 or p.quantity > 0:
         return None
     if asset_class_of(p.signal.symbol) is AssetClass.CRYPTO:

@@ -57,6 +57,7 @@ class Standing:
         limits: How often and how soon.
         sessions: Exits leave in the bots' sessions.
         tell: Has a person told.
+        net: Gives what the account holds of a bot's symbol.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Standing:
         sessions: SessionTable,
         *,
         tell: Callable[[Alert], None],
+        net: Callable[[str, str], Decimal],
     ) -> None:
         self._state = state
         self._bots = bots
         self._limits = limits
         self._sessions = sessions
         self._tell = tell
+        self._net = net
         self._open = dict.fromkeys(state.targets)
         """Positions to look at: what changed since they were found to be as wanted. Not part of the state."""
 
@@ -166,8 +169,9 @@ class Standing:
     def moved(self, caused: list[AnyBody]) -> None:
         """Look at positions that changed."""
         for body in caused:
-            if isinstance(body, Position) and (key := f"{body.bot}|{body.symbol}") in self._state.targets:
-                self._open[key] = None
+            if isinstance(body, Position):  # of others too: what the account holds is what can be closed
+                keys = (f"{bot}|{body.symbol}" for bot in self._bots)
+                self._open.update((key, None) for key in keys if key in self._state.targets)
 
     def resume(self) -> None:
         """Begin anew: a person knows."""
@@ -207,6 +211,8 @@ class Standing:
         is_coin = asset_class_of(signal.symbol) is AssetClass.CRYPTO
         if held.signed_qty * signal.direction.sign > 0 or (is_coin and held.signed_qty < 0):
             return None, nothing
+        if not self._limits.opposite_sides and held.signed_qty * self._net(signal.bot, signal.symbol) <= 0:
+            return None, nothing  # others are on the other side: the account has nothing to close
         said = state.statuses.get(f"{signal.symbol}|assets")
         quantity = on_venue_step(-held.signed_qty, said)
         too_small = said is not None and said.qty_min is not None and abs(quantity) < said.qty_min

@@ -10,7 +10,7 @@ from collections import defaultdict
 from decimal import Decimal
 
 from adapters.exchange.orders import ENTRY
-from engine.messages import AnyBody, Bar, Fill, Mark, OrderAdopted, OrderIntent, Protection, Signal
+from engine.messages import AnyBody, Fill, Mark, OrderAdopted, OrderIntent, Protection, Signal
 from engine.ports import Trade
 from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState
@@ -30,8 +30,8 @@ def marks(world: World, trading: list[AnyBody]) -> None:
     for tick in world.exchange.ticks_out:
         if isinstance(tick, Trade):
             traded[tick.symbol].append((tick.ts_event, to_decimal(tick.px)))
-    for bar in world.bodies(world.server.market):
-        if isinstance(bar, Bar) and bar.symbol not in world.settings.marked_symbols:
+    for bar in world.exchange.out:  # not those stored: feed may die between a bar's mark and the bar
+        if bar.symbol not in world.settings.marked_symbols:
             traded[bar.symbol] += [(bar.ts_event, to_decimal(px)) for px in (bar.low, bar.high, bar.close)]
     for body in trading:
         if not isinstance(body, Mark):

@@ -291,7 +291,7 @@ _ALL = (
     ),
     Patch(
         "legs_cover_before_their_entry",
-        "engine.risk.working:Working._waits_for_entry",
+        "engine.risk.working:Working.waits_for_entry",
         "return entry is not None and",
         "return False and entry is not None and",
         "legs that the venue holds back count as protection",
