@@ -12,6 +12,7 @@ from decimal import Decimal
 from engine.bots import Bot, RiskLimits
 from engine.messages import Correction, Fee, Fill, Mark, RiskDenied, Split, TradingState
 from engine.risk.exposure import Exposure
+from engine.risk.narrowing import Narrowed
 from engine.risk.proposal import UNKNOWN, Refusal, above, share
 from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT
 from engine.risk.state import RiskState
@@ -62,6 +63,7 @@ class Losses:
         self._state = state
         self._bots = bots
         self._limits = limits
+        self._narrowed = Narrowed(limits)
         self._exposure = exposure
         self._sessions = sessions
 
@@ -97,6 +99,7 @@ class Losses:
         for name in bots:
             bot = self._bots.get(name)
             if bot is not None:
+                limits = self._narrowed.of(name)
                 day = share(limits.bot_daily_loss_fraction_max, bot.capital)
                 yield from self._of(name, day, share(limits.bot_drawdown_fraction_max, bot.capital))
 

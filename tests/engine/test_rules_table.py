@@ -321,4 +321,5 @@ def test_every_setting_of_a_limit_is_in_the_docs() -> None:
     assert unused == {
         "repeats_window_s", "intent_valid_ms", "rounding_fraction_max", "overnight_move_fraction_max", "mark_age_ms_max",
         "short_margin_fraction", "exit_attempts_max", "exit_wait_s_max",
+        "bots", "symbols",
     }, "settings that no row of the table tries are tried elsewhere"  # fmt: skip
