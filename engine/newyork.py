@@ -1,8 +1,8 @@
 """Midnight in New York, by arithmetic: where the trading day begins, for shares and coins alike.
 
 Daylight saving time as the United States have it since 2007 (Energy Policy Act of 2005): from the second Sunday of
-March, 2:00, to the first Sunday of November, 2:00. The engine knows no clock and no zone files, so the same moment is the
-same day on every machine.
+March, 2:00, to the first Sunday of November, 2:00. The engine knows no clock and no zone files, so the same moment is
+the same day on every machine.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _sum(limit: str, value: object, scope: str, field: str) -> Row:
 
 def _band(low: str | None, high: str | None = None) -> dict[str, Any]:
     bound = {"low_px": None if low is None else D(low), "high_px": None if high is None else D(high)}
-    return {"statuses": (SymbolStatus("AAPL", "lulds", "band", 1, **bound),)}  # type: ignore[arg-type]
+    return {"statuses": (SymbolStatus("AAPL", "lulds", "band", NOW, **bound),)}  # type: ignore[arg-type]
 
 
 def _quote(ask: str | None, age_ms: int = 0) -> dict[str, Any]:
