@@ -27,6 +27,16 @@ def latch(state: RiskState, denied: RiskDenied) -> list[TradingState]:
     return _latch(state, refusal, denied.bot, denied.id, denied.decided_ns)
 
 
+def relatch(state: RiskState, said: TradingState) -> None:
+    """Let a stored latch hold after a restart too, whatever the prices between a decision and its place came to."""
+    if said.mode is not TradingMode.REDUCING or said.cause in state.commands:
+        return
+    if said.bot:
+        state.bot_modes.setdefault(said.bot, said.reason)
+    elif state.mode is TradingMode.ACTIVE:
+        state.mode, state.mode_reason = said.mode, said.reason
+
+
 def _latch(state: RiskState, refusal: Refusal, bot: str, cause: str, ts_event: int) -> list[TradingState]:
     if refusal.observed == UNKNOWN:
         return []
