@@ -219,9 +219,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def marked_symbols(self) -> tuple[str, ...]:
         """Symbols whose trades and quotes are followed, sorted: those of bots with stops, all with a collar."""
-        if self.limits.collar_fraction_max is not None:
+        limits = self.limits
+        if limits.collar_fraction_max is not None:
             return self.symbols
-        return tuple(sorted({symbol for bot in self.bots if bot.stops is not None for symbol in bot.symbols}))
+        with_collar = {name for name, part in limits.bots.items() if part.collar_fraction_max is not None}
+        of_bots = {
+            symbol for bot in self.bots if bot.stops is not None or bot.name in with_collar for symbol in bot.symbols
+        }
+        of_symbols = {name for name, part in limits.symbols.items() if part.collar_fraction_max is not None}
+        return tuple(sorted(of_bots | (of_symbols & set(self.symbols))))
 
 
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:

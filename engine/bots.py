@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from engine.limits import BotLimits, Count, Part, Share, SymbolLimits, Usd, refuse_senseless
 from engine.values import OrderType, TimeInForce
-
-Part = Annotated[float, msgspec.Meta(gt=0, le=1)] | None
 
 
 class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,11 +115,6 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order: OrderStyle = OrderStyle()
 
 
-Usd = Decimal | None
-Share = Annotated[float, msgspec.Meta(gt=0, le=1000)] | None
-Count = Annotated[int, msgspec.Meta(ge=1)] | None
-
-
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of the risk rules, each a setting under [limits]; None (in TOML: left out) switches a rule off.
 
@@ -164,6 +158,8 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         quote_age_ms_max: Oldest quote that a collar may rest on, in venue time.
         exit_attempts_max: How often an exit that came to nothing is asked for again, until a new signal or a resume.
         exit_wait_s_max: Longest wait between two of these attempts, venue time; it doubles from 2 s.
+        bots: Narrower limits of single bots, by name.
+        symbols: Narrower limits of single symbols, by name.
     """
 
     order_notional_usd_max: Decimal = Decimal(50_000)
@@ -203,10 +199,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 50
     exit_wait_s_max: Annotated[int, msgspec.Meta(ge=2)] = 300
 
+    bots: dict[str, BotLimits] = {}
+    symbols: dict[str, SymbolLimits] = {}
+
     def __post_init__(self) -> None:
         """Refuse a limit that compares with nothing."""
-        for field in msgspec.structs.fields(self):
-            limit = getattr(self, field.name)
-            if isinstance(limit, Decimal) and not (limit.is_finite() and limit > 0):
-                msg = f"{field.name} must be a finite number > 0, was {limit}"
-                raise ValueError(msg)
+        refuse_senseless(self)

@@ -105,12 +105,18 @@ class Reservation(msgspec.Struct):
 
 
 class Portfolio(msgspec.Struct):
-    """The whole ledger of one account."""
+    """The whole ledger of one account.
+
+    Attributes:
+        working: Per `bot|symbol`, what orders may still trade, signed, buys and sells together;
+        selling: the sells of it alone, negative.
+    """
 
     cash: Decimal = ZERO
     holdings: dict[str, Holding] = msgspec.field(default_factory=dict[str, Holding])
     reservations: dict[str, Reservation] = msgspec.field(default_factory=dict[str, Reservation])
     working: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    selling: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
     reserved: Decimal = ZERO
 
     def holding(self, bot: str, symbol: str) -> Holding:
@@ -157,14 +163,14 @@ class Portfolio(msgspec.Struct):
             return
         quantity, sign = abs(signed_qty), 1 if signed_qty > 0 else -1
         self.reservations[client_order_id] = Reservation(key, sign, quantity, quantity, cash, cash)
-        self._move(key, signed_qty, cash)
+        self._move(key, sign, signed_qty, cash)
 
     @exactly
     def release(self, client_order_id: str) -> None:
         """End a reservation at a terminal event."""
         gone = self.reservations.pop(client_order_id, None)
         if gone is not None:
-            self._move(gone.key, -gone.sign * gone.leaves_qty, -gone.held_cash)
+            self._move(gone.key, gone.sign, -gone.sign * gone.leaves_qty, -gone.held_cash)
 
     @contextmanager
     def without(self, client_order_id: str) -> Generator[None]:
@@ -172,12 +178,12 @@ class Portfolio(msgspec.Struct):
         if client_order_id not in self.reservations:
             yield
             return
-        before = (dict(self.reservations), dict(self.working), self.reserved)
+        before = (dict(self.reservations), dict(self.working), dict(self.selling), self.reserved)
         self.release(client_order_id)
         try:
             yield
         finally:
-            self.reservations, self.working, self.reserved = before
+            self.reservations, self.working, self.selling, self.reserved = before
 
     def _shrink(self, client_order_id: str, filled: Decimal) -> None:
         order = self.reservations.get(client_order_id)
@@ -186,15 +192,16 @@ class Portfolio(msgspec.Struct):
         filled = min(filled, order.leaves_qty)
         leaves = order.leaves_qty - filled
         held = (order.reserved * leaves / order.quantity).quantize(_STEP, rounding=ROUND_HALF_EVEN)
-        self._move(order.key, -order.sign * filled, held - order.held_cash)
+        self._move(order.key, order.sign, -order.sign * filled, held - order.held_cash)
         order.leaves_qty, order.held_cash = leaves, held
 
-    def _move(self, key: str, working: Decimal, cash: Decimal) -> None:
-        now = self.working.get(key, ZERO) + working
-        if now == 0:
-            self.working.pop(key, None)
-        else:
-            self.working[key] = now
+    def _move(self, key: str, sign: int, working: Decimal, cash: Decimal) -> None:
+        for table in (self.working, self.selling) if sign < 0 else (self.working,):
+            now = table.get(key, ZERO) + working
+            if now == 0:
+                table.pop(key, None)
+            else:
+                table[key] = now
         self.reserved = normal(self.reserved + cash)
 
     @exactly
@@ -295,7 +302,7 @@ class Portfolio(msgspec.Struct):
         order = self.reservations.get(client_order_id)
         if order is None or not order.leaves_qty:
             return
-        self._move(order.key, -order.sign * order.leaves_qty, ZERO)
+        self._move(order.key, order.sign, -order.sign * order.leaves_qty, ZERO)
         order.quantity = order.quantity * leaves_qty / order.leaves_qty
         order.leaves_qty, order.key = leaves_qty, key
-        self._move(key, order.sign * leaves_qty, ZERO)
+        self._move(key, order.sign, order.sign * leaves_qty, ZERO)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from engine.messages import Sessions
-from engine.values import NS_PER_DAY, AssetClass
+from engine.newyork import midnight_before
+from engine.values import AssetClass
 
 
 class SessionTable:
@@ -58,10 +59,8 @@ class SessionTable:
         return self._opens[index] if index >= 0 else 0
 
     def day_start(self, ts_ns: int) -> int:
-        """Give when the trading day of `ts_ns` began: the last opening, or midnight UTC, whichever is later."""
-        index = bisect_right(self._opens, ts_ns) - 1
-        midnight = ts_ns - ts_ns % NS_PER_DAY
-        return max(midnight, self._opens[index]) if index >= 0 else midnight
+        """Give when the trading day of `ts_ns` began: at the last midnight of New York, for every asset."""
+        return midnight_before(ts_ns)
 
     def open_before(self, ts_ns: int, span_ns: int) -> int:
         """Give the time since when a market was open for `span_ns` up to `ts_ns`; 0 where no known sessions reach."""

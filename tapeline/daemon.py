@@ -29,6 +29,7 @@ def read_settings(config: Path | None, data_dir: Path | None) -> Settings:
     bots = settings.bots + tuple(bot_files.load(Path(name)) for name in settings.bot_files)
     bots = bots or (bot_files.shipped("demo"),)
     bot_files.validate_all(bots)
+    bot_files.check_limits(settings.limits, bots)
     return msgspec.structs.replace(settings, bots=bots, bot_files=())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.bots import Bot
+from engine.bots import Bot, RiskLimits
 from engine.errors import ConfigError
 from engine.strategies import check
 from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option, timeframe_ns
@@ -70,6 +70,20 @@ def validate_all(bots: Iterable[Bot]) -> None:
             msg = f"bot {bot.name!r} is defined twice: give each bot its own name"
             raise ConfigError(msg)
         seen.add(bot.name)
+
+
+def check_limits(limits: RiskLimits, bots: Iterable[Bot]) -> None:
+    """Refuse limits of a bot or symbol that is not there: a limit with a wrong name limits nothing."""
+    known = list(bots)
+    symbols = {symbol for bot in known for symbol in bot.symbols}
+    for section, what, there, given in (
+        ("bots", "no bot has this name", {bot.name for bot in known}, limits.bots),
+        ("symbols", "no bot trades this symbol", symbols, limits.symbols),
+    ):
+        for name in given:
+            if name not in there:
+                msg = f"limits.{section}.{name}: {what}; known are {', '.join(sorted(there))}"
+                raise ConfigError(msg)
 
 
 def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:

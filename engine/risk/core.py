@@ -54,7 +54,7 @@ from engine.risk.exposure import Exposure
 from engine.risk.funds import take_funds
 from engine.risk.guards import STRATEGY, Guards
 from engine.risk.judging import Judge
-from engine.risk.latching import Losses, latch
+from engine.risk.latching import Losses, latch, relatch
 from engine.risk.numbers import senseless
 from engine.risk.proposal import Refusal
 from engine.risk.protecting import Protector
@@ -167,6 +167,8 @@ class RiskCore:
                 self.state.statuses[f"{body.symbol}|{body.source}"] = body
             case Command():
                 return self._obey(body)
+            case TradingState():
+                relatch(self.state, body)
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired() | OrderReplaced():
                 return self._end(body)
             case _:

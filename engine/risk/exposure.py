@@ -1,9 +1,9 @@
 """What the account and each bot stand to lose: worst-case exposure, net exposure, P&L; kept up holding by holding.
 
-Marks are the last prices risk was told (marks, signals, fills, the opening of the ledger); one that is too old counts
-as unknown. Worst case of a holding is the
-larger of |held| and |held + working|. Sums are exact, so that they are the same after a restart. Derived from the
-portfolio: never checkpointed, built anew. Called by engine.risk.core.
+Marks are the last prices risk was told (marks, signals, fills, the ledger's opening); one that is too old counts as
+unknown. Worst case of a holding is the largest of |held|, |held + buys| and |held - sells| that work: they may fill one
+without the other. Sums are exact, so that they are the same after a restart. Derived from the portfolio: never
+checkpointed, built anew. Called by engine.risk.core.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Exposure:
         self._bots: dict[str, dict[str, None]] = {}
         self.account = Sums()
         self._of: dict[str, Sums] = {}
-        for key in list(portfolio.holdings) + list(portfolio.working):
+        for key in (*portfolio.holdings, *portfolio.working, *portfolio.selling):
             self.touch(*key.split("|", 1))
 
     def of(self, bot: str) -> Sums:
@@ -210,7 +210,8 @@ class Exposure:
         if held is not None:
             quantity, realized, cost = held.signed_qty, held.realized_pnl, held.cost
         expected = quantity + working
-        if not quantity and not expected:
+        selling = self._portfolio.selling.get(key, ZERO)
+        if not quantity and not expected and not selling:
             return _Part(pnl=realized, realized=realized)
         known = self._marks.get(symbol)
         if known is None:
@@ -218,8 +219,11 @@ class Exposure:
         price = known[1] * multiplier(symbol)
         value = quantity * price
         after = value if expected == quantity else expected * price
+        worst = max(abs(value), abs(after))
+        if selling and working != selling:  # both sides work: they may fill one without the other
+            worst = max(worst, abs(quantity + selling) * price, abs(expected - selling) * price)
         return _Part(
-            max(abs(value), abs(after)),
+            worst,
             after,
             realized + value - cost,
             realized,

@@ -10,6 +10,7 @@ from engine.ordering import Terms, lot_of, on_steps, terms_of
 from engine.risk.exposure import Exposure
 from engine.risk.funds import cash_free, equity
 from engine.risk.guards import STRATEGY
+from engine.risk.narrowing import Narrowed
 from engine.risk.proposal import Activity, Proposal, Refusal
 from engine.risk.rules import judge, reservation
 from engine.risk.state import RiskState
@@ -49,6 +50,7 @@ class Judge:
     ) -> None:
         self._state = state
         self._limits = limits
+        self.narrowed = Narrowed(limits)
         self._exposure = exposure
         self._working = working
         self._sessions = sessions
@@ -169,7 +171,7 @@ class Judge:
             repeated=repeated,
             now_ns=now_ns,
             sessions=self._sessions,
-            limits=self._limits,
+            limits=self.narrowed.of(bot.name, symbol),
             mode=mode,
             mode_reason=reason,
             last_price=last_price,

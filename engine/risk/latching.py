@@ -12,6 +12,7 @@ from decimal import Decimal
 from engine.bots import Bot, RiskLimits
 from engine.messages import Correction, Fee, Fill, Mark, RiskDenied, Split, TradingState
 from engine.risk.exposure import Exposure
+from engine.risk.narrowing import Narrowed
 from engine.risk.proposal import UNKNOWN, Refusal, above, share
 from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT
 from engine.risk.state import RiskState
@@ -24,6 +25,16 @@ def latch(state: RiskState, denied: RiskDenied) -> list[TradingState]:
     """Go to REDUCING where the rule latches; give the trading state that this brings."""
     refusal = Refusal(denied.rule, denied.reason, denied.limit, denied.observed)
     return _latch(state, refusal, denied.bot, denied.id, denied.decided_ns)
+
+
+def relatch(state: RiskState, said: TradingState) -> None:
+    """Let a stored latch hold after a restart too, whatever the prices between a decision and its place came to."""
+    if said.mode is not TradingMode.REDUCING or said.cause in state.commands:
+        return
+    if said.bot:
+        state.bot_modes.setdefault(said.bot, said.reason)
+    elif state.mode is TradingMode.ACTIVE:
+        state.mode, state.mode_reason = said.mode, said.reason
 
 
 def _latch(state: RiskState, refusal: Refusal, bot: str, cause: str, ts_event: int) -> list[TradingState]:
@@ -62,6 +73,7 @@ class Losses:
         self._state = state
         self._bots = bots
         self._limits = limits
+        self._narrowed = Narrowed(limits)
         self._exposure = exposure
         self._sessions = sessions
 
@@ -97,6 +109,7 @@ class Losses:
         for name in bots:
             bot = self._bots.get(name)
             if bot is not None:
+                limits = self._narrowed.of(name)
                 day = share(limits.bot_daily_loss_fraction_max, bot.capital)
                 yield from self._of(name, day, share(limits.bot_drawdown_fraction_max, bot.capital))
 

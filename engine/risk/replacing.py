@@ -56,7 +56,7 @@ class Replacer:
             return _denied(answer_id, wish, refusal, None, now_ns)
         old, changes = order.body, {name: px for name in _CHANGES if (px := getattr(wish, name)) is not None}
         quantity = old.quantity if wish.quantity is None else wish.quantity
-        refusal = _refusal(old, changes, quantity, order.filled_qty) or self._far(changes, old.symbol)
+        refusal = _refusal(old, changes, quantity, order.filled_qty) or self._far(changes, old)
         if refusal is not None:
             return _denied(answer_id, wish, refusal, old, now_ns)
         new = msgspec.structs.replace(
@@ -87,9 +87,10 @@ class Replacer:
             return needed
         return money(max(old.reserved * new.quantity / old.quantity, needed * new.quantity / left))
 
-    def _far(self, changes: dict[str, Decimal], symbol: str) -> Refusal | None:
+    def _far(self, changes: dict[str, Decimal], old: OrderIntent) -> Refusal | None:
         """Refuse a price that is far from the last one known."""
-        far_max, last = self._limits.price_move_fraction_max, self._exposure.last(symbol)
+        limits, last = self._judge.narrowed.of(old.bot, old.symbol), self._exposure.last(old.symbol)
+        far_max = limits.price_move_fraction_max
         for name in _PRICES:
             if far_max is None or name not in changes:
                 continue

@@ -112,8 +112,12 @@ def symbol_status(p: Proposal) -> Refusal | None:
 
 
 def price_band(p: Proposal) -> Refusal | None:
-    """Refuse an order outside the limit-up limit-down bands in force."""
+    """Refuse an order outside the limit-up limit-down bands in force: those said in the session that is open."""
+    if not p.sessions.is_open(asset_class_of(p.signal.symbol), p.now_ns):
+        return None  # bands end with the session
     for status in p.statuses:
+        if p.sessions.day_start(status.ts_event) < p.sessions.day_start(p.now_ns):
+            continue
         prices = [px for px in (p.price, p.terms.limit_px) if px is not None]
         for bound, is_out in ((status.low_px, min(prices).__lt__), (status.high_px, max(prices).__gt__)):
             if bound is not None and is_out(bound):

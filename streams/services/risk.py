@@ -153,7 +153,8 @@ class Risk:
             self._counters["positions"] = item.seq
         if isinstance(body, Position | Account | TradingState | Protection):
             self._due.pop(self._id(body), None)
-            return
+            if not isinstance(body, TradingState):
+                return
         if isinstance(body, Signal | Alert):
             self._due.pop(body.id, None)
         if isinstance(body, Signal):

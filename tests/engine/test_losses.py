@@ -133,6 +133,25 @@ def test_the_same_after_a_restart() -> None:
     assert dump(core) == dump(again)
 
 
+def test_a_latch_that_is_stored_holds_in_a_core_that_saw_no_loss() -> None:
+    limits = RiskLimits(bot_daily_loss_fraction_max=0.01)
+    for said in (
+        TradingState(TradingMode.REDUCING, "a loss", "bot_daily_loss_fraction_max|alpha|AAPL|1", T0, "alpha"),
+        TradingState(TradingMode.REDUCING, "a loss", "daily_loss_usd_max||AAPL|1", T0),
+    ):
+        core = _core(limits)
+        assert core.apply(said) == []
+        [denied] = _ask(core, signal())
+        assert isinstance(denied, RiskDenied)
+        assert denied.rule == "trading_mode"
+        resume = Command("c", TradingMode.ACTIVE, "", "ann", minute(1))
+        [answer] = core.apply(resume)
+        core.apply(answer)
+        assert isinstance(_ask(core, signal(number=2))[0], OrderIntent)
+        core.apply(TradingState(TradingMode.REDUCING, "", "c", minute(2)))
+        assert core.state.mode is TradingMode.ACTIVE, "what a command brought is the command's"
+
+
 # --- old prices ----------------------------------------------------------------------------------------------------------
 
 

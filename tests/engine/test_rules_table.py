@@ -89,7 +89,7 @@ def _sum(limit: str, value: object, scope: str, field: str) -> Row:
 
 def _band(low: str | None, high: str | None = None) -> dict[str, Any]:
     bound = {"low_px": None if low is None else D(low), "high_px": None if high is None else D(high)}
-    return {"statuses": (SymbolStatus("AAPL", "lulds", "band", 1, **bound),)}  # type: ignore[arg-type]
+    return {"statuses": (SymbolStatus("AAPL", "lulds", "band", NOW, **bound),)}  # type: ignore[arg-type]
 
 
 def _quote(ask: str | None, age_ms: int = 0) -> dict[str, Any]:
@@ -321,4 +321,5 @@ def test_every_setting_of_a_limit_is_in_the_docs() -> None:
     assert unused == {
         "repeats_window_s", "intent_valid_ms", "rounding_fraction_max", "overnight_move_fraction_max", "mark_age_ms_max",
         "short_margin_fraction", "exit_attempts_max", "exit_wait_s_max",
+        "bots", "symbols",
     }, "settings that no row of the table tries are tried elsewhere"  # fmt: skip
