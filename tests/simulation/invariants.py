@@ -133,9 +133,9 @@ def _verdicts(trading: list[AnyBody]) -> None:
     """Each signal and each wish has one verdict; more for what is left after an order that stopped at zero, or an exit."""
     asked = {body.id for body in trading if isinstance(body, Signal | ReplaceOrder)}
     answers: dict[str, list[Any]] = defaultdict(list)
-    for body in trading:
+    for body in {body.id: body for body in trading if isinstance(body, _VERDICTS)}.values():
         is_exit = isinstance(body, OrderIntent) and body.purpose is Purpose.PROTECT and not body.replaces
-        if isinstance(body, _VERDICTS) and not is_exit:
+        if not is_exit:
             answers[body.signal_id].append(body)
     unanswered = asked - set(answers)
     demand(not unanswered, f"signals or wishes without a verdict: {sorted(unanswered)}")
