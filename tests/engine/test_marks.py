@@ -218,7 +218,7 @@ def test_what_a_mark_of_bars_covers_is_not_told_again() -> None:
     assert play(core, trade(40_000, 99), trade(60_000, 100)) == []
     [told] = play(core, trade(61_000, 102))
     assert (told.ts_from, told.ts_event, told.low_px) == (at(60_000), at(61_000), Decimal(102))
-    core.told_of_bars(mark(0, 60_000, "100"))
+    core.told_of_bars(mark(0, 60_000, "100", "99", "101"))
     assert core.told_ns("AAPL") == at(61_000), "an older one changes nothing"
     assert core.told_ns("MSFT") == 0
 
