@@ -106,6 +106,20 @@ class MarkCore:
         """Symbols with something that is not told yet."""
         return sum(symbol.first_ns > 0 for symbol in self._symbols.values())
 
+    def told_ns(self, symbol: str) -> int:
+        """Give the end of a symbol's last mark; 0 without one, and for a symbol that is not marked."""
+        found = self._symbols.get(symbol)
+        return 0 if found is None else found.told_ns
+
+    def told_of_bars(self, mark: Mark) -> None:
+        """Take in a mark that was made of bars while no trades came: what it covers is not told again."""
+        symbol = self._symbols.get(mark.symbol)
+        if symbol is not None and mark.ts_event > symbol.told_ns:
+            symbol.floor_ns = symbol.told_ns = mark.ts_event
+            symbol.told_px = float(mark.last_px or symbol.told_px)
+            symbol.low = symbol.high = 0.0
+            symbol.first_ns, symbol.is_continued = 0, True
+
     def on_connected(self, symbols: Iterable[str], now_ns: int) -> list[Missed]:
         """Give what to ask for, per connection; its live events wait from now on until `on_missed`."""
         asked: dict[AssetClass, list[_Symbol]] = {}

@@ -63,17 +63,20 @@ class Holdings:
                 self.seq = item.seq
             self._on_news()
 
-    def marks(self, bars: Iterable[object], followed: set[str]) -> list[Mark]:
+    def marks(self, bars: Iterable[object], followed: set[str], told_ns: Callable[[str], int]) -> list[Mark]:
         """Give the marks of bars of what is held.
 
         Args:
             bars: Bars among other things.
             followed: Symbols whose trades and quotes come.
+            told_ns: Gives the end of the last mark of a symbol that was made of trades and quotes.
         """
         owners = self._owners
         if not owners:
             return []
         held = [bar for bar in bars if isinstance(bar, Bar) and bar.symbol in owners and bar.symbol not in followed]
+        for symbol in {bar.symbol for bar in held}:
+            self._told[symbol] = max(self._told.get(symbol, 0), told_ns(symbol))
         return bar_marks(held, self._told) if held else []
 
     def _take(self, body: object) -> None:

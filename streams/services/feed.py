@@ -295,7 +295,10 @@ class Feed:
         await self._store(bodies, self._context.wall_ns())
 
     def _make_ready(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
-        self._teller.tell(self._holdings.marks(bodies, self._health.marked), ts_recv)
+        marks = self._holdings.marks(bodies, self._health.marked, self._marks.told_ns)
+        for mark in marks:
+            self._marks.told_of_bars(mark)
+        self._teller.tell(marks, ts_recv)
         self._teller.tell(self._halts.on_bars(body for body in bodies if isinstance(body, Bar)), ts_recv)
         self._ready.append((bodies, ts_recv))
 
