@@ -70,6 +70,8 @@ def every_rule_on(symbols: Sequence[str]) -> dict[str, object]:
         "short_equity_usd_min": 2_000,
         "exit_attempts_max": 20,
         "exit_wait_s_max": 600,
+        "bots": {},
+        "symbols": {},
     }
     if unsaid := [name for name in RiskLimits.__struct_fields__ if name not in limits]:
         msg = (
