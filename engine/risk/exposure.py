@@ -100,9 +100,12 @@ class Exposure:
     def mark(self, symbol: str, price: Decimal, ts_event: int, *, also_equal: bool = True) -> None:
         """Take in a price, USD, unless a later one is known; at equal times only with `also_equal`.
 
-        So the order in which signals and fills are applied does not matter, and a late fill is no new price.
+        So the order in which signals and fills are applied does not matter, and a late fill is no new price; one that
+        came between the last two is the earlier one from then on.
         """
-        known = self._marks.get(symbol)
+        known, earlier = self._marks.get(symbol), self._earlier.get(symbol)
+        if price > 0 and known is not None and ts_event < known[0] and (earlier is None or earlier[0] < ts_event):
+            self._earlier[symbol] = (ts_event, price)
         if price <= 0 or (known is not None and (ts_event < known[0] or (ts_event == known[0] and not also_equal))):
             return
         self._marks[symbol] = (ts_event, price)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -85,3 +86,13 @@ def test_orders_of_others_on_both_sides_count_against_the_account() -> None:
         core.apply(OrderCanceled(name, "manual", "MSFT", f"venue-{name}", D(0), T0))
     core.apply(signal(number=2))
     assert not isinstance(core.decide_waiting(minute(2))[0], RiskDenied)
+
+
+def test_the_earlier_of_two_prices_is_the_same_in_whatever_order_they_come() -> None:
+    """A verdict's own price is taken in when it is made, and at its place in the stream in a replay."""
+    told = [(1, D(10)), (2, D(11)), (4, D(13)), (3, D(12))]
+    for order in itertools.permutations(told):
+        exposure = Exposure(Portfolio(), {})
+        for ts_event, price in order:
+            exposure.mark("AAPL", price, ts_event)
+        assert (exposure.last("AAPL"), exposure.last_before("AAPL", 4)) == (13, 12), order

@@ -76,14 +76,17 @@ def _find(first: int, count: int) -> int:
     missed = 0
     for name in MUTANTS:
         found, failure = 0, "not found"
-        with mended(*MUTANTS[name]):
-            for seed in range(first, first + count):
-                result = play(seed)
-                if seed % _COLLECT_EVERY == 0:
-                    gc.collect()
-                if result.failure:
-                    found, failure = seed, result.failure[:100]
-                    break
+        try:
+            with mended(*MUTANTS[name]):
+                for seed in range(first, first + count):
+                    result = play(seed)
+                    if seed % _COLLECT_EVERY == 0:
+                        gc.collect()
+                    if result.failure:
+                        found, failure = seed, result.failure[:100]
+                        break
+        except LookupError as err:
+            failure = str(err)
         missed += not found
         print(f'    "{name}": {found},  # {failure}', flush=True)
     return missed

@@ -221,8 +221,8 @@ _ALL = (
     Patch(
         "exit_denied_by_the_rate_rule",
         "engine.risk.rules:judge",
-        "if reduces and not on_reducing:",
-        "if False:",
+        "if reduces and not (",
+        "if False and not (",
         "every rule applies to what closes a position, too",
     ),
     Patch(
@@ -285,8 +285,8 @@ _ALL = (
     Patch(
         "exits_left_in_the_way",
         "engine.risk.waiting:Way.in_the_way",
-        "or (order.body.purpose is Purpose.PROTECT and closes)",
-        "",
+        "or (order.body.purpose is Purpose.PROTECT and (",
+        "or (False and (",
         "a signal closes while the venue's exits may close too",
     ),
     Patch(

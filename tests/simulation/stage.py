@@ -46,7 +46,15 @@ def staged(world: World) -> Generator[None]:
         (
             "log",
             quiet(),
-            (streams.publisher, streams.feeding.market, streams.executing.reconciling, canceling, executor, feed),
+            (
+                streams.publisher,
+                streams.feeding.market,
+                streams.executing.reconciling,
+                canceling,
+                executor,
+                feed,
+                signals,
+            ),
         ),
         ("_LATCH_S", _LOOK_S, (executor,)),
         ("_LOOK_S", _LOOK_S, (canceling, streams.services.risk)),
