@@ -27,6 +27,8 @@ POINTS = {
     for what in steps
     for when in ("before", "after")
 }
+RARE = {"fill_before_replace", "replace_rejected"}
+"""A person must have changed an order right then."""
 
 
 def _hold(first: int, count: int) -> tuple[set[str], Counter[str]]:
@@ -48,7 +50,7 @@ def _hold(first: int, count: int) -> tuple[set[str], Counter[str]]:
 def test_every_promise_holds_in_150_seeds() -> None:
     points, seen = _hold(1, 150)
     assert points == POINTS
-    assert set(CHANCES) <= set(seen), "a fault that never happened"
+    assert set(CHANCES) - RARE <= set(seen), "a fault that never happened"
     killed_at = {name.removeprefix("kill at ") for name in seen if name.startswith("kill at ")}
     assert {name.partition(".")[0] for name in killed_at} == {"feed", "signals", "risk", "executor"}
 
@@ -58,6 +60,8 @@ def test_every_promise_holds_in_1000_more() -> None:
     points, seen = _hold(10_001, 1_000)
     killed_at = {name.removeprefix("kill at ") for name in seen if name.startswith("kill at ")}
     assert killed_at == points == POINTS
+    assert set(CHANCES) <= set(seen), "a fault that never happened"
+    assert {"halt", "flat", "wish to replace", "wish to cancel", "slip"} <= set(seen)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
