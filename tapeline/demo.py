@@ -220,6 +220,7 @@ async def run_demo(options: DemoOptions) -> Summary:
         exchange.wait_ready(30.0)
         run_id = make_id("demo", options.seed, str(options.speed))[:12]
         settings = build_settings(bots, folder, exchange.urls, run_id, options.settings)
+        bot_files.check_limits(settings.limits, bots)
         logs.configure(settings.log.level, "daemon")
         environment = without_secrets(os.environ) | {"ALPACA_API_KEY": "demo", "ALPACA_SECRET_KEY": "demo"}
         supervisor = Supervisor(settings, ROLES, role_command=options.role_command, environment=environment, quiet=True)
@@ -228,6 +229,9 @@ async def run_demo(options: DemoOptions) -> Summary:
         run = _Run(options, supervisor, exchange)
         await run.play()
         supervisor.stop()
+        if not (folder / "tapeline.duckdb").exists():
+            msg = "stopped before play began: nothing was recorded"
+            raise TapelineError(msg)
         return summarize(folder, settings, supervisor.restarts, time.monotonic() - started, run.venue)
     finally:
         if supervisor is not None:

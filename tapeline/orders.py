@@ -200,6 +200,8 @@ async def _wish(settings: Settings, order: str, make: Callable[[Found], CancelOr
         found = await _find(nc, settings, order)
         wish = Wish(make(found))
         ended = await follow(nc, topology_of(settings), wish.body, wish.take, wall_ns=wall_ns(), wait_s=_ANSWER_S_MAX)
+        if ended is None:  # it may have ended before the wish, unknown to the recorder then
+            await _find(nc, settings, found.client_order_id)
     finally:
         await nc.close()
     if ended is None:
