@@ -177,7 +177,7 @@ async def _halt(settings: Settings, command: Command) -> int:
         if left:
             sys.stderr.write(f"tapeline: {left} orders are still open at the venue: see `tapeline status`\n")
             return 1
-        sys.stdout.write("no order is open\n")
+        sys.stdout.write("no order is open but those of others and those that protect positions\n")
         return 0
     finally:
         await nc.close()

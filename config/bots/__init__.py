@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.adoption import NOBODY
 from engine.bots import Bot, RiskLimits
 from engine.errors import ConfigError
 from engine.strategies import check
@@ -16,6 +17,7 @@ from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,15}(/[A-Z]{3,5})?")
+_CAPITAL_MAX = 10**15
 SHIPPED = Path(__file__).parent
 
 
@@ -36,7 +38,7 @@ def load(path: Path) -> Bot:
     except FileNotFoundError:
         msg = f"bot file {path} does not exist"
         raise ConfigError(msg) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, msgspec.ValidationError) as err:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError, msgspec.ValidationError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     try:
@@ -88,13 +90,15 @@ def check_limits(limits: RiskLimits, bots: Iterable[Bot]) -> None:
 
 def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     yield not _NAME.fullmatch(bot.name), "name must be 1..32 of a-z 0-9 _ - and start with a letter or digit"
+    is_taken = bot.name in NOBODY
+    yield is_taken, f"name {bot.name} is where the ledger counts what belongs to no bot: choose another"
     yield not bot.symbols, "symbols must name at least one symbol"
     for symbol in bot.symbols:
         yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"
         yield is_option(symbol), f"symbol {symbol!r} is an option contract: Tapeline trades US equities and crypto"
     yield len(set(bot.symbols)) != len(bot.symbols), "symbols must not repeat"
-    has_capital = bot.capital.is_finite() and bot.capital > 0
-    yield not has_capital, f"capital must be a finite number > 0 USD, was {bot.capital}"
+    has_capital = bot.capital.is_finite() and 0 < bot.capital <= _CAPITAL_MAX
+    yield not has_capital, f"capital must be a finite number > 0 and at most {_CAPITAL_MAX} USD, was {bot.capital}"
     yield not 0 < bot.position_fraction <= 1, f"position_fraction must be in (0, 1], was {bot.position_fraction}"
     yield from _no_such_orders(bot)
     yield bot.timeframe != "1m", f"timeframe must be 1m in this version, was {bot.timeframe!r}"

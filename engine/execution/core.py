@@ -47,7 +47,7 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import ZERO, AssetClass, Purpose, TradingMode, asset_class_of, money, plain
+from engine.values import ZERO, AssetClass, OrderClass, Purpose, TradingMode, asset_class_of, money, plain
 
 
 class ExecutionCore(Accounting):
@@ -221,6 +221,16 @@ class ExecutionCore(Accounting):
         if status in TERMINAL:
             events.extend(self._end(order, status, report, "venue").events)
         return Conclusion(tuple(events))
+
+    def lacks_legs(self, report: VenueOrder) -> bool:
+        """Whether an order that carries exits came without them, as a lookup brings it; the list of orders has them."""
+        order = self.state.orders.get(report.client_order_id)
+        if order is None or not order.is_open or report.legs or not isinstance(order.intent, OrderIntent):
+            return False
+        if order.intent.order_class is OrderClass.SIMPLE:
+            return False
+        bodies = (other.intent for other in self.state.orders.values())
+        return not any(isinstance(body, OrderAdopted) and body.parent == order.intent.id for body in bodies)
 
     def on_orders(
         self, reports: Iterable[VenueOrder], executions: Iterable[VenueExecution], *, foreign: str

@@ -197,8 +197,7 @@ class RiskCore:
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
             self._replacer.succeed(order)
-        if body.purpose is Purpose.PROTECT:
-            self._protector.ended(end, order)
+        self._protector.ended(end, order)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
         cause = f"{end.client_order_id}|{type(end).__name__}"
@@ -373,6 +372,7 @@ class RiskCore:
         if intent.purpose is Purpose.PROTECT:
             self._guards.asked(intent.bot, intent.symbol)
             return
+        self._protector.expect_legs(intent)
         if intent.replaces:
             self._replacer.reserve_more(intent)
         else:

@@ -92,6 +92,7 @@ class Ledger:
 
     def adopt(self, adopted: OrderAdopted) -> list[AnyBody]:
         """Count an order that others placed; what protects or flattens reserves nothing."""
+        self._state.legs_due.pop(adopted.parent, None)
         if self._working.get(adopted.id) is not None:
             return []
         self._working.add(adopted)

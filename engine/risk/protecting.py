@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits, Stops
 from engine.ids import make_id
-from engine.messages import Alert, OrderCanceled, OrderExpired, OrderIntent, OrderRejected
+from engine.messages import Alert, OrderCanceled, OrderExpired, OrderFilled, OrderIntent, OrderRejected
 from engine.ordering import Terms, can_hold
 from engine.risk.guards import Guard, Guards
 from engine.risk.state import RiskState
@@ -68,8 +68,17 @@ class Protector:
         self._sessions = sessions
         self._tell = tell
 
+    def expect_legs(self, intent: OrderIntent) -> None:
+        """Note an entry that carries its exits."""
+        if intent.order_class is not OrderClass.SIMPLE:
+            self._state.legs_due[intent.id] = f"{intent.bot}|{intent.symbol}"
+
     def ended(self, end: OrderEnd, order: OpenOrder) -> None:
         """Take in the end of an exit: refused, the guard watches; what ended by itself is placed again."""
+        if not isinstance(end, OrderFilled):
+            self._state.legs_due.pop(order.body.id, None)
+        if order.body.purpose is not Purpose.PROTECT:
+            return
         bot, symbol = end.bot, end.symbol
         if isinstance(end, OrderRejected):
             self._guards.refuse(bot, symbol)
@@ -91,6 +100,7 @@ class Protector:
             guard = self._guards.get(bot, symbol)
             if guard is None or bot not in self._bots:
                 del self._guards.touched[key]
+                self._forget_legs(key)
                 continue
             if now_ns < guard.exits_not_before or self._is_busy(bot, symbol, now_ns):
                 continue
@@ -101,7 +111,12 @@ class Protector:
         return intents
 
     def _is_busy(self, bot: str, symbol: str, now_ns: int) -> bool:
-        """Whether an exit must wait: for a mode, the session, a signal or an order that still moves the position."""
+        """Whether an exit must wait: a mode, the session, a signal, an order that moves the position, unknown legs.
+
+        Legs whose entry was accepted without a word of them may be there: a second exit would sell twice.
+        """
+        if f"{bot}|{symbol}" in self._state.legs_due.values():
+            return True
         is_open = self._sessions.is_open(asset_class_of(symbol), now_ns)
         if self._state.mode is TradingMode.HALTED or not is_open:
             return True
@@ -111,6 +126,12 @@ class Protector:
             order.body.purpose is not Purpose.PROTECT or not order.is_accepted or order.is_unwanted
             for order in self._working.of(bot, symbol)
         )
+
+    def _forget_legs(self, key: str) -> None:
+        """Wait no more for legs of a position that is gone."""
+        for parent in [parent for parent, of in self._state.legs_due.items() if of == key]:
+            if parent not in self._state.orders:
+                del self._state.legs_due[parent]
 
     def _exit_of(self, bot: Bot, symbol: str, guard: Guard, now_ns: int) -> OrderIntent | None:
         stops, quantity = bot.stops, self._guards.uncovered(bot.name, symbol)

@@ -73,6 +73,7 @@ class RiskState(msgspec.Struct):
         venue_gap: By how much that was less than what the ledger let be spent then, USD, at most 0.
         blocked: Symbols whose price nothing explains.
         targets: Last target per `bot|symbol`.
+        legs_due: Entries that carry exits of which none is known yet, with their `bot|symbol`.
     """
 
     account: str = ""
@@ -103,6 +104,7 @@ class RiskState(msgspec.Struct):
     venue_gap: Decimal = ZERO
     blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])
     targets: dict[str, Target] = msgspec.field(default_factory=dict[str, Target])
+    legs_due: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 def remember(table: dict[str, _T], key: str, value: _T) -> None:

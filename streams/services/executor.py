@@ -379,6 +379,7 @@ class Executor:
         core = self._core
         events: list[AnyBody] = []
         found = [order for order in item.lookups.values() if isinstance(order, VenueOrder)]
+        asks.sweep = asks.sweep or (item.orders is None and any(map(core.lacks_legs, found)))
         if item.orders is not None:
             adopted = core.on_orders(item.orders, item.executions, foreign=self._settings.foreign_orders)
             events += self._conclude(adopted, "", asks)

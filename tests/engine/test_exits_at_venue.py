@@ -106,10 +106,44 @@ def test_a_single_exit_is_placed_alone(stops: Stops, order_type: OrderType, limi
     assert none(Signal, desk.hear(mark(5, "90")))
 
 
-def test_an_exit_that_was_never_sent_is_asked_for_again_and_one_that_is_refused_is_not() -> None:
-    desk = Desk(Stops(stop_loss=0.02))
+def _without_legs() -> Desk:
+    """A bot whose entries cannot carry exits."""
+    desk, stops = Desk(Stops(stop_loss=0.02)), Stops(stop_loss=0.02)
+    desk.bots = [bot(stops=stops, order=OrderStyle(time_in_force=TimeInForce.IOC))]
+    desk.core = RiskCore(desk.bots, desk.limits, desk.core.state)
+    return desk
+
+
+def test_while_the_legs_of_an_entry_are_not_known_risk_watches_and_places_nothing_beside_them() -> None:
+    desk = Desk(BOTH)
     entry = one(OrderIntent, desk.hear(signal()))
-    desk.fills(entry)  # its leg was never seen
+    assert none(OrderIntent, desk.fills(entry))  # its POST was lost, a lookup brought it without its legs
+    assert none(OrderIntent, desk.hear(now_ns=minute(2)))
+    desk = desk.restarted()
+    assert one(Signal, desk.hear(mark(3, "97"))).direction is Direction.FLAT, "the guard holds it meanwhile"
+    desk = Desk(BOTH)
+    entry = one(OrderIntent, desk.hear(signal()))
+    desk.fills(entry)
+    loss = leg(entry, "loss", OrderType.STOP, D(98))
+    assert none(OrderIntent, desk.hear(leg(entry, "gain", OrderType.LIMIT, D(105)), loss))
+    assert desk.core.state.legs_due == {}
+    desk.fills(loss, px="98")
+    assert desk.core.state.portfolio.signed_qty("alpha", "AAPL") == 0
+
+
+def test_legs_of_a_position_that_is_gone_are_not_waited_for() -> None:
+    desk = Desk(BOTH)
+    entry = one(OrderIntent, desk.hear(signal()))
+    desk.fills(entry)
+    out = one(OrderIntent, desk.hear(signal(Direction.FLAT, number=2)))
+    desk.fills(out)
+    assert desk.core.state.legs_due == {}
+
+
+def test_an_exit_that_was_never_sent_is_asked_for_again_and_one_that_is_refused_is_not() -> None:
+    desk = _without_legs()
+    entry = one(OrderIntent, desk.hear(signal()))
+    desk.fills(entry)
     first = next(body for body in desk.said if isinstance(body, OrderIntent) and body.purpose is Purpose.PROTECT)
     again = one(OrderIntent, desk.hear(OrderExpired(first.id, "alpha", "AAPL", "not_sent", minute(2))))
     assert again.id != first.id
@@ -118,7 +152,7 @@ def test_an_exit_that_was_never_sent_is_asked_for_again_and_one_that_is_refused_
 
 
 def test_exits_that_end_again_and_again_are_placed_later_and_later_and_at_last_risk_watches() -> None:
-    desk = Desk(Stops(stop_loss=0.02))
+    desk = _without_legs()
     made: list[AnyBody] = desk.fills(one(OrderIntent, desk.hear(signal())))
     at, waits, told = minute(2), list[int](), list[Alert]()
     while not none(OrderIntent, made):

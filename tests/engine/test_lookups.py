@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.execution import Conclusion, ExecutionCore
 from engine.messages import OrderAccepted, OrderExpired, OrderFilled, OrderIntent
 from engine.ports import NotFound, RateLimited, Unknown, VenueOrder
+from engine.values import OrderClass, OrderType
 from tests.engine.build import T0, D, intent, opened
+from tests.engine.test_protection import leg
 
 LATER = T0 + 1
 ROOT = Path(__file__).parents[2]
@@ -77,6 +80,18 @@ def test_what_is_found_says_everything_that_was_missed() -> None:
     assert isinstance(accepted, OrderAccepted)
     assert conclusion.needs_executions  # before the end is stored, every fill is
     assert not any(isinstance(event, OrderFilled) for event in conclusion.events)
+
+
+def test_an_entry_that_a_lookup_brings_without_its_exits_lacks_them_until_they_are_adopted() -> None:
+    core, plain_one = _sent()
+    assert not core.lacks_legs(_found(plain_one, "new"))
+    of = intent(id="bracket", order_class=OrderClass.BRACKET, take_profit_px=D(110), stop_loss_px=D(90))
+    core.apply(of)
+    core.apply(core.submit(of, T0))
+    assert core.lacks_legs(_found(of, "new"))
+    assert not core.lacks_legs(msgspec.structs.replace(_found(of, "new"), legs=(_found(of, "held"),)))
+    core.apply(leg(of, "loss", OrderType.STOP, D(90)))
+    assert not core.lacks_legs(_found(of, "new"))
 
 
 def test_the_table_has_a_row_for_each_of_these() -> None:
