@@ -1,10 +1,16 @@
-"""Hypothesis profiles: bounded examples, the same ones on every run in CI; a failure prints how to repeat it."""
+"""Hypothesis profiles: bounded examples, the same ones on every run in CI; a failure prints how to repeat it.
+
+Modules that check for several tests are named here, before any of them is imported, so that their asserts explain.
+"""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+pytest.register_assert_rewrite("tests.system.kill_checks", "tests.system.killing")
 
 _SLOW_MACHINES = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

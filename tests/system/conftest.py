@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.system.kill_checks", "tests.system.killing")
-
 from tests.system.harness import write_bars
 from tests.system.kill_checks import check
 from tests.system.kill_tally import TALLY
