@@ -31,6 +31,8 @@ from tapeline.venue import alpaca_config, check_account
 
 ROLES = ("recorder", "executor", "risk", "signals", "feed")
 """All roles, in the order in which they start; they stop in reverse."""
+_MEMORY_BESIDE_MB = 2048
+"""What recorder's process may use beside DuckDB's own limit; a query that wants more is refused, recorder lives on."""
 
 
 def main(argv: list[str], points: Points | None = None) -> int:
@@ -114,8 +116,10 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
 
             return executor
         case "recorder":
+            from storage.instance import cap_process_memory
             from streams.services.recorder import Recorder
 
+            cap_process_memory(settings.recorder.memory_mb_max + _MEMORY_BESIDE_MB)
             return lambda context: Recorder(context, database_path(settings), settings.data_path / "snapshots")
         case _:
             msg = f"unknown role {role!r}: choose from {', '.join(ROLES)}"

@@ -23,7 +23,7 @@ from nats.errors import Error as NatsError
 from engine.errors import TapelineError
 from engine.ids import make_id
 from engine.messages import Alert, decode, decode_market
-from storage.instance import DamagedFileError, DiskFullError, StoppedFileError, cap_process_memory
+from storage.instance import DamagedFileError, DiskFullError, StoppedFileError
 from storage.keeper import Keeper
 from storage.snapshot import take
 from storage.sql import SqlService
@@ -39,8 +39,6 @@ from streams.tasks import Tasks
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-_MEMORY_BESIDE_MB = 2048
-"""What the process may use beside DuckDB's own limit; a query that wants more is refused, the recorder lives on."""
 _AGAIN_S = 1.0
 _LOOK_S = 1.0
 """How soon a file that is gone is noticed, where nothing is written."""
@@ -79,7 +77,6 @@ class Recorder:
         """Open the file and read on after the positions it holds."""
         context = self._context
         settings = context.settings.recorder
-        cap_process_memory(settings.memory_mb_max + _MEMORY_BESIDE_MB)
         is_lost = not self._database.exists() and context.guard is not None and context.guard.seen.read() is not None
         said = await self._with_room(self._keeper.open)
         if is_lost:
