@@ -162,7 +162,7 @@ def _table(name: str, key: str, *bodies: type[AnyBody], refs: tuple[str, ...] = 
 BARS = _table("bars", "symbol timeframe ts_event revision", Bar)
 TABLES: tuple[Table, ...] = (
     BARS,
-    _table("gaps", "symbol timeframe ts_from ts_to", Gap),
+    _table("gaps", "symbol timeframe ts_from ts_to filled_by bars", Gap),
     _table("accounts_opened", "venue account_number run", AccountOpened),
     _table("sessions", "asset_class ts_event", Sessions),
     _table("signals", "id", Signal),

@@ -33,6 +33,8 @@ class Bar(Body, frozen=True):
 class Gap(Body, frozen=True):
     """A span in which bars may have been missed, and what became of it. Said once it is closed, or given up.
 
+    A span that is asked for again after a kill may be answered otherwise, for history came to know more: both are told.
+
     Attributes:
         ts_from: Begin, exclusive (bar closes).
         ts_to: End, inclusive.

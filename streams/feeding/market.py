@@ -59,7 +59,8 @@ class MarketStore:
         for bodies, ts_recv in received:
             for body in bodies:
                 if isinstance(body, Gap):
-                    key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}"
+                    answer = f"{body.filled_by}|{body.bars}"
+                    key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}|{answer}"
                     gaps += 1
                 else:
                     key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
