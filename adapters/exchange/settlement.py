@@ -246,7 +246,9 @@ class Settlement:
         self._follow(order, ns, events)
 
     def _carry(self, old: Order, new: Order) -> None:
-        """Let a replacement that waits count what its predecessor fills."""
+        """Let a replacement that waits count what its predecessor fills; one that ended meanwhile changes no more."""
+        if not new.is_open:
+            return
         new.filled_qty, new.filled_cost = old.filled_qty, old.filled_cost
         if new.opens:
             self._account.reserve(new, max(ZERO, new.leaves_qty * new.reserve_px))

@@ -149,6 +149,22 @@ def test_the_old_order_may_fill_before_it_is_replaced(start: Start, bar: str, ex
     assert exchange.get("/v2/positions/AAPL")["qty"] == "5"
 
 
+def test_a_replacement_that_was_canceled_counts_nothing_of_what_its_predecessor_fills_later(start: Start) -> None:
+    prices = ("100 100 100 100", "99 100 99 99", "100 100 100 100")
+    exchange = market(start, *prices, volume_share_max=0.001)
+    old = exchange.order(symbol="AAPL", qty=5, type="limit", limit_price=99, client_order_id="old")
+    exchange.step()
+    set_faults(exchange, {"fault": "fill_before_replace"})
+    new = exchange.client().replace_order_by_id(old["id"], ReplaceOrderRequest(limit_price=98, client_order_id="new"))
+    exchange.client().cancel_order_by_id(new.id)
+    exchange.step()
+    before = exchange.order_now(old["id"])
+    assert (before["status"], before["filled_qty"]) == ("replaced", "1")
+    ended = exchange.order_now(str(new.id))
+    assert (ended["status"], ended["filled_qty"]) == ("canceled", "0")
+    assert exchange.get("/v2/account")["buying_power"] == "199901", "nothing stays reserved"
+
+
 # --- trade updates --------------------------------------------------------------------------------------------------
 
 
