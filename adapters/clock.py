@@ -38,10 +38,9 @@ class WallClock:
         """Wall clock, ns UTC."""
         return time.time_ns()
 
-    @property
-    def is_stepped(self) -> bool:
-        """Never."""
-        return False
+    def look_s(self, every_s: float) -> float | None:
+        """As given: this time goes on."""
+        return every_s
 
     def observe(self, ts_event: int) -> None:
         """Ignore: a bar from the future must show as clock skew, not move the clock."""
@@ -92,10 +91,9 @@ class VenueClock:
             now += int((time.monotonic() - self._read_at) * speed * 1e9)
         return max(now, self._seen)
 
-    @property
-    def is_stepped(self) -> bool:
-        """Whether the last reading was of an exchange in lock-step, or there was none yet."""
-        return isinstance(self._reading.speed, str) or self._read_at < 0
+    def look_s(self, every_s: float) -> float | None:
+        """As given; None when the last reading was of an exchange in lock-step, or there was none yet."""
+        return None if isinstance(self._reading.speed, str) or self._read_at < 0 else every_s
 
     def observe(self, ts_event: int) -> None:
         """Learn that the venue has reached `ts_event`."""

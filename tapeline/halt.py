@@ -174,6 +174,9 @@ async def _halt(settings: Settings, command: Command) -> int:
         if command.mode is TradingMode.REDUCING:
             return 0
         left = await _wait_for_end(Probe(nc, topology))
+        if left < 0:
+            sys.stderr.write("tapeline: executor does not answer, its orders are not known: see `tapeline status`\n")
+            return 1
         if left:
             sys.stderr.write(f"tapeline: {left} orders are still open at the venue: see `tapeline status`\n")
             return 1
@@ -184,7 +187,7 @@ async def _halt(settings: Settings, command: Command) -> int:
 
 
 async def _wait_for_end(probe: Probe) -> int:
-    """Wait until no order is open; give how many are at last."""
+    """Wait until no order is open; give how many are at last, -1 when executor does not answer."""
     deadline = time.monotonic() + _ENDED_S_MAX
     while True:
         status = (await probe.statuses(("executor",))).get("executor")

@@ -70,9 +70,15 @@ class Clock(Protocol):
         """Venue time as of the last reading, without asking: for liveness and to hold back what is late."""
         ...
 
-    @property
-    def is_stepped(self) -> bool:
-        """Whether time stands still between two steps: then only messages may cause anything, never waiting."""
+    def look_s(self, every_s: float) -> float | None:
+        """Give how long to wait for a message before looking at what is due by the clock.
+
+        Args:
+            every_s: How often that is looked at, s.
+
+        Returns:
+            As given; None where time stands still between two steps: there only messages may cause anything.
+        """
         ...
 
     def observe(self, ts_event: int) -> None:

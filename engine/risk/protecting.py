@@ -20,6 +20,7 @@ from engine.risk.state import RiskState
 from engine.risk.working import OpenOrder, OrderEnd, Working
 from engine.sessions import SessionTable
 from engine.values import (
+    CRYPTO_LOT,
     NS_PER_MS,
     ZERO,
     OrderClass,
@@ -30,6 +31,7 @@ from engine.values import (
     TradingMode,
     asset_class_of,
     plain,
+    round_to,
     to_decimal,
 )
 
@@ -173,7 +175,8 @@ def _shape(stops: Stops, stop: Decimal | None, target: Decimal | None) -> Terms 
     if stops.trailing_stop is not None:
         if stops.stop_loss is not None or stops.take_profit is not None:
             return None  # a trailing stop belongs to no pair, and two exits would hold the shares twice
-        return Terms(OrderType.TRAILING_STOP, life, trail_percent=to_decimal(stops.trailing_stop) * _PERCENT)
+        trail_percent = round_to(to_decimal(stops.trailing_stop) * _PERCENT, CRYPTO_LOT)  # the venue takes 9 places
+        return Terms(OrderType.TRAILING_STOP, life, trail_percent=trail_percent)
     if stop is not None and stop <= ZERO:
         return None
     if stop is None:

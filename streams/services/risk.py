@@ -111,7 +111,7 @@ class Risk:
 
         An exit that came to nothing leaves at the opening, or after a wait, whether or not anything happens then.
         """
-        return _LOOK_S if self._read_to_end and core.has_work and not self._context.clock.is_stepped else None
+        return self._context.clock.look_s(_LOOK_S) if self._read_to_end and core.has_work else None
 
     async def _confirm(self) -> None:
         """Say the trading mode again and again: without that executor sends nothing (rule 11)."""

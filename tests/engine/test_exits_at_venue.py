@@ -24,6 +24,7 @@ from engine.messages import (
 )
 from engine.ordering import terms_of
 from engine.risk import RiskCore
+from engine.risk.protecting import _shape
 from engine.values import NS_PER_S, AssetClass, Direction, OrderClass, OrderType, Purpose, Side, TimeInForce
 from tests.engine.build import T0, D, always_open, bot, fill, lent, minute, opened, signal
 from tests.engine.test_protection import BOTH, Desk, bracket, leg, mark, none, one
@@ -335,3 +336,9 @@ def test_who_protects_is_the_same_for_who_only_reads_the_stream() -> None:
     for body in made:
         assert desk.core.apply(body) == reader.core.apply(body)
     assert desk.core.state == reader.core.state
+
+
+def test_a_trail_has_no_more_places_than_the_venue_takes() -> None:
+    shape = _shape(Stops(trailing_stop=0.012345678912345), None, None)
+    assert shape is not None
+    assert shape.trail_percent == D("1.234567891")

@@ -126,9 +126,8 @@ class ExecutorDesk:
     async def now_ns(self) -> int:
         return self.now
 
-    @property
-    def is_stepped(self) -> bool:
-        return False
+    def look_s(self, every_s: float) -> float | None:
+        return every_s
 
     def estimate_ns(self) -> int:
         return self.now

@@ -76,9 +76,8 @@ class _Clock:
             await asyncio.sleep(0.002)
         return self._world.now_ns()
 
-    @property
-    def is_stepped(self) -> bool:
-        return False
+    def look_s(self, every_s: float) -> float | None:
+        return every_s
 
     def estimate_ns(self) -> int:
         return self._world.now_ns()

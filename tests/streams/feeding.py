@@ -33,9 +33,8 @@ class StillClock:
     async def now_ns(self) -> int:
         return self.ns
 
-    @property
-    def is_stepped(self) -> bool:
-        return False
+    def look_s(self, every_s: float) -> float | None:
+        return every_s
 
     def estimate_ns(self) -> int:
         return self.ns

@@ -28,7 +28,10 @@ class _HandClock:
 
     def __init__(self) -> None:
         self.ns = minute(1)
-        self.is_stepped = False
+        self.stands_still = False
+
+    def look_s(self, every_s: float) -> float | None:
+        return None if self.stands_still else every_s
 
     async def now_ns(self) -> int:
         return self.ns
@@ -91,7 +94,7 @@ async def test_a_refused_exit_leaves_again_when_its_time_comes_and_nothing_else_
         assert risk._core is not None
         await until(lambda: risk._core is not None and risk._core.has_work, "it stands again")
         assert risk._look_s(risk._core) == 0.02
-        clock.is_stepped = True
+        clock.stands_still = True
         assert risk._look_s(risk._core) is None
     finally:
         running.cancel()

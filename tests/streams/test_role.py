@@ -23,9 +23,8 @@ class _StoppedClock:
     async def now_ns(self) -> int:
         return T0
 
-    @property
-    def is_stepped(self) -> bool:
-        return False
+    def look_s(self, every_s: float) -> float | None:
+        return every_s
 
     def estimate_ns(self) -> int:
         return T0
