@@ -20,6 +20,7 @@ from decimal import Decimal
 from engine.adoption import adopt, filled_before, is_of_another_tapeline
 from engine.execution.accounting import Accounting
 from engine.execution.conclusion import Conclusion
+from engine.execution.events import accepted_events, filled_event, is_whole, submitted_events
 from engine.execution.fold import ExecOrder, ExecState, since
 from engine.ids import make_id
 from engine.messages import (
@@ -27,7 +28,6 @@ from engine.messages import (
     Alert,
     AnyBody,
     Fill,
-    OrderAccepted,
     OrderAdopted,
     OrderCanceled,
     OrderExpired,
@@ -47,7 +47,7 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import ZERO, AssetClass, OrderClass, Purpose, TradingMode, asset_class_of, money, plain
+from engine.values import ZERO, AssetClass, OrderClass, Purpose, TradingMode, asset_class_of, plain
 
 
 class ExecutionCore(Accounting):
@@ -209,14 +209,15 @@ class ExecutionCore(Accounting):
             return Conclusion(needs_orders=True)
         status = from_venue(report.status)
         if status is OrderStatus.REJECTED:
-            return self._end(order, status, report, reason or "rejected")
-        events = [*_accepted(order, report), *self._adopt_legs(order, report)]
+            end = self._end(order, status, report, reason or "rejected")
+            return Conclusion((*submitted_events(order), *end.events))
+        events: list[AnyBody] = [*accepted_events(order, report), *self._adopt_legs(order, report)]
         if report.filled_qty > max(order.filled_qty, self._begun_with(order)):
             return Conclusion(tuple(events), needs_executions=True)
-        if order.is_open and order.counted_qty and _is_whole(order, order.filled_qty, status):
+        if order.is_open and order.counted_qty and is_whole(order, order.filled_qty, status):
             # Killed between its last fill and its end, which were stored singly; or a notional order, whose whole
             # only the venue knows.
-            events.append(_filled(order, order.filled_qty, report.venue_order_id, order.filled_ns))
+            events.append(filled_event(order, order.filled_qty, report.venue_order_id, order.filled_ns))
             return Conclusion(tuple(events))
         if status in TERMINAL:
             events.extend(self._end(order, status, report, "venue").events)
@@ -279,7 +280,7 @@ class ExecutionCore(Accounting):
             return Conclusion(needs_orders=True)
         if update.execution is None:
             return self.on_order(update.order, update.reason)
-        events = [*_accepted(order, update.order), *self._adopt_legs(order, update.order)]
+        events: list[AnyBody] = [*accepted_events(order, update.order), *self._adopt_legs(order, update.order)]
         fills = self._fills(order, [update.execution], from_venue(update.order.status))
         if fills is None:
             return Conclusion(tuple(events), needs_executions=True)
@@ -295,10 +296,11 @@ class ExecutionCore(Accounting):
         events: list[tuple[int, AnyBody]] = []
         missing = False
         for key, found in by_order.items():
-            fills = self._fills(self.state.orders[key], found)
+            order = self.state.orders[key]
+            fills = self._fills(order, found)
             missing = missing or fills is None
             reached = 0
-            for body in fills or ():
+            for body in (*submitted_events(order), *fills) if fills else ():
                 # By time over all orders, but never an order's own fills out of order, whatever the venue's times say.
                 reached = max(reached, body.ts_event)
                 events.append((reached, body))
@@ -341,8 +343,10 @@ class ExecutionCore(Accounting):
                     ts_event=execution.ts_event,
                 )
             )
-            if order.is_open and _is_whole(order, filled, status):  # else it was canceled before: that was its end
-                events.append(_filled(order, filled, execution.venue_order_id, execution.ts_event, (spent, counted)))
+            if order.is_open and is_whole(order, filled, status):  # else it was canceled before: that was its end
+                events.append(
+                    filled_event(order, filled, execution.venue_order_id, execution.ts_event, (spent, counted))
+                )
         return events
 
     def _end(self, order: ExecOrder, status: OrderStatus, report: VenueOrder, reason: str) -> Conclusion:
@@ -360,35 +364,6 @@ class ExecutionCore(Accounting):
             case _:
                 end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, filled, ts_ns)
         return Conclusion((end,))
-
-
-def _is_whole(order: ExecOrder, filled: Decimal, status: OrderStatus) -> bool:
-    """Whether nothing is left to fill.
-
-    The venue's word counts: of a notional order only it knows the whole, and of two exits it makes one smaller by what
-    the other one filled.
-    """
-    if status is OrderStatus.FILLED:
-        return filled > 0
-    return order.intent.notional is None and filled >= order.intent.quantity
-
-
-def _filled(
-    order: ExecOrder, filled: Decimal, venue_order_id: str, ts_ns: int, more: tuple[Decimal, Decimal] = (ZERO, ZERO)
-) -> OrderFilled:
-    """Make the end; `more` is what fills that the order does not know of yet cost, and their quantity."""
-    spent, counted = more
-    intent, counted = order.intent, counted + order.counted_qty
-    average = money((spent + order.spent) / counted) if counted else ZERO
-    return OrderFilled(intent.id, intent.bot, intent.symbol, venue_order_id, filled, average, ts_ns)
-
-
-def _accepted(order: ExecOrder, report: VenueOrder) -> list[AnyBody]:
-    """Give the acceptance that the report implies; none for an order that is known there or was refused."""
-    if order.venue_order_id or order.status is OrderStatus.REJECTED:
-        return []
-    intent = order.intent
-    return [OrderAccepted(intent.id, intent.bot, intent.symbol, report.venue_order_id, report.submitted_ns)]
 
 
 def _time_of(event: tuple[int, AnyBody]) -> int:

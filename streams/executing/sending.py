@@ -180,10 +180,9 @@ class Sender:
         waiting: list[OrderIntent] = []
         while self._to_send and self.posting + len(ready) < _AHEAD_MAX:
             intent = self._to_send.popleft()
-            order = core.state.orders.get(intent.id)
-            if order is None or not order.is_open or intent.id in self._in_flight:
+            if intent.id in self._in_flight:
                 continue
-            if intent.id in self._resend and not core.is_missing(intent.id):
+            if not core.is_missing(intent.id):  # it ended, or the venue said meanwhile that it has it
                 self._resend.discard(intent.id)
                 continue
             if only_reducing and intent.reserved and now <= intent.valid_until:

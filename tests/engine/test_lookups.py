@@ -10,7 +10,7 @@ import pytest
 
 from engine.execution import Conclusion, ExecutionCore
 from engine.messages import OrderAccepted, OrderExpired, OrderFilled, OrderIntent
-from engine.ports import NotFound, RateLimited, Unknown, VenueOrder
+from engine.ports import NotFound, RateLimited, Unknown, VenueExecution, VenueOrder
 from engine.values import OrderClass, OrderType
 from tests.engine.build import T0, D, intent, opened
 from tests.engine.test_protection import leg
@@ -99,3 +99,44 @@ def test_the_table_has_a_row_for_each_of_these() -> None:
     table = text.partition("## What an answer to an order means")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (lookup: [^|]+?) \|", table, re.MULTILINE)
     assert rows == ["lookup: found", "lookup: 404", "lookup: anything else"]
+
+
+def _stored() -> tuple[ExecutionCore, OrderIntent]:
+    core, of = ExecutionCore(), intent()
+    core.apply(opened())
+    core.apply(of)
+    return core, of
+
+
+def _done(of: OrderIntent) -> list[VenueExecution]:
+    whole = of.quantity
+    return [VenueExecution("v1", whole, of.symbol, of.side, whole, D(100), T0 + 2, client_order_id=of.id)]
+
+
+def _apply(core: ExecutionCore, conclusion: Conclusion) -> list[str]:
+    for body in conclusion.events:
+        core.apply(body)
+    return [type(body).__name__ for body in conclusion.events]
+
+
+def test_an_order_whose_submission_a_damaged_stream_lost_is_the_venues_and_ends_once() -> None:
+    """Else it would count as never sent, and be sent again or expire on top of its end at the venue."""
+    core, of = _stored()
+    report = _found(of, "filled", str(of.quantity))
+    assert _apply(core, core.on_order(report)) == ["OrderSubmitted", "OrderAccepted"]
+    assert _apply(core, core.on_executions(_done(of))) == ["Fill", "OrderFilled"]
+    assert core.unsent() == []
+    assert not core.state.orders[of.id].is_open
+    assert _apply(core, core.on_order(report)) == []
+
+
+def test_an_execution_says_that_it_was_submitted() -> None:
+    core, of = _stored()
+    assert _apply(core, core.on_executions(_done(of))) == ["OrderSubmitted", "Fill", "OrderFilled"]
+    assert not core.state.orders[of.id].is_open
+
+
+def test_a_refusal_says_that_it_was_submitted() -> None:
+    core, of = _stored()
+    assert _apply(core, core.on_order(_found(of, "rejected"))) == ["OrderSubmitted", "OrderRejected"]
+    assert not core.state.orders[of.id].is_open
