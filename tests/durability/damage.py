@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,15 @@ def blocks(folder: Path, stream: str) -> list[Path]:
     """Block files of a stream in the store of nats-server, oldest first."""
     found = (folder / "store").glob(f"jetstream/*/streams/{stream}/msgs/*.blk")
     return sorted(found, key=lambda path: int(path.stem))
+
+
+def last_seq(folder: Path, stream: str) -> int:
+    """Sequence of the last message in the newest block: its records are a length, a sequence, and what is stored."""
+    data, at, seq = blocks(folder, stream)[-1].read_bytes(), 0, 0
+    while at + 12 <= len(data):
+        length, seq = struct.unpack_from("<IQ", data, at)
+        at += length & 0x7FFF_FFFF  # the highest bit says that it has headers
+    return seq
 
 
 def cut(bytes_left: Callable[[int], int]) -> Callable[[Path, str], None]:
