@@ -1,12 +1,12 @@
 """A bare chain of as many hops as a bar takes to become an order at the venue; imports nothing of Tapeline.
 
 With every rule on, what a minute of bars brings is stored five times on its way to the venue, and so it is here: words
-(marks: as many as messages, one atomic batch, fsynced) -> one (bars) -> two (signals) -> three (intents) -> four
-(submitted) -> POST to a bare aiohttp server by a `requests` session in a thread, a process between each two of the last
-five. `durable`: each hop is a JetStream stream with a push consumer; `one` has `persist_mode: async`, all others are
-fsynced before the acknowledgement that who sends waits for, and have ids against duplicates, as in Tapeline. `core`:
-plain NATS subjects. Every message takes the first hop; one in `every` goes on, chosen by a seeded generator, as few
-bars become orders. Connections have an nkey and rights.
+(marks: as many as messages, all sent before the first is acknowledged, each fsynced) -> one (bars) -> two (signals) ->
+three (intents) -> four (submitted) -> POST to a bare aiohttp server by a `requests` session in a thread, a process
+between each two of the last five. `durable`: each hop is a JetStream stream with a push consumer; `one` has
+`persist_mode: async`, all others are fsynced before the acknowledgement that who sends waits for, and have ids against
+duplicates, as in Tapeline. `core`: plain NATS subjects. Every message takes the first hop; one in `every` goes on,
+chosen by a seeded generator, as few bars become orders. Connections have an nkey and rights.
 
 In the chain's favour: nothing is decided, recorded, reserved, checkpointed, acknowledged by a venue or filled, so it
 stores a third of what Tapeline stores in the same time, each hop on a stream of its own (Tapeline has one total order
@@ -154,7 +154,6 @@ class Chain:
         self._every = every
         self._children: list[subprocess.Popen[bytes]] = []
         self._http = ""
-        self._batches = 0
         self._stored: list[float] = []
         self._posted = 0
 
@@ -164,10 +163,7 @@ class Chain:
         if mode == "durable":
             for name in (WORDS, *HOPS):
                 persist = PersistMode.ASYNC if name == "one" else PersistMode.DEFAULT
-                subjects, is_words = [f"chain.durable.{name}"], name == WORDS
-                config = StreamConfig(
-                    name=f"CHAIN_{name}", subjects=subjects, persist_mode=persist, allow_atomic=is_words
-                )
+                config = StreamConfig(name=f"CHAIN_{name}", subjects=[f"chain.durable.{name}"], persist_mode=persist)
                 await nc.jetstream().add_stream(config)
         ready = await nc.subscribe("chain.ready")
 
@@ -225,19 +221,9 @@ class Chain:
             due.put_nowait(time.time_ns())
 
     async def _words(self, count: int) -> None:
-        """Store as many words as messages that follow, whole or not at all; in core mode send them."""
-        subject, self._batches = f"chain.{self._mode}.{WORDS}", self._batches + 1
+        """Store as many words as messages that follow, all sent before the first is acknowledged."""
         data = json.dumps({"symbol": "AAPL", "filler": "x" * 200}).encode()
-        for number in range(1, count + 1):
-            if self._mode == "core":
-                await self._nc.publish(subject, data)
-                continue
-            headers = {"Nats-Msg-Id": uuid.uuid4().hex, "Nats-Batch-Id": f"words-{self._batches}"}
-            headers["Nats-Batch-Sequence"] = str(number)
-            if number < count:
-                await self._nc.publish(subject, data, headers=headers)
-            else:
-                await self._nc.jetstream().publish(subject, data, headers=headers | {"Nats-Batch-Commit": "1"})
+        await asyncio.gather(*(publish(self._nc, self._mode, WORDS, data) for _ in range(count)))
 
     async def _collect(self) -> list[float]:
         """Wait until as many came to the server as passed three hops, and no more come."""

@@ -5,8 +5,9 @@ An ART index (primary key) costs about 100 bytes of memory per row for ever and 
 
 - Bars: their key holds their time, so a bar later than every stored bar of its (symbol, timeframe) is new. One number
   per series in memory; only a bar at or below it is looked up.
-- Everything else: `row_keys` holds a 63-bit hash per row. A batch is compared with it in one scan (5 ms per 1,000,000
-  rows); a hash that is absent proves that the key is new, a hash that is present sends the message to an exact look-up.
+- Everything else: `row_keys` holds a 63-bit hash per row. A transaction is compared with it in one scan (5 ms per
+  1,000,000 rows) for all of its tables; a hash that is absent proves that the key is new, one that is present sends the
+  message to an exact look-up.
 
 Called by the writer inside its transaction. Never writes; the writer tells it when a transaction was committed.
 
@@ -50,6 +51,16 @@ class Conflict:
     existing: AnyBody
     incoming: AnyBody
     head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A table's messages of one batch; their keys and the hashes of these, but of bars, which need none."""
+
+    table: Table
+    rows: Sequence[Row]
+    keys: Sequence[Key] = ()
+    hashes: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -122,16 +133,39 @@ def sort_bars(connection: duckdb.DuckDBPyConnection, watermarks: Watermarks, row
     return result
 
 
-def sort_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Row]) -> Sorted:
-    """Tell a batch's messages for any other table apart."""
+def group(table: Table, rows: Sequence[Row]) -> Group:
+    """Hash the keys of a table's messages."""
+    if table is BARS:
+        return Group(table, rows)
     keys = keys_of(table, [row.body for row in rows])
-    hashes = [key_hash(table, key) for key in keys]
-    known = _known_hashes(connection, hashes)
-    suspects = [key for key, hashed in zip(keys, hashes, strict=True) if hashed in known] if known else []
-    taken = _look_up(connection, table, suspects) if suspects else {}
+    return Group(table, rows, keys, [key_hash(table, key) for key in keys])
+
+
+def known_hashes(connection: duckdb.DuckDBPyConnection, groups: Iterable[Group]) -> set[int]:
+    """Give those hashes of all these groups that are stored."""
+    hashes = [hashed for one in groups for hashed in one.hashes]
+    if not hashes:
+        return set()
+    connection.register("candidates", pl.DataFrame({"key_hash": pl.Series(hashes, dtype=pl.Int64)}))
+    found = connection.execute("SELECT k.key_hash FROM row_keys k SEMI JOIN candidates c USING (key_hash)").fetchall()
+    connection.unregister("candidates")
+    return {row[0] for row in found}
+
+
+def sort_rows(connection: duckdb.DuckDBPyConnection, of: Group, known: set[int]) -> Sorted:
+    """Tell a group of any other table apart.
+
+    Args:
+        connection: Of the open transaction.
+        of: The group; what it is told apart from is stored already, groups before it in this transaction too.
+        known: Hashes that are stored; those of the new rows are added.
+    """
+    suspects = [key for key, hashed in zip(of.keys, of.hashes, strict=True) if hashed in known] if known else []
+    taken = _look_up(connection, of.table, suspects) if suspects else {}
     result = Sorted([])
-    accepted = _settle(table, zip(keys, rows, strict=True), taken, result)
-    result.key_hashes = [hashes[index] for index in accepted]
+    accepted = _settle(of.table, zip(of.keys, of.rows, strict=True), taken, result)
+    result.key_hashes = [of.hashes[index] for index in accepted]
+    known.update(result.key_hashes)
     return result
 
 
@@ -160,13 +194,6 @@ def _as_fetched(existing: AnyBody, body: AnyBody) -> AnyBody:
     if isinstance(existing, Bar) and isinstance(body, Bar):
         return msgspec.structs.replace(body, is_backfill=existing.is_backfill)
     return body
-
-
-def _known_hashes(connection: duckdb.DuckDBPyConnection, hashes: Sequence[int]) -> set[int]:
-    connection.register("candidates", pl.DataFrame({"key_hash": pl.Series(hashes, dtype=pl.Int64)}))
-    found = connection.execute("SELECT k.key_hash FROM row_keys k SEMI JOIN candidates c USING (key_hash)").fetchall()
-    connection.unregister("candidates")
-    return {row[0] for row in found}
 
 
 def _look_up(connection: duckdb.DuckDBPyConnection, table: Table, keys: Sequence[Key]) -> dict[Key, AnyBody]:

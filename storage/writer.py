@@ -1,8 +1,8 @@
-"""The single writer: a batch of messages and the new stream position in one transaction.
+"""The single writer: batches of messages and the new positions of their streams in one transaction.
 
 Computes no money and decides nothing about trading. Called by the recorder service, from one thread at a time.
 
-    1. Rows and position are in the same transaction: after kill -9 the file holds both or none.
+    1. Rows and positions are in the same transaction: after kill -9 the file holds both or none.
     2. No two rows of a table have the same key. A message whose key is there with equal content is a duplicate; with
        other content it is a conflict: kept out, written to `conflicts`, counted.
     3. Position says what the caller has applied; it may go back (a stream that lost its end): 2. holds regardless.
@@ -22,7 +22,7 @@ import polars as pl
 from engine.errors import TapelineError
 from engine.messages import AnyBody, Head, body_json
 from storage import schema
-from storage.dedupe import Conflict, Numbered, Row, Sorted, Watermarks, sort_bars, sort_rows
+from storage.dedupe import Conflict, Group, Numbered, Row, Sorted, Watermarks, group, known_hashes, sort_bars, sort_rows
 from storage.instance import Instance, failure, open_read_write
 from storage.snapshot import remove_leftovers
 from storage.tables import BARS, TABLE_OF, Table, columns_of, frame_of
@@ -43,6 +43,30 @@ class WriteResult:
     rows: int = 0
     duplicates: int = 0
     conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What came from one stream.
+
+    Attributes:
+        stream: Its name.
+        last_seq: Sequence of the last message of the batch; may move without messages.
+        messages: In stream order; may hold duplicates, also of each other.
+        seal: What stands at `last_seq`; None where nobody will ask.
+    """
+
+    stream: str
+    last_seq: int
+    messages: Sequence[Row]
+    seal: Seal | None = None
+
+    def groups(self) -> list[Group]:
+        """Give the messages by the table that they go to."""
+        tables: dict[Table, list[Row]] = {}
+        for message in self.messages:
+            tables.setdefault(TABLE_OF[type(message.body)], []).append(message)
+        return [group(table, rows) for table, rows in tables.items()]
 
 
 class Writer:
@@ -119,42 +143,33 @@ class Writer:
         self._relieve = relieve
 
     def write(self, stream: str, last_seq: int, messages: Sequence[Row], seal: Seal | None = None) -> WriteResult:
-        """Store a batch and the position in one transaction; on return it is on disk.
+        """Store one batch; see `write_all` and `Batch`."""
+        return self.write_all([Batch(stream, last_seq, messages, seal)])
 
-        Args:
-            stream: Name of the stream the messages came from.
-            last_seq: Sequence of the last message of the batch; may move without messages.
-            messages: In stream order; may hold duplicates, also of each other.
-            seal: What stands at `last_seq`; None where nobody will ask.
+    def write_all(self, batches: Sequence[Batch]) -> WriteResult:
+        """Store batches and their positions in one transaction; on return it is on disk.
 
         Raises:
             BrokenPromiseError: A value has no place in its column, or the database failed. Nothing was stored.
-            DiskFullError: There is no room; the same batch can be tried again.
+            DiskFullError: There is no room; the same batches can be tried again.
             StoppedFileError: There is none either, and the file has to be opened again first.
             DamagedFileError: The file cannot be read any more.
         """
-        groups: dict[Table, list[Row]] = {}
-        for message in messages:
-            table = TABLE_OF[type(message.body)]
-            group = groups.get(table)
-            if group is None:
-                groups[table] = [message]
-            else:
-                group.append(message)
-        updated = max((message.head.ts_init for message in messages), default=0)
+        grouped = [(batch, batch.groups()) for batch in batches]
         for attempt in range(MEMORY_RETRIES_MAX + 1):
             try:
-                result = self._transaction(stream, last_seq, updated, groups, seal)
+                result = self._transaction(grouped)
             except duckdb.Error as error:
                 if not _lacks_memory(error) or attempt == MEMORY_RETRIES_MAX:
                     raise self._broken(error) from error
                 if self._relieve is not None:
                     self._relieve()
             else:
-                self._positions[stream] = last_seq
-                self._seals.pop(stream, None)
-                if seal is not None:
-                    self._seals[stream] = seal
+                for batch in batches:
+                    self._positions[batch.stream] = batch.last_seq
+                    self._seals.pop(batch.stream, None)
+                    if batch.seal is not None:
+                        self._seals[batch.stream] = batch.seal
                 self._trim(result.rows)
                 return result
         raise AssertionError
@@ -189,27 +204,30 @@ class Writer:
     def _broken(self, error: duckdb.Error) -> TapelineError:
         return failure(f"database {self.instance.path} did not write", error)
 
-    def _transaction(
-        self, stream: str, last_seq: int, updated: int, groups: dict[Table, list[Row]], seal: Seal | None
-    ) -> WriteResult:
+    def _transaction(self, batches: Sequence[tuple[Batch, list[Group]]]) -> WriteResult:
         connection = self._connection
         try:
             connection.execute("BEGIN")
-            result = WriteResult()
-            for table, rows in groups.items():
-                found = (
-                    sort_bars(connection, self._watermarks, rows)
-                    if table is BARS
-                    else sort_rows(connection, table, rows)
-                )
-                self._store(stream, table, found)
-                result = replace(
-                    result,
-                    rows=result.rows + len(found.new),
-                    duplicates=result.duplicates + found.duplicates,
-                    conflicts=result.conflicts + len(found.conflicts),
-                )
-            self._move(stream, last_seq, updated, seal)
+            result, hashes = WriteResult(), list[int]()
+            known = known_hashes(connection, (one for _, groups in batches for one in groups))
+            for batch, groups in batches:
+                for one in groups:
+                    found = (
+                        sort_bars(connection, self._watermarks, one.rows)
+                        if one.table is BARS
+                        else sort_rows(connection, one, known)
+                    )
+                    self._store(batch.stream, one.table, found)
+                    hashes += found.key_hashes
+                    result = replace(
+                        result,
+                        rows=result.rows + len(found.new),
+                        duplicates=result.duplicates + found.duplicates,
+                        conflicts=result.conflicts + len(found.conflicts),
+                    )
+                self._move(batch)
+            if hashes:
+                _insert_frame(connection, "row_keys", _hashes(hashes), "key_hash")
             connection.execute("COMMIT")
         except BaseException:
             self._watermarks.rollback()
@@ -233,19 +251,18 @@ class Writer:
     def _store(self, stream: str, table: Table, found: Sorted) -> None:
         if found.new:
             _insert(self._connection, table, found.new)
-        if found.key_hashes:
-            _insert_frame(self._connection, "row_keys", _hashes(found.key_hashes), "key_hash")
         if found.conflicts:
             _insert_conflicts(self._connection, stream, found.conflicts)
 
-    def _move(self, stream: str, last_seq: int, updated: int, seal: Seal | None) -> None:
-        known = stream in self._positions
+    def _move(self, batch: Batch) -> None:
+        known = batch.stream in self._positions
+        updated = max((message.head.ts_init for message in batch.messages), default=0)
         self._connection.execute(
             "UPDATE recorder_positions SET seq = $2, updated = greatest(updated, make_timestamptz($3 // 1000)), "
             "stored_ns = $4, digest = $5 WHERE stream = $1"
             if known
             else "INSERT INTO recorder_positions VALUES ($1, $2, make_timestamptz($3 // 1000), $4, $5)",
-            [stream, last_seq, updated, *(seal or (None, None))],
+            [batch.stream, batch.last_seq, updated, *(batch.seal or (None, None))],
         )
 
 

@@ -3,10 +3,10 @@
 Trading: a few messages one after the other by request, each when the one before it is stored; many as an atomic batch
 (stored whole or not at all). A batch that fails for any reason, also because one of its ids is already stored (error
 10201), is sent again singly with the same ids, where `duplicate` counts as success. So a crash may always leave a first
-part of what was to be stored, never a later part without it. Market: a burst by plain publishes with an acknowledged
-last message, whose sequence must be the expected one; otherwise what is missing in the stream is sent singly. Both go
-on until it is done: the caller waits, also while the stream is at its size limit or the disk is full, and `trouble`
-says why.
+part of what was to be stored, never a later part without it (`apart` asks for less: marks of different symbols).
+Market: a burst by plain publishes with an acknowledged last message, whose sequence must be the expected one; otherwise
+what is missing in the stream is sent singly. All go on until it is done: the caller waits, also while the stream is at
+its size limit or the disk is full, and `trouble` says why.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _BATCH_MAX = 1000
 _SINGLY_MAX = 6
 """nats-server makes a store of its own on disk for each batch: 4 to 6 ms whatever its size, where a message stored
 singly takes 0.7 ms (nats-server 2.15, fsync of 0.4 ms)."""
+_APART_MAX = 16
+"""As many single stores as cost what a batch does, whose new files other streams' fsyncs wait for as well."""
 _BURST_MAX = 2000
 """Messages between two acknowledged ones of a burst; the server refuses floods of 10,000 unacknowledged."""
 _ACK_S_MAX = 5.0
@@ -95,6 +97,19 @@ class Publisher:
             if len(chunk) <= _SINGLY_MAX or not await self._batch(chunk):
                 for message in chunk:
                     await self.one(message)
+
+    async def apart(self, messages: Sequence[Outgoing]) -> None:
+        """Store messages that are of different things, so that any part of them may be there without the rest.
+
+        A few are all sent before the first is acknowledged, which costs nobody the new files of an atomic batch.
+        """
+        for chunk in itertools.batched(messages, _BATCH_MAX):
+            if len(chunk) > _APART_MAX:
+                await self.atomic(chunk)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for message in chunk:
+                        group.create_task(self.one(message))
 
     async def _batch(self, chunk: Sequence[Outgoing]) -> bool:
         batch_id = f"{self._name}-{next(self._batches)}"

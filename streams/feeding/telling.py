@@ -72,7 +72,8 @@ class Teller:
                 batch, self._waiting = self._waiting, []
                 self._storing = len(batch)
                 context.points.hit("feed.before_tell")
-                await self._publisher.atomic([outgoing for _, outgoing in batch])
+                outgoing = [one for _, one in batch]
+                await (self._publisher.apart if _are_apart(batch) else self._publisher.atomic)(outgoing)
                 context.points.hit("feed.after_tell")
                 self.marks += sum(isinstance(word, Mark) for word, _ in batch)
                 self.statuses += sum(isinstance(word, SymbolStatus) for word, _ in batch)
@@ -103,3 +104,9 @@ class Teller:
                 return make_id(account, run, "status", word.symbol, word.source, word.ts_event)
             case Alert():
                 return word.id
+
+
+def _are_apart(batch: Sequence[tuple[Word, Outgoing]]) -> bool:
+    """Whether these are marks of different symbols: only those of one symbol have an order."""
+    symbols = {word.symbol for word, _ in batch if isinstance(word, Mark)}
+    return len(symbols) == len(batch)

@@ -27,7 +27,7 @@ from storage.instance import DamagedFileError, DiskFullError, StoppedFileError
 from storage.keeper import Keeper
 from storage.snapshot import take
 from storage.sql import SqlService
-from storage.writer import Writer, WriteResult
+from storage.writer import Batch, Writer, WriteResult
 from streams.publisher import Publisher
 from streams.reader import Reader
 from streams.refill import rows_of
@@ -94,7 +94,7 @@ class Recorder:
         await self._sql.start()
 
     async def run(self) -> None:
-        """Write what has come, stream by stream; what comes within batch_ms of the first is one commit per stream."""
+        """Write what has come; what comes within batch_ms of the first is one commit."""
         settings = self._context.settings.recorder
         full = False
         while True:
@@ -144,39 +144,44 @@ class Recorder:
                 one.cancel()
 
     async def _write_all(self) -> int:
-        """Write what has come of each stream; give the size of the larger batch."""
-        rows_max, largest = self._context.settings.recorder.batch_rows_max, 0
-        for stream in (self._context.topology.market, self._context.topology.trading):
-            if batch := self._readers[stream].take(rows_max):
-                self._is_in_hand = True
-                await self._write(stream, batch)
-                self._is_in_hand = False
-                largest = max(largest, len(batch))
-        return largest
+        """Write what has come of both streams, in one commit; give the size of the larger batch."""
+        rows_max, topology = self._context.settings.recorder.batch_rows_max, self._context.topology
+        taken = {stream: self._readers[stream].take(rows_max) for stream in (topology.market, topology.trading)}
+        batches = {stream: batch for stream, batch in taken.items() if batch}
+        if batches:
+            self._is_in_hand = True
+            await self._write(batches)
+            self._is_in_hand = False
+        return max(map(len, batches.values()), default=0)
 
-    async def _write(self, stream: str, batch: list[Stored]) -> None:
+    async def _write(self, batches: dict[str, list[Stored]]) -> None:
         def write() -> WriteResult:
-            decoder = decode_market if stream == self._context.topology.market else decode
-            rows = rows_of(batch, stream, decoder)
-            seal = seal_of(batch[-1])
+            decoded = [self._decoded(stream, batch) for stream, batch in batches.items()]
             self._context.points.hit("recorder.before_commit")
-            result = self._keeper.writer.write(stream, seal.seq, rows, (seal.stored_ns, seal.digest))
+            result = self._keeper.writer.write_all(decoded)
             self._context.points.hit("recorder.after_commit")
             return result
 
         try:
             result = await self._with_room(write, (DiskFullError,))
         except (DamagedFileError, StoppedFileError) as err:
-            del self._positions[stream]  # what is in hand is read again, after what the file then holds
+            for stream in batches:
+                del self._positions[stream]  # what is in hand is read again, after what the file then holds
             await self._exchange(self._keeper.reopen if isinstance(err, StoppedFileError) else self._mended(err))
             return
         self._counters["rows"] += result.rows
         self._counters["duplicates"] += result.duplicates
         self._counters["conflicts"] += result.conflicts
         self._counters["commits"] += 1
-        self._positions[stream] = batch[-1].seq
-        if self._behind.get(stream, 0) <= batch[-1].seq:
-            self._behind.pop(stream, None)
+        for stream, batch in batches.items():
+            self._positions[stream] = batch[-1].seq
+            if self._behind.get(stream, 0) <= batch[-1].seq:
+                self._behind.pop(stream, None)
+
+    def _decoded(self, stream: str, batch: list[Stored]) -> Batch:
+        decoder = decode_market if stream == self._context.topology.market else decode
+        seal = seal_of(batch[-1])
+        return Batch(stream, seal.seq, rows_of(batch, stream, decoder), (seal.stored_ns, seal.digest))
 
     async def _drain(self) -> None:
         while not self._is_in_hand and self._readers:  # else a batch that was taken is missing before what comes
