@@ -6,41 +6,56 @@ is worth now is asked, not what it was worth in each minute of the time away.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
-from engine.messages import Bar, Mark
-from engine.values import timeframe_ns, to_decimal
+from engine.ids import make_id
+from engine.messages import Bar, BarMarks
+from engine.values import timeframe_ns
+
+_TOGETHER_MAX = 1_000
+"""60 KB as JSON; nats-server takes 1 MB."""
+
+Prices = tuple[float, float, float]
+"""Close, low and high, USD."""
 
 
-def bar_marks(bars: Iterable[Bar], told: dict[str, int]) -> list[Mark]:
-    """Give the marks of bars, which are ascending per symbol.
+def bar_marks(bars: Iterable[Bar], told: dict[str, int], ledger: str) -> list[BarMarks]:
+    """Give the marks of bars, which are ascending per symbol; those of one span together.
 
     Args:
         bars: Of symbols that are held.
         told: End of the last mark per symbol; moved on here. Nothing at or before it is told again.
+        ledger: Account and run, for the ids.
     """
-    marks: list[Mark] = []
+    spans: dict[tuple[int, int], dict[str, Prices]] = {}
     old: dict[str, list[Bar]] = {}
     for bar in bars:
-        if bar.ts_event <= told.get(bar.symbol, 0):
+        symbol, ts_event = bar.symbol, bar.ts_event
+        if ts_event <= told.get(symbol, 0):
             continue
-        old.setdefault(bar.symbol, []).append(bar)
+        if bar.is_backfill or symbol in old:
+            old.setdefault(symbol, []).append(bar)
+        else:
+            span = ts_event - timeframe_ns(bar.timeframe), ts_event
+            spans.setdefault(span, {})[symbol] = bar.close, bar.low, bar.high
         if not bar.is_backfill:
-            marks.append(_mark(old.pop(bar.symbol)))
-            told[bar.symbol] = bar.ts_event
+            told[symbol] = ts_event
+            _merge(old.pop(symbol, ()), spans)
     for symbol, rest in old.items():
-        marks.append(_mark(rest))
+        _merge(rest, spans)
         told[symbol] = rest[-1].ts_event
-    return marks
+    return [
+        BarMarks(make_id(ledger, "bar marks", *span, *some), *span, {symbol: prices[symbol] for symbol in some})
+        for span, prices in spans.items()
+        for some in itertools.batched(prices, _TOGETHER_MAX)
+    ]
 
 
-def _mark(bars: list[Bar]) -> Mark:
-    first, last = bars[0], bars[-1]
-    return Mark(
-        symbol=last.symbol,
-        ts_from=first.ts_event - timeframe_ns(first.timeframe),
-        ts_event=last.ts_event,
-        last_px=to_decimal(last.close),
-        low_px=to_decimal(min(bar.low for bar in bars)),
-        high_px=to_decimal(max(bar.high for bar in bars)),
-    )
+def _merge(bars: Iterable[Bar], spans: dict[tuple[int, int], dict[str, Prices]]) -> None:
+    """Add one mark for all of these bars of a symbol, if any."""
+    if some := list(bars):
+        first, last = some[0], some[-1]
+        span = first.ts_event - timeframe_ns(first.timeframe), last.ts_event
+        low, high = min(bar.low for bar in some), max(bar.high for bar in some)
+        spans.setdefault(span, {})[last.symbol] = last.close, low, high

@@ -111,12 +111,12 @@ class MarkCore:
         found = self._symbols.get(symbol)
         return 0 if found is None else found.told_ns
 
-    def told_of_bars(self, mark: Mark) -> None:
+    def told_of_bars(self, name: str, ts_event: int, price: float) -> None:
         """Take in a mark that was made of bars while no trades came: what it covers is not told again."""
-        symbol = self._symbols.get(mark.symbol)
-        if symbol is not None and mark.ts_event > symbol.told_ns:
-            symbol.floor_ns = symbol.told_ns = mark.ts_event
-            symbol.told_px = float(mark.last_px or symbol.told_px)
+        symbol = self._symbols.get(name)
+        if symbol is not None and ts_event > symbol.told_ns:
+            symbol.floor_ns = symbol.told_ns = ts_event
+            symbol.told_px = price
             symbol.low = symbol.high = 0.0
             symbol.first_ns, symbol.is_continued = 0, True
 

@@ -27,7 +27,10 @@ _AUTH_S_MAX = 10
 """A client on a busy machine may take this long to prove who it is; nats-server's own limit is 2 s."""
 
 _OWN: dict[str, tuple[str, ...]] = {
-    "feed": ("bars.*.*", "gaps.*", "marks.*", "status.statuses.*", "status.lulds.*", "commands", "alerts.*"),
+    "feed": (
+        "bars.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*", "commands",
+        "alerts.*",
+    ),
     "signals": ("signals.*.*", "commands", "alerts.*"),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",

@@ -16,6 +16,7 @@ from engine.messages import (
     Alert,
     AnyBody,
     Bar,
+    BarMarks,
     CancelOrder,
     Command,
     Correction,
@@ -94,6 +95,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.splits.{escape(body.symbol)}"
         case Mark():
             return f"{prefix}.marks.{escape(body.symbol)}"
+        case BarMarks():
+            return f"{prefix}.barmarks"
         case SymbolStatus():
             return f"{prefix}.status.{body.source}.{escape(body.symbol)}"
         case Correction():

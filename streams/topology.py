@@ -64,6 +64,7 @@ class Topology(msgspec.Struct, frozen=True):
             "protections.*.*",
             "splits.*",
             "marks.*",
+            "barmarks",
             "status.*.*",
             "positions.*.*",
             "account",

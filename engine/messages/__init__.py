@@ -18,7 +18,7 @@ from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, Command, Sessions, TradingState
 from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
-from engine.messages.market import Bar, Gap, Mark, SymbolStatus
+from engine.messages.market import Bar, BarMarks, Gap, Mark, SymbolStatus
 from engine.messages.orders import (
     NOTHING_TO_CLOSE,
     CancelOrder,
@@ -41,6 +41,7 @@ __all__ = [
     "Alert",
     "AnyBody",
     "Bar",
+    "BarMarks",
     "Body",
     "CancelOrder",
     "Command",
@@ -108,6 +109,7 @@ TradingBody = (
     | Split
     | Correction
     | Mark
+    | BarMarks
     | SymbolStatus
     | Protection
     | VenueFunds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.messages.base import Body
+from engine.values import to_decimal
 
 
 class Bar(Body, frozen=True):
@@ -72,6 +73,28 @@ class Mark(Body, frozen=True):
     high_px: Decimal | None = None
     bid_px: Decimal | None = None
     ask_px: Decimal | None = None
+
+
+class BarMarks(Body, frozen=True):
+    """Marks of many symbols over one span, made of their bars: what is held, where trades and quotes are not followed.
+
+    Thousands of symbols have a bar each minute: one message of them costs what one mark does.
+
+    Attributes:
+        prices: By symbol: close, low and high, USD, as the bars have them.
+        ts_from: Begin of the span, exclusive, ns UTC.
+        ts_event: Its end.
+    """
+
+    id: str
+    ts_from: int
+    ts_event: int
+    prices: dict[str, tuple[float, float, float]]
+
+    def marks(self) -> list[Mark]:
+        """Give them one by one."""
+        span = self.ts_from, self.ts_event
+        return [Mark(symbol, *span, *map(to_decimal, prices)) for symbol, prices in self.prices.items()]
 
 
 class SymbolStatus(Body, frozen=True):

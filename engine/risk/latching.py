@@ -6,7 +6,7 @@ What is not known latches nothing: it denies, until it is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits
@@ -77,17 +77,24 @@ class Losses:
         self._exposure = exposure
         self._sessions = sessions
 
-    def mark(self, mark: Mark) -> list[TradingState]:
-        """Take in a price; give the trading states that the losses it shows bring."""
-        if mark.last_px is None:
-            return []
+    def marks(self, marks: Sequence[Mark], cause: str) -> list[TradingState]:
+        """Take in prices of one moment; give the trading states that the losses they show bring.
+
+        They are judged together: half of them beside the other half's older prices would be a P&L that never was.
+        """
         track, exposure = self._state.track, self._exposure
-        track.turn(self._sessions.day_start(mark.ts_event), exposure)
-        exposure.mark(mark.symbol, mark.last_px, mark.ts_event, also_equal=False)
-        bots = exposure.holders(mark.symbol)
+        bots: dict[str, None] = {}
+        ts_event = 0
+        for mark in marks:
+            if mark.last_px is not None:
+                if mark.ts_event > ts_event:
+                    ts_event = mark.ts_event
+                    track.turn(self._sessions.day_start(ts_event), exposure)
+                exposure.mark(mark.symbol, mark.last_px, mark.ts_event, also_equal=False)
+                bots |= dict.fromkeys(exposure.holders(mark.symbol))
         for bot in bots:
             track.observe(bot, exposure)
-        return self._judged(bots, f"{mark.symbol}|{mark.ts_event}", mark.ts_event) if bots else []
+        return self._judged(bots, cause, ts_event) if bots else []
 
     def booked(self, body: Fill | Fee | Split | Correction) -> list[TradingState]:
         """Give the trading states that follow from what was booked."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from engine.adoption import UNATTRIBUTED
 from engine.barmarks import bar_marks
-from engine.messages import AccountOpened, Bar, Mark, Position, decode
+from engine.messages import AccountOpened, Bar, BarMarks, Mark, Position, decode
 from streams.reader import Reader, read
 from streams.role import Context, last_per_subject
 
@@ -63,7 +63,7 @@ class Holdings:
                 self.seq = item.seq
             self._on_news()
 
-    def marks(self, bars: Iterable[object], followed: set[str], told_ns: Callable[[str], int]) -> list[Mark]:
+    def marks(self, bars: Iterable[object], followed: set[str], told_ns: Callable[[str], int]) -> list[BarMarks]:
         """Give the marks of bars of what is held.
 
         Args:
@@ -77,7 +77,12 @@ class Holdings:
         held = [bar for bar in bars if isinstance(bar, Bar) and bar.symbol in owners and bar.symbol not in followed]
         for symbol in {bar.symbol for bar in held}:
             self._told[symbol] = max(self._told.get(symbol, 0), told_ns(symbol))
-        return bar_marks(held, self._told) if held else []
+        return bar_marks(held, self._told, f"{self._context.account}|{self._context.run}") if held else []
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is held, so that bars may have to wait for marks."""
+        return bool(self._owners)
 
     def _take(self, body: object) -> None:
         if isinstance(body, Position):

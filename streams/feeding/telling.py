@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from engine.ids import make_id
-from engine.messages import Alert, Mark, SymbolStatus
+from engine.messages import Alert, BarMarks, Mark, SymbolStatus
 from streams.publisher import Outgoing, Publisher
 from streams.role import Context
 
-Word = Mark | SymbolStatus | Alert
+Word = Mark | BarMarks | SymbolStatus | Alert
 
 
 class Teller:
@@ -75,7 +75,7 @@ class Teller:
                 outgoing = [one for _, one in batch]
                 await (self._publisher.apart if _are_apart(batch) else self._publisher.atomic)(outgoing)
                 context.points.hit("feed.after_tell")
-                self.marks += sum(isinstance(word, Mark) for word, _ in batch)
+                self.marks += sum(_marks_in(word) for word, _ in batch)
                 self.statuses += sum(isinstance(word, SymbolStatus) for word, _ in batch)
                 self._storing = 0
                 self._stored += len(batch)
@@ -102,8 +102,12 @@ class Teller:
                 return make_id(account, run, "mark", word.symbol, word.ts_event)
             case SymbolStatus():
                 return make_id(account, run, "status", word.symbol, word.source, word.ts_event)
-            case Alert():
+            case BarMarks() | Alert():
                 return word.id
+
+
+def _marks_in(word: Word) -> int:
+    return len(word.prices) if isinstance(word, BarMarks) else isinstance(word, Mark)
 
 
 def _are_apart(batch: Sequence[tuple[Word, Outgoing]]) -> bool:

@@ -17,7 +17,7 @@ from engine.ids import make_id
 from engine.ingest import IngestCore
 from engine.liveness import few
 from engine.marks import MarkCore
-from engine.messages import Alert, Bar, Mark, MarketBody, Sessions, SymbolStatus, decode, decode_market
+from engine.messages import Alert, Bar, BarMarks, Mark, MarketBody, Sessions, SymbolStatus, decode, decode_market
 from engine.ports import BarHistory, BarStream, Quote, Trade, VenueTime
 from engine.sessions import SessionTable
 from engine.values import NS_PER_S, AssetClass, asset_class_of
@@ -181,11 +181,15 @@ class Feed:
         feed, now = context.settings.feed, await context.clock.now_ns()
         known: dict[str, Mark] = {}
         statuses: list[SymbolStatus] = []
-        for kind in ("marks", f"status.{HALTS}", f"status.{BANDS}"):
-            for data in await last_per_subject(context, context.topology.trading, f"{prefix}.{kind}.>"):
+        for kind in ("marks.>", "barmarks", f"status.{HALTS}.>", f"status.{BANDS}.>"):
+            for data in await last_per_subject(context, context.topology.trading, f"{prefix}.{kind}"):
                 match decode(data).body:
                     case Mark() as mark:
                         known[mark.symbol] = msgspec.structs.replace(mark, ts_event=min(mark.ts_event, now))
+                    case BarMarks() as last:
+                        for mark in last.marks():
+                            if mark.symbol not in known or known[mark.symbol].ts_event < mark.ts_event <= now:
+                                known[mark.symbol] = mark
                     case SymbolStatus() as status:
                         statuses.append(status)
                     case _:
@@ -207,7 +211,8 @@ class Feed:
                 is_news = False
             items = [await self._inbox.get()]
             self._working = 1
-            while self._health.marked and not self._inbox.empty() and len(items) < _TOGETHER_MAX:
+            has_marks = bool(self._health.marked) or self._holdings.is_any
+            while has_marks and not self._inbox.empty() and len(items) < _TOGETHER_MAX:
                 items.append(self._inbox.get_nowait())
             self._take_sessions()
             for item in items:
@@ -297,7 +302,8 @@ class Feed:
     def _make_ready(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
         marks = self._holdings.marks(bodies, self._health.marked, self._marks.told_ns)
         for mark in marks:
-            self._marks.told_of_bars(mark)
+            for symbol, (price, _, _) in mark.prices.items():
+                self._marks.told_of_bars(symbol, mark.ts_event, price)
         self._teller.tell(marks, ts_recv)
         self._teller.tell(self._halts.on_bars(body for body in bodies if isinstance(body, Bar)), ts_recv)
         self._ready.append((bodies, ts_recv))

@@ -6,7 +6,7 @@ Pure: rows in, one plain object out, which is what `--json` prints. Its shape is
     kind      what it is: fill, order, intent, signal, denial, no_trade
     target    that thing's whole id; of a fill venue_order_id|cumulative quantity
     bar       row of bars, or null
-    mark      row of marks, or null: what a guard's signal rests on instead of a bar
+    mark      row of all_marks, or null: what a guard's signal rests on instead of a bar
     protection  row of protections, or null: who held the stop then and where it was
     signal    row of signals, or null; indicators is an object
     verdicts  rows of intents, denials, no_trades, each with verdict (intent, denial, no_trade) and asked (true, false)
@@ -229,7 +229,7 @@ def _missing(target: Target, facts: Facts, orders: Sequence[Plain]) -> list[str]
     elif not (facts.bars or facts.marks):
         key = str(facts.signals[0]["bar"])
         found.append(
-            f"{key} is not in the table marks" if key.startswith("mark|") else f"bar {key} is not in the table bars"
+            f"{key} is not in the view all_marks" if key.startswith("mark|") else f"bar {key} is not in the table bars"
         )
     if facts.signals and not (facts.intents or facts.denials or facts.no_trades):
         found.append("no verdict of risk is stored yet: it waits, or the recorder is behind")

@@ -81,7 +81,8 @@ async def gather(target: Target, columns: Columns, ask: Ask) -> Facts:
     async def rows(table: str, where: str, select: str = "*") -> Sequence[Row]:
         if table not in columns or not where:
             return ()
-        return await ask(f"SELECT {select} FROM {table} WHERE {where} ORDER BY rowid")  # noqa: S608  (ids are quoted)
+        order = "seq" if table == "all_marks" else "rowid"  # a view has no rowid
+        return await ask(f"SELECT {select} FROM {table} WHERE {where} ORDER BY {order}")  # noqa: S608  (ids are quoted)
 
     facts = Facts()
     asked = await _order_of(target, rows)
@@ -174,7 +175,7 @@ async def _add_marks(facts: Facts, key: str, rows: Rows) -> None:
     of, signal = f"symbol = {quoted(parts[1])}", facts.signals[0]
     then = f"{of} AND bot = {quoted(signal['bot'])} AND ts_event_ns <= {parts[3]}"
     facts.marks, said = await asyncio.gather(
-        rows("marks", f"{of} AND ts_from_ns = {parts[2]} AND ts_event_ns = {parts[3]}"), rows("protections", then)
+        rows("all_marks", f"{of} AND ts_from_ns = {parts[2]} AND ts_event_ns = {parts[3]}"), rows("protections", then)
     )
     facts.protections = said[-1:]
 

@@ -10,6 +10,7 @@ from engine.bots import RiskLimits
 from engine.messages import (
     AnyBody,
     Bar,
+    BarMarks,
     Command,
     Mark,
     OrderFilled,
@@ -228,20 +229,44 @@ def _bar(number: int, low: float, high: float, close: float, **more: object) -> 
     return msgspec.structs.replace(bar(close, number, **more), low=low, high=high)  # type: ignore[arg-type]
 
 
+def _of_bars(bars: list[Bar], told: dict[str, int]) -> list[Mark]:
+    return [mark for some in bar_marks(bars, told, "ledger") for mark in some.marks()]
+
+
 def test_each_bar_of_what_is_held_is_a_mark() -> None:
     told: dict[str, int] = {"MSFT": minute(1)}
     bars = [_bar(1, 9.5, 11.0, 10.0), _bar(1, 1, 1, 1, symbol="MSFT"), _bar(2, 9.0, 10.5, 9.75)]
-    assert bar_marks(bars, told) == [
+    assert _of_bars(bars, told) == [
         Mark("AAPL", minute(0), minute(1), D("10.0"), D("9.5"), D("11.0")),
         Mark("AAPL", minute(1), minute(2), D("9.75"), D("9.0"), D("10.5")),
     ]
-    assert bar_marks(bars, told) == [], "told"
+    assert _of_bars(bars, told) == [], "told"
+
+
+def test_marks_of_one_span_travel_together_a_thousand_at_most() -> None:
+    bars = [_bar(1, 9, 11, 10, symbol=f"S{number}") for number in range(1_001)]
+    first, second = bar_marks([*bars, _bar(2, 9, 11, 10, symbol="S0")], {}, "ledger")[:2]
+    assert (len(first.prices), list(second.prices)) == (1_000, ["S1000"])
+    assert first.id != second.id
+    assert first.id == bar_marks(bars, {}, "ledger")[0].id, "the same again has the same id"
+    assert first.id != bar_marks(bars, {}, "another ledger")[0].id
+
+
+def test_prices_of_one_moment_are_judged_together() -> None:
+    """One side of a hedge at its new price beside the other's old one would be a loss that never was."""
+    core = _core(RiskLimits(bot_daily_loss_fraction_max=0.01))
+    _bought(core)
+    _bought(core, signal(symbol="MSFT", direction=Direction.SHORT))
+    both = {"AAPL": (80.0, 80.0, 80.0), "MSFT": (80.0, 80.0, 80.0)}
+    assert _states(core.apply(BarMarks("b1", minute(1), minute(2), both))) == []
+    alone = {"AAPL": (69.0, 69.0, 69.0)}
+    assert _states(core.apply(BarMarks("b2", minute(2), minute(3), alone))) == [(TradingMode.REDUCING, "alpha")]
 
 
 def test_old_bars_are_one_mark() -> None:
     bars = [_bar(1, 9.5, 11.0, 10.0, is_backfill=True), _bar(2, 9.0, 10.5, 9.75, is_backfill=True)]
     span = Mark("AAPL", minute(0), minute(2), D("9.75"), D("9.0"), D("11.0"))
-    assert bar_marks(bars, {}) == [span]
+    assert _of_bars(bars, {}) == [span]
     fresh = _bar(3, 9.9, 10.0, 9.95)
     with_them = Mark("AAPL", minute(0), minute(3), D("9.95"), D("9.0"), D("11.0"))
-    assert bar_marks([*bars, fresh], {}) == [with_them], "up to the first fresh one"
+    assert _of_bars([*bars, fresh], {}) == [with_them], "up to the first fresh one"

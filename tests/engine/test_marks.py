@@ -213,12 +213,12 @@ def test_symbols_that_have_no_mark_yet_miss_nothing() -> None:
 def test_what_a_mark_of_bars_covers_is_not_told_again() -> None:
     """Bars came before the trades of their minute did: two marks with one end would have one id."""
     core = _core()
-    core.told_of_bars(mark(0, 60_000, "100", "99", "101"))
+    core.told_of_bars("AAPL", at(60_000), 100.0)
     assert core.told_ns("AAPL") == at(60_000)
     assert play(core, trade(40_000, 99), trade(60_000, 100)) == []
     [told] = play(core, trade(61_000, 102))
     assert (told.ts_from, told.ts_event, told.low_px) == (at(60_000), at(61_000), Decimal(102))
-    core.told_of_bars(mark(0, 60_000, "100", "99", "101"))
+    core.told_of_bars("AAPL", at(60_000), 100.0)
     assert core.told_ns("AAPL") == at(61_000), "an older one changes nothing"
     assert core.told_ns("MSFT") == 0
 

@@ -20,6 +20,9 @@ _BY_TYPE = {
     dict[str, float]: st.dictionaries(
         st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False), max_size=3
     ),
+    dict[str, tuple[float, float, float]]: st.dictionaries(
+        st.text(max_size=5), st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3), max_size=3
+    ),
     dict[str, Decimal]: st.dictionaries(st.text(max_size=5), _EXACT, max_size=3),
     tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=3).map(
         tuple

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BrokenPromiseError
-from engine.messages import AnyBody, Bar, Head, MarketMessage, Message, decode, decode_market, encode
+from engine.messages import AnyBody, Bar, BarMarks, Head, Mark, MarketMessage, Message, decode, decode_market, encode
 from storage.bodies import read_all
 from storage.tables import TABLE_OF, TABLES, keys_of, row_of
 from storage.writer import Writer, WriteResult
@@ -263,3 +263,17 @@ def test_trimming_happens_by_rows_and_waits_for_readers(writer, monkeypatch):
     assert writer._rows_since_trim == 0
     assert rows(writer, "SELECT current_setting('memory_limit')") == [("128.0 MiB",)]
     assert rows(writer, "SELECT count(*) FROM bars") == [(151,)]
+
+
+def test_marks_of_bars_are_one_row_and_every_mark_can_be_asked_for(writer):
+    prices, t0 = {"AAPL": (100.1, 99.0, 101.5), "BRK.B": (0.1, 0.1, 0.1)}, samples.T0
+    one = Mark("MSFT", t0, t0 + 1, Decimal(5), Decimal(4), Decimal(6), Decimal("4.9"))
+    of_bars = BarMarks("b1", t0, t0 + 60, prices)
+    assert writer.write("trading", 2, samples.messages(one, of_bars)) == WriteResult(rows=2)
+    assert writer.write("trading", 3, samples.messages(of_bars)) == WriteResult(duplicates=1)
+    query = "SELECT symbol, ts_from_ns, ts_event_ns, last_px, low_px, high_px, bid_px FROM all_marks ORDER BY ALL"
+    assert rows(writer, query) == [
+        ("AAPL", t0, t0 + 60, Decimal("100.1"), Decimal(99), Decimal("101.5"), None),
+        ("BRK.B", t0, t0 + 60, Decimal("0.1"), Decimal("0.1"), Decimal("0.1"), None),
+        ("MSFT", t0, t0 + 1, Decimal(5), Decimal(4), Decimal(6), Decimal("4.9")),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.messages import Head, Mark, Position, encode
+from engine.messages import BarMarks, Head, Mark, Position, encode
 from streams.connection import Inflow
 from streams.topology import Topology
 from tests.engine.build import D, bar, minute
@@ -25,7 +25,12 @@ async def _bars(wired: Wired, number: int) -> list[Mark]:
     wired.clock.ns = at  # type: ignore[attr-defined]
     wired.venue.on_bars([bar(10.0 + number, number), bar(20.0, number, "MSFT"), bar(30.0, number, "BTC/USD")], at)
     await until(lambda: wired.feed.status().counters["bars"] == 3 * number, "the bars are stored")
-    return [body for body in await wired.stored("trading") if isinstance(body, Mark) and body.ts_event == at]
+    return await _marks(wired, at)
+
+
+async def _marks(wired: Wired, at: int) -> list[Mark]:
+    bodies = [body for body in await wired.stored("trading") if isinstance(body, BarMarks) and body.ts_event == at]
+    return [mark for body in bodies for mark in body.marks()]
 
 
 async def test_what_is_held_is_marked_with_its_bars(nc: Inflow, topology: Topology) -> None:
@@ -48,4 +53,4 @@ async def test_what_is_held_is_marked_with_its_bars(nc: Inflow, topology: Topolo
         again.clock.ns = at  # type: ignore[attr-defined]
         again.venue.on_bars([bar(21.0, 5, "MSFT")], at)
         await until(lambda: again.feed.status().counters["bars"] == 1, "the bar is stored")
-        assert [m.symbol for m in await again.stored("trading") if isinstance(m, Mark) and m.ts_event == at] == ["MSFT"]
+        assert [mark.symbol for mark in await _marks(again, at)] == ["MSFT"]

@@ -41,6 +41,7 @@ SUBJECTS = {
     "Split": "tape.splits.BRK%2EB",
     "Correction": "tape.corrections.unattributed.BRK%2EB",
     "Mark": "tape.marks.BRK%2EB",
+    "BarMarks": "tape.barmarks",
     "SymbolStatus": "tape.status.statuses.BRK%2EB",
     "Protection": "tape.protections.demo.BRK%2EB",
     "Fill": "tape.fills.demo.BRK%2EB",

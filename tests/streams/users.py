@@ -19,6 +19,7 @@ OWNERS = {
     "bars.1m.AAPL": "feed",
     "gaps.AAPL": "feed",
     "marks.AAPL": "feed",
+    "barmarks": "feed",
     "status.statuses.AAPL": "feed",
     "status.lulds.AAPL": "feed",
     "status.assets.AAPL": "executor",
