@@ -10,7 +10,7 @@ from collections import defaultdict
 from decimal import Decimal
 
 from adapters.exchange.orders import ENTRY
-from engine.messages import AnyBody, Fill, Mark, OrderAdopted, OrderIntent, Protection, Signal
+from engine.messages import AnyBody, BarMarks, Fill, Mark, OrderAdopted, OrderIntent, Protection, Signal
 from engine.ports import Trade
 from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState
@@ -33,14 +33,18 @@ def marks(world: World, trading: list[AnyBody]) -> None:
     for bar in world.exchange.out:  # not those stored: feed may die between a bar's mark and the bar
         if bar.symbol not in world.settings.marked_symbols:
             traded[bar.symbol] += [(bar.ts_event, to_decimal(px)) for px in (bar.low, bar.high, bar.close)]
-    for body in trading:
-        if not isinstance(body, Mark):
-            continue
-        demand(body.ts_event > last.get(body.symbol, 0), f"mark of {body.symbol} at {body.ts_event} came out of order")
-        last[body.symbol] = body.ts_event
-        if body.last_px is not None:
-            true = {px for ns, px in traded[body.symbol] if ns <= body.ts_event}
-            demand({body.last_px, body.low_px, body.high_px} <= true, f"{body} has prices that were not traded")
+    for mark in (mark for body in trading for mark in _marks_of(body)):
+        demand(mark.ts_event > last.get(mark.symbol, 0), f"mark of {mark.symbol} at {mark.ts_event} came out of order")
+        last[mark.symbol] = mark.ts_event
+        if mark.last_px is not None:
+            true = {px for ns, px in traded[mark.symbol] if ns <= mark.ts_event}
+            demand({mark.last_px, mark.low_px, mark.high_px} <= true, f"{mark} has prices that were not traded")
+
+
+def _marks_of(body: AnyBody) -> list[Mark]:
+    if isinstance(body, BarMarks):
+        return body.marks()
+    return [body] if isinstance(body, Mark) else []
 
 
 class Watch:
@@ -71,8 +75,8 @@ class Watch:
             demand(not other, f"the guard of {key} fires twice: {other} is under way, {signal.id} follows")
             self._fired[key] = signal.id, signal.ts_event
             self._last[key] = signal.ts_event
-        if isinstance(body, Mark):
-            self._fires_when_due(body, state)
+        for mark in _marks_of(body):
+            self._fires_when_due(mark, state)
         self._release(body)
 
     def _no_exit_goes_through_zero(self, fill: Fill, state: RiskState) -> None:

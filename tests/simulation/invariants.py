@@ -20,6 +20,7 @@ from engine.messages import (
     Alert,
     AnyBody,
     Bar,
+    BarMarks,
     CancelOrder,
     Command,
     Correction,
@@ -96,7 +97,7 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.cause}"
         case OrderIntent() | RiskDenied() | TargetReached():
             return f"verdict {body.id}"
-        case Fee() | CancelOrder() | OrderAdopted() | Correction() | Command() | Alert():
+        case BarMarks() | Fee() | CancelOrder() | OrderAdopted() | Correction() | Command() | Alert():
             return f"{kind} {body.id}"
         case ReplaceOrder():
             return f"{kind} {body.id}"
