@@ -74,6 +74,15 @@ class Mark(Body, frozen=True):
     bid_px: Decimal | None = None
     ask_px: Decimal | None = None
 
+    @property
+    def id(self) -> str:
+        """What names it."""
+        return f"{self.symbol}|{self.ts_event}"
+
+    def marks(self) -> list[Mark]:
+        """Give itself, as `BarMarks` gives each of its own."""
+        return [self]
+
 
 class BarMarks(Body, frozen=True):
     """Marks of many symbols over one span, made of their bars: what is held, where trades and quotes are not followed.

@@ -14,7 +14,7 @@ Called by streams/services/risk, later by the backtester and the replay. Never p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits
@@ -160,10 +160,8 @@ class RiskCore:
                 caused = self._books.book(body)
                 self._standing.moved(caused)
                 return [*caused, *self._losses.booked(body)]
-            case Mark():
-                return self._take_marks([body], f"{body.symbol}|{body.ts_event}")
-            case BarMarks():
-                return self._take_marks(body.marks(), body.id)
+            case Mark() | BarMarks():
+                return self._take_marks(body)
             case VenueFunds():
                 take_funds(self.state, self._exposure, self._limits, body)
             case SymbolStatus():
@@ -206,16 +204,15 @@ class RiskCore:
         cause = f"{end.client_order_id}|{type(end).__name__}"
         return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
 
-    def _take_marks(self, marks: Sequence[Mark], cause: str) -> list[AnyBody]:
+    def _take_marks(self, body: Mark | BarMarks) -> list[AnyBody]:
         """Take in prices of one moment; the guards they touch fire."""
         known = self.state.quotes
-        fresh = [mark for mark in marks if mark.symbol not in known or known[mark.symbol].ts_event < mark.ts_event]
+        fresh = [one for one in body.marks() if one.symbol not in known or known[one.symbol].ts_event < one.ts_event]
         known.update((mark.symbol, mark) for mark in fresh)
-        caused: list[AnyBody] = [*self._losses.marks(fresh, cause)]
+        caused: list[AnyBody] = [*self._losses.marks(fresh, body.id)]
         for mark in fresh:
-            may_fire = self.state.mode is not TradingMode.HALTED and self._sessions.is_open(
-                asset_class_of(mark.symbol), mark.ts_event
-            )
+            is_open = self._sessions.is_open(asset_class_of(mark.symbol), mark.ts_event)
+            may_fire = is_open and self.state.mode is not TradingMode.HALTED
             for signal in self._guards.take(mark, f"{self.state.account}|{self.state.run}", may_fire=may_fire):
                 self.state.stopped[f"{signal.bot}|{signal.symbol}"] = signal.ts_event
                 self._await_verdict(signal)

@@ -99,7 +99,7 @@ _ALL = (
     Patch(
         "partial_fill_ends_the_order",
         f"{_EXECUTION}._fills",
-        "if order.is_open and _is_whole(order, filled, status):",
+        "if order.is_open and is_whole(order, filled, status):",
         "if order.is_open:",
         "what is left after a partial fill is ignored",
     ),
@@ -305,7 +305,7 @@ _ALL = (
     ),
     Patch(
         "small_leg_never_ends",
-        "engine.execution.core:_is_whole",
+        "engine.execution.events:is_whole",
         "if status is OrderStatus.FILLED:",
         "if order.intent.notional is not None:",
         "an exit that the venue made smaller stays open for ever",

@@ -153,6 +153,7 @@ def test_the_second_of_two_replacements_counts_on_from_the_first_order() -> None
     first, second, third = intent("a", quantity="52"), intent("b", quantity="26"), intent("c", quantity="13")
     second, third = (msgspec.structs.replace(of, replaces=old) for of, old in ((second, "a"), (third, "b")))
     bodies: list[AnyBody] = [first, fill(first, "11", "11"), second, third]
+    bodies += [OrderSubmitted(key, "alpha", "AAPL", T0) for key in "abc"]
     bodies += [OrderAccepted(key, "alpha", "AAPL", f"venue-{key}", T0) for key in "bc"]
     bodies += [OrderReplaced(key, "alpha", "AAPL", f"venue-{key}", D(11), T0, "") for key in "ab"]
     core = _known(*bodies)
