@@ -55,6 +55,7 @@ class Run:
         command = (sys.executable, str(Path(__file__).parent / "kill_role.py"))
         self.supervisor = Supervisor(settings, ROLES, role_command=command, environment=environment, quiet=True)
         self.timed: list[str] = []
+        self.killed: set[int] = set()
         self.server_pid = 0
         self.away_until = 0.0
 
@@ -113,6 +114,7 @@ class Run:
             await self._kill_by_the_clock()
             while (await self.control.status()).state != "finished":
                 await asyncio.sleep(_POLL_S)
+        await self._wait_for_restarts()
         await quiet.wait(ROLES)
         venue = await self._venue()
         with contextlib.suppress(Exception):
@@ -127,6 +129,15 @@ class Run:
                 return
             await asyncio.sleep(_POLL_S)
 
+    async def _wait_for_restarts(self) -> None:
+        """Wait until no process is there that was killed: the last kill may come after the last bar."""
+        while True:
+            claimed = {int(path.name.rpartition("-")[2]) for path in Path(self.spec["marks"]).glob("claimed-*")}
+            pids = self.supervisor.pids
+            if {*ROLES, "nats"} <= set(pids) and not (claimed | self.killed) & set(pids.values()):
+                return
+            await asyncio.sleep(_POLL_S)
+
     async def _kill_by_the_clock(self) -> None:
         """From the first execution on, kill each victim so long after the kill before, or as soon as it runs again."""
         while (await self.control.status()).executions == 0:
@@ -138,6 +149,7 @@ class Run:
                 await asyncio.sleep(_POLL_S)
             os.kill(pid, signal.SIGKILL)
             self.timed.append(victim)
+            self.killed.add(pid)
 
     async def _venue(self) -> dict:
         """What the exchange says it did: its orders, its executions one by one, its account."""
