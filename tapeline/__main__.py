@@ -55,7 +55,7 @@ def demo(
     symbols
         Symbols to trade, comma-separated.
     strategy
-        Strategy of the bot: sma_crossover or rsi.
+        Strategy of the bot, one of docs/strategies.md, at its default parameters.
     bot
         A bot's TOML file instead of the shipped bot; give it several times for several bots.
     seed

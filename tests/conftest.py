@@ -6,6 +6,8 @@ Modules that check for several tests are named here, before any of them is impor
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,3 +26,20 @@ settings.register_profile(
     "thorough", max_examples=1_000, deadline=None, print_blob=True, suppress_health_check=_SLOW_MACHINES
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(scope="session")
+def real_bars() -> Callable[[str], Path]:
+    """Give a function that finds a file of the shared real bars, or skips visibly, or fails where they must be."""
+
+    def find(name: str) -> Path:
+        folder = Path(os.environ.get("TAPELINE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+        path = folder / name
+        if not path.exists():
+            reason = f"real bars not found: {name} is not in TAPELINE_TEST_DATA or ../shared/data"
+            if os.environ.get("TAPELINE_TEST_DATA_REQUIRED"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        return path
+
+    return find

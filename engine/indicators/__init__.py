@@ -5,6 +5,8 @@ it warms up. Memory is bounded: talipp keeps every input, so inputs are purged i
 (tried: purged to 4 warm-ups, outputs are bit-identical; purged below one, talipp silently starts over).
 """
 
-from engine.indicators.registry import LIBRARY, Indicator, make, names
+from engine.indicators.catalog import Kind, Param
+from engine.indicators.indicator import Indicator
+from engine.indicators.registry import LIBRARY, check, kind_of, make, names
 
-__all__ = ["LIBRARY", "Indicator", "make", "names"]
+__all__ = ["LIBRARY", "Indicator", "Kind", "Param", "check", "kind_of", "make", "names"]

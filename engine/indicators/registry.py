@@ -1,93 +1,27 @@
-"""The registry: which indicators exist, their parameters and warm-up, and the wrapper that bounds their memory.
-
-Invariants: (1) a wrapper holds between `keep` and 2 x `keep` inputs; (2) `keep` is at least 4 warm-ups; (3) a value
-that is not finite is refused before it reaches talipp, where one NaN would poison every later value.
-Called by strategies. Never decides anything.
-"""
+"""The registry: indicators by name, with checked parameters. Called by strategies and by validation of bots."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
-
-import msgspec
-from talipp.indicators import EMA, RSI, SMA
 
 from engine.errors import ConfigError
-from engine.messages import Bar
+from engine.indicators.catalog import KINDS, Kind, Param
+from engine.indicators.indicator import Indicator
 
-_KEEP_WARMUPS = 4
 LIBRARY = f"talipp {version('talipp')}"
 """What values and checkpointed states were made by."""
-
-
-class PeriodParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of an indicator with one period, in bars."""
-
-    period: int
-
-    def __post_init__(self) -> None:
-        """Refuse a period that defines nothing."""
-        if not 1 <= self.period <= 10_000:
-            msg = f"period must be 1..10000 bars, was {self.period}"
-            raise ValueError(msg)
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    params: type[PeriodParams]
-    build: Callable[[Any], Any]
-    warmup: Callable[[Any], int]
-
-
-_KINDS: dict[str, _Kind] = {
-    "sma": _Kind(PeriodParams, lambda p: SMA(p.period), lambda p: p.period),
-    "ema": _Kind(PeriodParams, lambda p: EMA(p.period), lambda p: p.period),
-    "rsi": _Kind(PeriodParams, lambda p: RSI(p.period), lambda p: p.period + 1),
-}
-
-
-class Indicator:
-    """One incremental indicator on the closes of one symbol.
-
-    Attributes:
-        label: Name with parameters, as shown in signals: `sma(3)`.
-        warmup: Bars until the first value.
-    """
-
-    __slots__ = ("_inner", "_keep", "_size", "label", "warmup")
-
-    def __init__(self, label: str, inner: Any, warmup: int) -> None:
-        self.label = label
-        self.warmup = warmup
-        self._inner = inner
-        self._keep = warmup * _KEEP_WARMUPS
-        self._size = 0
-
-    def update(self, bar: Bar) -> float | None:
-        """Move by one bar and return the value in the price's unit (RSI: 0..100), None while warming up.
-
-        Raises:
-            ValueError: The close is not finite; the state did not move.
-        """
-        close = bar.close
-        if not math.isfinite(close):
-            msg = f"{self.label}: close of {bar.symbol} must be finite, was {close!r}"
-            raise ValueError(msg)
-        inner = self._inner
-        inner.add(close)
-        self._size += 1
-        value = inner[-1]
-        if self._size >= 2 * self._keep:
-            inner.purge_oldest(self._size - self._keep)
-            self._size = self._keep
-        return value
-
-    @property
-    def size(self) -> int:
-        """Inputs held now; never more than 8 warm-ups."""
-        return self._size
+_KINDS: dict[str, Kind] = {kind.name: kind for kind in KINDS}
+_ASCENDING = (
+    ("fast_period", "slow_period"),
+    ("fast_period", "mid_period"),
+    ("mid_period", "slow_period"),
+    ("fast_roc_period", "slow_roc_period"),
+    ("fast_macd_period", "slow_macd_period"),
+    ("fast_ema_constant_period", "slow_ema_constant_period"),
+)
+"""Pairs of parameters of which the first must be the smaller one."""
 
 
 def names() -> list[str]:
@@ -95,20 +29,63 @@ def names() -> list[str]:
     return sorted(_KINDS)
 
 
-def make(name: str, params: Mapping[str, object]) -> Indicator:
-    """Build an indicator.
+def kind_of(name: str) -> Kind:
+    """Give what is known of an indicator.
 
     Raises:
-        ConfigError: Unknown name, unknown or missing parameter, value out of range.
+        ConfigError: There is none of this name.
     """
     kind = _KINDS.get(name)
     if kind is None:
-        msg = f"unknown indicator {name!r}: choose one of {', '.join(names())}"
+        near = difflib.get_close_matches(name, _KINDS, 3) or names()
+        msg = f"unknown indicator {name!r}: choose one of {', '.join(near)}"
         raise ConfigError(msg)
-    try:
-        typed = msgspec.convert(dict(params), kind.params)
-    except msgspec.ValidationError as err:
-        msg = f"indicator {name}: {err}"
-        raise ConfigError(msg) from None
-    label = f"{name}({','.join(str(v) for v in msgspec.structs.astuple(typed))})"
-    return Indicator(label, kind.build(typed), kind.warmup(typed))
+    return kind
+
+
+def check(name: str, params: Mapping[str, object]) -> dict[str, float]:
+    """Give the parameters of an indicator in its order, those that are not given at their defaults.
+
+    Raises:
+        ConfigError: Unknown name, unknown or missing parameter, value of the wrong type or out of range.
+    """
+    kind = kind_of(name)
+    known = [param.name for param in kind.params]
+    if unknown := [key for key in params if key not in known]:
+        msg = f"indicator {name}: unknown parameter {unknown[0]!r}: it has {', '.join(known) or 'none'}"
+        raise ConfigError(msg)
+    checked = {param.name: _checked(name, param, params.get(param.name, param.default)) for param in kind.params}
+    for small, large in _ASCENDING:
+        if small in checked and large in checked and checked[small] >= checked[large]:
+            msg = f"indicator {name}: {small} must be below {large}, were {checked[small]:g} and {checked[large]:g}"
+            raise ConfigError(msg)
+    return checked
+
+
+def _checked(name: str, param: Param, value: object) -> float:
+    if value is None:
+        msg = f"indicator {name}: {param.name} is missing; it must be {_range(param)}"
+        raise ConfigError(msg)
+    is_whole = isinstance(param.low, int)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not param.low <= value <= param.high
+        or (is_whole and value != int(value))
+    ):
+        msg = f"indicator {name}: {param.name} must be {_range(param)}, was {value!r}"
+        raise ConfigError(msg)
+    return int(value) if is_whole else float(value)
+
+
+def _range(param: Param) -> str:
+    return f"{'a whole number' if isinstance(param.low, int) else 'a number'} in {param.low:g}..{param.high:g}"
+
+
+def make(name: str, params: Mapping[str, object]) -> Indicator:
+    """Build an indicator. Raises ConfigError as `check` does."""
+    kind, checked = kind_of(name), check(name, params)
+    label = (
+        f"{name}({','.join(f'{value:g}' if isinstance(value, float) else str(value) for value in checked.values())})"
+    )
+    return Indicator(label, kind.build(*checked.values()), kind.source, kind.outputs, kind.warmup(checked))

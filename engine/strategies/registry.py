@@ -9,12 +9,23 @@ import msgspec
 
 from engine.errors import ConfigError
 from engine.strategies.base import Strategy
+from engine.strategies.bollinger_reversion import BollingerReversion, BollingerReversionParams
+from engine.strategies.breakout import Breakout, BreakoutParams
+from engine.strategies.macd_trend import MacdTrend, MacdTrendParams
+from engine.strategies.obv_trend import ObvTrend, ObvTrendParams
 from engine.strategies.rsi import Rsi, RsiParams
-from engine.strategies.sma_crossover import SmaCrossover, SmaCrossoverParams
+from engine.strategies.sma_crossover import MomentumParams, SmaCrossover, SmaCrossoverParams
+from engine.strategies.stochastic import Stochastic, StochasticParams
 
 _STRATEGIES: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Strategy]]] = {
+    "bollinger_reversion": (BollingerReversionParams, BollingerReversion),
+    "breakout": (BreakoutParams, Breakout),
+    "macd_trend": (MacdTrendParams, MacdTrend),
+    "momentum": (MomentumParams, SmaCrossover),
+    "obv_trend": (ObvTrendParams, ObvTrend),
     "rsi": (RsiParams, Rsi),
     "sma_crossover": (SmaCrossoverParams, SmaCrossover),
+    "stochastic": (StochasticParams, Stochastic),
 }
 
 

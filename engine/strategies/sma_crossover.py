@@ -11,6 +11,7 @@ import msgspec
 from engine.indicators import make
 from engine.messages import Bar
 from engine.strategies.base import Target
+from engine.strategies.turning import compare
 from engine.values import Direction
 
 
@@ -26,6 +27,13 @@ class SmaCrossoverParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         if not 1 <= self.fast < self.slow <= 10_000:
             msg = f"fast and slow must satisfy 1 <= fast < slow <= 10000 bars, were {self.fast} and {self.slow}"
             raise ValueError(msg)
+
+
+class MomentumParams(SmaCrossoverParams, frozen=True, forbid_unknown_fields=True):
+    """The averages of `momentum`: 50 and 200 bars (the golden cross; Murphy, ch. 9)."""
+
+    fast: int = 50
+    slow: int = 200
 
 
 class SmaCrossover:
@@ -45,14 +53,15 @@ class SmaCrossover:
         if fast is None or slow is None:
             return None
         self._values = (fast, slow)
-        if fast > slow:
+        side = compare(fast, slow)
+        if side > 0:
             direction = Direction.LONG
-        elif fast < slow:
+        elif side < 0:
             direction = Direction.SHORT if self._params.allow_short else Direction.FLAT
         else:
             return self._target
         if self._target is None or self._target.direction is not direction:
-            sign = ">" if fast > slow else "<"
+            sign = ">" if side > 0 else "<"
             reason = f"{self._fast.label} {sign} {self._slow.label}"
             self._target = Target(direction, 0.0 if direction is Direction.FLAT else 1.0, reason)
         return self._target

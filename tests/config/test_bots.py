@@ -60,7 +60,7 @@ def test_a_bot_is_read_whole(tmp_path: Path) -> None:
         ('"alpha"', '"a.b"', "a.b"),
         ('"alpha"', '"alpha\\n"', "name must be"),
         ('"alpha"', f'"{"a" * 33}"', "1..32"),
-        ('"sma_crossover"', '"martingale"', "unknown strategy 'martingale': choose one of rsi, sma_crossover"),
+        ('"sma_crossover"', '"martingale"', "unknown strategy 'martingale': choose one of bollinger_reversion, "),
         ('["AAPL", "BRK.B", "BTC/USD"]', "[]", "at least one symbol"),
         ('["AAPL", "BRK.B", "BTC/USD"]', '"AAPL"', "symbols"),
         ('"BRK.B"', '"brk.b"', "'brk.b'"),

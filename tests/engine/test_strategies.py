@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from engine.errors import ConfigError
 from engine.strategies import Target, check, make, names
+from engine.strategies.turning import Crossing, compare
 from engine.values import Direction
 from tests.engine.build import bar
+
+DOCS = Path(__file__).parents[2] / "docs" / "strategies.md"
 
 # fast 2, slow 3: close | sma(2) sma(3) | target ("-": no opinion yet)
 CROSSOVER = """
@@ -101,19 +107,31 @@ def test_an_unchanged_target_is_the_same_object() -> None:
 def test_defaults_are_those_of_the_books() -> None:
     assert str(check("sma_crossover", {})) == "SmaCrossoverParams(fast=3, slow=5, allow_short=False)"
     assert str(check("rsi", {})) == "RsiParams(period=14, oversold=30.0, overbought=70.0, allow_short=False)"
-    assert names() == ["rsi", "sma_crossover"]
+    assert str(check("momentum", {})) == "MomentumParams(fast=50, slow=200, allow_short=False)"
+    assert str(check("breakout", {})) == "BreakoutParams(period=20, allow_short=False)"
+    assert str(check("macd_trend", {})) == "MacdTrendParams(fast=12, slow=26, signal=9, allow_short=False)"
 
 
 @pytest.mark.parametrize(
     ("name", "params", "what"),
     [
-        ("martingale", {}, "unknown strategy 'martingale': choose one of rsi, sma_crossover"),
+        ("martingale", {}, "unknown strategy 'martingale': choose one of bollinger_reversion, breakout, "),
         ("sma_crossover", {"fast": 5, "slow": 5}, "fast < slow <= 10000 bars, were 5 and 5"),
         ("sma_crossover", {"fast": 0}, "were 0 and 5"),
         ("sma_crossover", {"slow": 20_000}, "were 3 and 20000"),
         ("sma_crossover", {"speed": 3}, r"speed.*\(parameters: fast, slow, allow_short\)"),
         ("sma_crossover", {"fast": 2.5}, "fast"),
         ("sma_crossover", {"allow_short": "yes"}, "allow_short"),
+        ("momentum", {"fast": 200}, "were 200 and 200"),
+        ("breakout", {"period": 0}, "period must be 1..10000 bars, was 0"),
+        ("macd_trend", {"fast": 26}, "were 26 and 26"),
+        ("macd_trend", {"signal": 0}, "signal must be 1..10000 bars, was 0"),
+        ("bollinger_reversion", {"period": 1}, "period must be 2..10000 bars, was 1"),
+        ("bollinger_reversion", {"std_dev": 0.0}, "std_dev must be above 0 and at most 100, was 0"),
+        ("bollinger_reversion", {"std_dev": float("nan")}, "was nan"),
+        ("obv_trend", {"period": 1}, "period must be 2..10000 bars, was 1"),
+        ("stochastic", {"smoothing": 1}, r"smoothing must be 2..10000 bars \(with 1 the lines are the same\), was 1"),
+        ("stochastic", {"oversold": 80.0}, "were 80 and 80"),
         ("rsi", {"period": 1}, "period must be 2..10000 bars, was 1"),
         ("rsi", {"oversold": 70, "overbought": 30}, "were 70 and 30"),
         ("rsi", {"oversold": 0}, "were 0 and 70"),
@@ -127,3 +145,23 @@ def test_wrong_parameters_are_one_clear_line(name: str, params: dict[str, object
             build(name, params)
         assert "\n" not in str(caught.value)
         assert name in str(caught.value)
+
+
+def test_each_has_a_row_in_the_docs_with_its_parameters() -> None:
+    rows = [line.split("|") for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    found = {row[1].strip(" `"): row[2].strip() for row in rows}
+    assert sorted(found) == names()
+    for name, params in found.items():
+        fields = msgspec.structs.fields(type(check(name, {})))
+        shown = [f"{field.name} {field.default:g}" for field in fields if field.name != "allow_short"]
+        assert params == ", ".join(shown), name
+
+
+def test_what_differs_by_the_noise_of_floats_is_equal() -> None:
+    assert compare(0.1 + 0.2, 0.3) == 0
+    assert (compare(1.0, 1.0 + 1e-8), compare(1.0 + 1e-8, 1.0)) == (-1, 1)
+    assert (compare(0.0, 0.0), compare(-1e-300, 1e-300)) == (0, -1)
+    crossing = Crossing()
+    assert [crossing.move(*pair) for pair in ((1, 1), (2, 1), (1, 1), (2, 1), (0, 1), (1, 1), (2, 1))] == [
+        0, 0, 0, 0, -1, 0, 1
+    ]  # fmt: skip

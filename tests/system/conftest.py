@@ -1,7 +1,4 @@
-"""Real bars: found, or a visible skip; a failure where they must be there. A calm run. The report of all kills."""
-
-import os
-from pathlib import Path
+"""A calm run. The report of all kills."""
 
 import pytest
 
@@ -9,25 +6,6 @@ from tests.system.harness import write_bars
 from tests.system.kill_checks import check
 from tests.system.kill_tally import TALLY
 from tests.system.killing import MINUTES, SYMBOLS, check_kills, play
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def real_bars():
-    """Give a function that finds a file of the shared real bars."""
-
-    def find(name: str) -> Path:
-        folder = Path(os.environ.get("TAPELINE_TEST_DATA", ROOT.parent / "shared" / "data"))
-        path = folder / name
-        if not path.exists():
-            reason = f"real bars not found: {name} is not in TAPELINE_TEST_DATA or ../shared/data"
-            if os.environ.get("TAPELINE_TEST_DATA_REQUIRED"):
-                pytest.fail(reason)
-            pytest.skip(reason)
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="session")
