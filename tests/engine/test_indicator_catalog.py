@@ -50,7 +50,7 @@ def bars(count: int, seed: int = 1) -> list[Bar]:
     return found
 
 
-BARS = bars(3_000)
+BARS = bars(1_500)
 
 
 def still(number: int, volume: float) -> Bar:

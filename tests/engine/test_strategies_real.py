@@ -133,7 +133,7 @@ def test_no_strategy_is_left_out() -> None:
     assert sorted(EXPECTED) == names()
 
 
-@pytest.mark.parametrize("symbol", ["AAPL", "SPY"])
+@pytest.mark.parametrize("symbol", ["AAPL", pytest.param("SPY", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", EXPECTED)
 def test_targets_equal_those_of_a_vectorised_computation(name: str, symbol: str, markets: Mapping[str, Market]) -> None:
     market = markets[symbol]

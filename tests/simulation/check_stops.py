@@ -165,12 +165,16 @@ def at_rest(world: World) -> None:
 
 
 def _covered(world: World, orders: dict[str, OrderIntent]) -> dict[str, Decimal]:
-    """What open exits at the venue protect, by `bot|symbol`: of each group the smallest; those that wait do not."""
+    """What open exits at the venue protect, by `bot|symbol`: of each group the smallest.
+
+    Those that wait do not, nor those that somebody asked to end: at rest a cancel may wait for the venue's rate limit.
+    """
     groups: dict[tuple[str, str], Decimal] = {}
+    unwanted = world.roles["executor"].service._core.state.unwanted
     for order in world.exchange.book.orders.values():
         head = order.parent or order
         intent = orders.get(head.client_order_id)
-        if intent is None or not order.is_open or order.status == "held":
+        if intent is None or not order.is_open or order.status == "held" or head.client_order_id in unwanted:
             continue
         if order.place != ENTRY or intent.purpose is Purpose.PROTECT:
             key = f"{intent.bot}|{intent.symbol}", head.client_order_id
