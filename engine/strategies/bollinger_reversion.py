@@ -12,6 +12,7 @@ import msgspec
 
 from engine.indicators import make
 from engine.messages import Bar
+from engine.strategies.checks import check_period
 from engine.strategies.turning import Turning, compare
 from engine.values import Direction
 
@@ -25,9 +26,7 @@ class BollingerReversionParams(msgspec.Struct, frozen=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         """Refuse bands that have no width."""
-        if not 2 <= self.period <= 10_000:
-            msg = f"period must be 2..10000 bars, was {self.period}"
-            raise ValueError(msg)
+        check_period("period", self.period)
         if not 0 < self.std_dev <= 100:
             msg = f"std_dev must be above 0 and at most 100, was {self.std_dev:g}"
             raise ValueError(msg)

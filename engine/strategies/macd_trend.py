@@ -12,6 +12,7 @@ import msgspec
 
 from engine.indicators import make
 from engine.messages import Bar
+from engine.strategies.checks import check_pair, check_period
 from engine.strategies.turning import Turning, compare
 from engine.values import Direction
 
@@ -26,12 +27,8 @@ class MacdTrendParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse a pair that can never cross as meant, and a signal line of no bar."""
-        if not 1 <= self.fast < self.slow <= 10_000:
-            msg = f"fast and slow must satisfy 1 <= fast < slow <= 10000 bars, were {self.fast} and {self.slow}"
-            raise ValueError(msg)
-        if not 1 <= self.signal <= 10_000:
-            msg = f"signal must be 1..10000 bars, was {self.signal}"
-            raise ValueError(msg)
+        check_pair(self.fast, self.slow)
+        check_period("signal", self.signal, low=1)
 
 
 class MacdTrend(Turning):

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.indicators import make
 from engine.messages import Bar
+from engine.strategies.checks import check_period
 from engine.strategies.turning import Turning, compare
 from engine.values import Direction
 
@@ -24,9 +25,7 @@ class ObvTrendParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse an average that is the value itself."""
-        if not 2 <= self.period <= 10_000:
-            msg = f"period must be 2..10000 bars, was {self.period}"
-            raise ValueError(msg)
+        check_period("period", self.period)
 
 
 class ObvTrend(Turning):

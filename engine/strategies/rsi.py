@@ -11,6 +11,7 @@ import msgspec
 from engine.indicators import make
 from engine.messages import Bar
 from engine.strategies.base import Target
+from engine.strategies.checks import check_levels, check_period
 from engine.values import Direction
 
 
@@ -24,15 +25,8 @@ class RsiParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse levels that overlap and a period of less than two bars."""
-        if not 2 <= self.period <= 10_000:
-            msg = f"period must be 2..10000 bars, was {self.period}"
-            raise ValueError(msg)
-        if not 0 < self.oversold < self.overbought < 100:
-            msg = (
-                "oversold and overbought must satisfy 0 < oversold < overbought < 100, "
-                f"were {self.oversold:g} and {self.overbought:g}"
-            )
-            raise ValueError(msg)
+        check_period("period", self.period)
+        check_levels(self.oversold, self.overbought)
 
 
 class Rsi:

@@ -11,6 +11,7 @@ import msgspec
 from engine.indicators import make
 from engine.messages import Bar
 from engine.strategies.base import Target
+from engine.strategies.checks import check_pair
 from engine.strategies.turning import compare
 from engine.values import Direction
 
@@ -24,9 +25,7 @@ class SmaCrossoverParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         """Refuse a pair that can never cross as meant."""
-        if not 1 <= self.fast < self.slow <= 10_000:
-            msg = f"fast and slow must satisfy 1 <= fast < slow <= 10000 bars, were {self.fast} and {self.slow}"
-            raise ValueError(msg)
+        check_pair(self.fast, self.slow)
 
 
 class MomentumParams(SmaCrossoverParams, frozen=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.indicators import make
 from engine.messages import Bar
+from engine.strategies.checks import check_levels, check_period
 from engine.strategies.turning import Crossing, Turning
 from engine.values import Direction
 
@@ -28,18 +29,9 @@ class StochasticParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse levels that overlap and periods of too few bars."""
-        if not 2 <= self.period <= 10_000:
-            msg = f"period must be 2..10000 bars, was {self.period}"
-            raise ValueError(msg)
-        if not 2 <= self.smoothing <= 10_000:
-            msg = f"smoothing must be 2..10000 bars (with 1 the lines are the same), was {self.smoothing}"
-            raise ValueError(msg)
-        if not 0 < self.oversold < self.overbought < 100:
-            msg = (
-                "oversold and overbought must satisfy 0 < oversold < overbought < 100, "
-                f"were {self.oversold:g} and {self.overbought:g}"
-            )
-            raise ValueError(msg)
+        check_period("period", self.period)
+        check_period("smoothing", self.smoothing)  # with 1 the lines are the same
+        check_levels(self.oversold, self.overbought)
 
 
 class Stochastic(Turning):

@@ -188,8 +188,9 @@ class Feed:
                         known[mark.symbol] = msgspec.structs.replace(mark, ts_event=min(mark.ts_event, now))
                     case BarMarks() as last:
                         for mark in last.marks():
-                            if mark.symbol not in known or known[mark.symbol].ts_event < mark.ts_event <= now:
-                                known[mark.symbol] = mark
+                            told = msgspec.structs.replace(mark, ts_event=min(mark.ts_event, now))
+                            if mark.symbol not in known or known[mark.symbol].ts_event < told.ts_event:
+                                known[mark.symbol] = told
                     case SymbolStatus() as status:
                         statuses.append(status)
                     case _:

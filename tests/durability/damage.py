@@ -19,6 +19,7 @@ def last_seq(folder: Path, stream: str) -> int:
     data, at, seq = blocks(folder, stream)[-1].read_bytes(), 0, 0
     while at + 12 <= len(data):
         length, seq = struct.unpack_from("<IQ", data, at)
+        assert length, "no record at all"
         at += length & 0x7FFF_FFFF  # the highest bit says that it has headers
     return seq
 

@@ -6,32 +6,14 @@ in docs/indicators.md.
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 import talib
 
 from engine.indicators import make
-from engine.messages import Bar
-from tests.engine.build import minute
+from tests.engine.test_indicator_catalog import bars
 
-COUNT = 2_000
-
-
-def _bars() -> list[Bar]:
-    draw = random.Random(3)
-    price, found = 100.0, []
-    for number in range(1, COUNT + 1):
-        opened, price = price, price * (1 + draw.gauss(0, 0.004))
-        high = max(opened, price) * (1 + abs(draw.gauss(0, 0.002)))
-        low = min(opened, price) * (1 - abs(draw.gauss(0, 0.002)))
-        volume = float(draw.randint(100, 10_000))
-        found.append(Bar("AAPL", "1m", minute(number), opened, high, low, price, volume, 9, (high + low) / 2, 0))
-    return found
-
-
-BARS = _bars()
+BARS = bars(2_000, seed=3)
 P, H, L, C, V = (
     np.array([getattr(bar, field) for bar in BARS]) for field in ("open", "high", "low", "close", "volume")
 )

@@ -130,7 +130,7 @@ def test_defaults_are_those_of_the_books() -> None:
         ("bollinger_reversion", {"std_dev": 0.0}, "std_dev must be above 0 and at most 100, was 0"),
         ("bollinger_reversion", {"std_dev": float("nan")}, "was nan"),
         ("obv_trend", {"period": 1}, "period must be 2..10000 bars, was 1"),
-        ("stochastic", {"smoothing": 1}, r"smoothing must be 2..10000 bars \(with 1 the lines are the same\), was 1"),
+        ("stochastic", {"smoothing": 1}, r"smoothing must be 2..10000 bars, was 1"),
         ("stochastic", {"oversold": 80.0}, "were 80 and 80"),
         ("rsi", {"period": 1}, "period must be 2..10000 bars, was 1"),
         ("rsi", {"oversold": 70, "overbought": 30}, "were 70 and 30"),

@@ -250,3 +250,44 @@ async def test_a_burst_of_which_a_message_was_lost_on_the_way_is_completed(
     assert sorted(found) == list(range(50))
     assert found[-1] == 6  # stored last: a reader that keeps bars in order will refuse it
     assert publisher.last_seq == 50
+
+
+@pytest.mark.parametrize(("count", "batches"), [(1, 0), (16, 0), (17, 1), (1_001, 1)])
+async def test_what_may_stand_alone_is_stored_once_a_few_of_it_without_a_batch(
+    nc: Client, js: JetStreamContext, topology: Topology, count: int, batches: int
+) -> None:
+    publisher = Publisher(nc, topology.trading, "test")
+    messages = [outgoing(topology, number) for number in range(count)]
+    await publisher.apart(messages)
+    assert sorted(await stored(js, topology.trading)) == list(range(count))
+    headers = (await js.get_msg(topology.trading, 1)).headers or {}
+    assert ("Nats-Batch-Id" in headers) == bool(batches)
+    await publisher.apart(messages)
+    assert len(await stored(js, topology.trading)) == count
+
+
+async def test_what_may_stand_alone_is_all_sent_before_the_first_is_acknowledged(
+    nc: Client, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(nc, topology.trading, "test")
+    real, open_now, most = publisher._js.publish, 0, 0
+
+    async def counted(*args: object, **kwargs: object) -> object:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        try:
+            return await real(*args, **kwargs)  # type: ignore[arg-type]
+        finally:
+            open_now -= 1
+
+    monkeypatch.setattr(publisher._js, "publish", counted)
+    await publisher.apart([outgoing(topology, number) for number in range(16)])
+    assert most == 16
+
+
+async def test_one_that_can_never_be_stored_is_its_own_error(nc: Client, topology: Topology) -> None:
+    """Not a group of errors, which says nothing in one line."""
+    publisher = Publisher(nc, topology.trading, "test")
+    with pytest.raises(APIError):
+        await publisher.apart([outgoing(topology, 0), Outgoing(f"{topology.prefix}.bars.1m.AAPL", b"x", "wrong")])

@@ -131,7 +131,8 @@ class Run:
 
     async def _wait_for_restarts(self) -> None:
         """Wait until no process is there that was killed: the last kill may come after the last bar."""
-        while True:
+        deadline = time.monotonic() + _QUIET_S_MAX
+        while time.monotonic() < deadline:  # check_kills says who is not back
             claimed = {int(path.name.rpartition("-")[2]) for path in Path(self.spec["marks"]).glob("claimed-*")}
             pids = self.supervisor.pids
             if {*ROLES, "nats"} <= set(pids) and not (claimed | self.killed) & set(pids.values()):
