@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -221,24 +222,32 @@ class Streaming:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self.stream._run_forever())
+        self._loop.run_until_complete(self._main())
         self._loop.close()
+
+    async def _main(self) -> None:
+        """Until the stream ends by itself or is told to: both may come in the same moment."""
+        streaming = asyncio.ensure_future(self.stream._run_forever())
+        told = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({streaming, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not streaming.done():
+            await self.stream.stop_ws()
+            await self.stream.close()
+        told.cancel()
+        await streaming
 
     def __enter__(self) -> Any:
         self._thread.start()
         return self.stream
 
     def __exit__(self, *_: object) -> None:
-        async def end() -> None:
-            await self.stream.stop_ws()
-            await self.stream.close()
-
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the stream has ended by itself
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         assert not self._thread.is_alive(), "the stream did not stop"
 
