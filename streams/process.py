@@ -6,6 +6,7 @@ the main thread. Elsewhere the child polls (roles) or stays (nats-server): READM
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -76,10 +77,15 @@ def _in_child(death_signal: signal.Signals | None, nice: int) -> Callable[[], No
 def _give_way(nice: int) -> None:
     """Give up priority, also against processes of other sessions.
 
-    Linux with autogroup shares the cores among sessions first: there a plain nice value counts within one session only
-    (sched(7), "The autogroup feature"), and every child here has a session of its own.
+    Linux: the policy SCHED_IDLE besides, so that whoever wakes up takes the core at once and counts one where only we
+    run as free; nice alone lets them wait for the end of our turn of some ms, at every hop. With autogroup Linux shares
+    the cores among sessions first: there a plain nice value counts within one session only (sched(7), "The autogroup
+    feature"), and every child here has a session of its own.
     """
     os.nice(nice)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a seccomp filter may forbid it: nice stays
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     for _ in range(_AUTOGROUP_TRIES):
         try:
             _AUTOGROUP.write_text(str(nice))

@@ -223,3 +223,15 @@ async def test_a_lost_connection_comes_back_and_tells_its_owner(own_server: Nats
     await until(lambda: told == ["back"], "told once")
     await nc.flush()
     await nc.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="policies of Linux")
+def test_a_child_that_gives_way_runs_where_nobody_else_does() -> None:
+    giving, other = (spawn([sys.executable, "-c", "import time; time.sleep(600)"], nice=nice) for nice in (15, 0))
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, giving.pid) == 15
+        assert os.sched_getscheduler(giving.pid) == os.SCHED_IDLE
+        assert os.sched_getscheduler(other.pid) == os.SCHED_OTHER
+    finally:
+        for child in (giving, other):
+            stop(child, 5)

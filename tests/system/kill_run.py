@@ -32,6 +32,7 @@ from tapeline.lockstep import Control, Quiet, drive
 from tapeline.role_main import ROLES, run_loop
 from tapeline.summary import summarize
 from tapeline.supervisor import Supervisor
+from tests.system.killing import gave_up
 
 lockstep._ASK_AFTER_S = 0.2  # many deaths: ask sooner
 supervisor._NICE.clear()  # on a busy machine a role that gives way takes a minute to start; starting is most of this
@@ -146,11 +147,22 @@ class Run:
         for victim, wait_s in self.spec.get("timed", []):
             await asyncio.sleep(wait_s)
             name = "nats" if victim == "nats-server" else victim
-            while (pid := self.supervisor.pids.get(name, 0)) == 0:
+            while (pid := self.supervisor.pids.get(name, 0)) == 0 or not self._kill(name, pid):
                 await asyncio.sleep(_POLL_S)
-            os.kill(pid, signal.SIGKILL)
             self.timed.append(victim)
             self.killed.add(pid)
+
+    def _kill(self, name: str, pid: int) -> bool:
+        """Kill it, unless it has said its last words: a death has one cause. It says no more while it is looked at."""
+        os.kill(pid, signal.SIGSTOP)
+        while _state_of(pid) not in ("T", "Z"):
+            time.sleep(0.001)  # nobody else may collect it meanwhile
+        counted = self.supervisor.restarts.get(name, 0) - self.timed.count(name)
+        if name in ROLES and gave_up(self.folder, name) > counted:
+            os.kill(pid, signal.SIGCONT)
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
 
     async def _venue(self) -> dict:
         """What the exchange says it did: its orders, its executions one by one, its account."""
@@ -179,6 +191,10 @@ class Run:
             "account": {"cash": account["cash"]} | {name: str(status[name]) for name in names},
             "positions": {position["symbol"]: position["qty"] for position in positions},
         }
+
+
+def _state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def main() -> int:

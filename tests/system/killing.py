@@ -119,10 +119,10 @@ def check_kills(played: Played, plan: Plan, timed: list[tuple[str, float]] | Non
     assert done == planned, f"never reached: {planned - done}"
     killed = played.killed
     assert played.server_starts == 1 + killed.pop(NATS, 0), "nats-server was started another number of times"
-    gave_up = Counter({role: _gave_up(played.folder, role) for role in ROLES}) if NATS in played.killed else Counter()
-    assert Counter(played.summary["restarts"]) == killed + gave_up, "a role died of itself, or one never came back"
+    ended = Counter({role: gave_up(played.folder, role) for role in ROLES}) if NATS in played.killed else Counter()
+    assert Counter(played.summary["restarts"]) == killed + ended, "a role died of itself, or one never came back"
 
 
-def _gave_up(folder: Path, role: str) -> int:
+def gave_up(folder: Path, role: str) -> int:
     """How often a role that was starting found nats-server gone, and said so in its last words."""
     return (folder / "logs" / f"{role}.log").read_text().count(f"\ntapeline {role}: NATS ")
