@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -107,7 +107,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strategy: str
     symbols: tuple[str, ...]
     capital: Decimal
-    params: dict[str, float | int | bool | str] = {}
+    params: dict[str, Any] = {}
     timeframe: str = "1m"
     position_fraction: float = 0.1
     session: Literal["regular", "any"] = "regular"

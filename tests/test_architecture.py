@@ -123,6 +123,8 @@ def test_the_core_imports_nothing_that_could_surprise_it() -> None:
     for name in _python("engine"):
         # importlib: the version of talipp is part of what a checkpoint belongs to. difflib: names that are near.
         vendor = {"talipp", "importlib", "difflib"} if name.startswith("engine/indicators/") else set()
+        if name == "engine/strategies/conditions.py":
+            vendor = {"ast"}  # reads a condition's text, runs nothing of it
         allowed = ENGINE_IMPORTS | vendor
         wrong = {module for module in _imports(_tree(name)) if module.partition(".")[0] not in allowed}
         assert wrong == set(), f"{name} imports {sorted(wrong)}"

@@ -88,6 +88,11 @@ class Indicator:
         if self._size >= 2 * self._keep:
             inner.purge_oldest(self._size - self._keep)
             self._size = self._keep
+        return self.value
+
+    @property
+    def value(self) -> float | None:
+        """The value of the last bar, of several the main one; None while warming up."""
         if not self._outputs:
             return self._last
         values = self._parts()

@@ -39,9 +39,9 @@ class MacdTrend(Turning):
         self._macd = make("macd", periods)
         super().__init__(self._macd, allow_short=params.allow_short)
 
-    def decide(self, bar: Bar, values: Sequence[float]) -> None:  # noqa: ARG002
+    def decide(self, bar: Bar, values: Sequence[float]) -> None:
         """Compare the line with its signal."""
-        side = compare(values[0], self._macd["signal"] or 0.0)
+        side = compare(values[0], self._macd["signal"] or 0.0, scale=bar.close)
         if side > 0:
             self.turn(Direction.LONG, f"{self._macd.label} > signal")
         elif side < 0:

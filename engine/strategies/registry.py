@@ -11,21 +11,29 @@ from engine.errors import ConfigError
 from engine.strategies.base import Strategy
 from engine.strategies.bollinger_reversion import BollingerReversion, BollingerReversionParams
 from engine.strategies.breakout import Breakout, BreakoutParams
+from engine.strategies.crypto_scalping import CryptoScalping, CryptoScalpingParams
 from engine.strategies.macd_trend import MacdTrend, MacdTrendParams
+from engine.strategies.multi import Multi, MultiParams, Part
 from engine.strategies.obv_trend import ObvTrend, ObvTrendParams
 from engine.strategies.rsi import Rsi, RsiParams
+from engine.strategies.rule import Rule, RuleParams
 from engine.strategies.sma_crossover import MomentumParams, SmaCrossover, SmaCrossoverParams
 from engine.strategies.stochastic import Stochastic, StochasticParams
+from engine.strategies.stochrsi_ema import StochrsiEma, StochrsiEmaParams
 
 _STRATEGIES: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Strategy]]] = {
     "bollinger_reversion": (BollingerReversionParams, BollingerReversion),
     "breakout": (BreakoutParams, Breakout),
+    "crypto_scalping": (CryptoScalpingParams, CryptoScalping),
     "macd_trend": (MacdTrendParams, MacdTrend),
     "momentum": (MomentumParams, SmaCrossover),
+    "multi": (MultiParams, lambda params: Multi(params, [make(one.strategy, one.params) for one in params.parts])),
     "obv_trend": (ObvTrendParams, ObvTrend),
     "rsi": (RsiParams, Rsi),
+    "rule": (RuleParams, Rule),
     "sma_crossover": (SmaCrossoverParams, SmaCrossover),
     "stochastic": (StochasticParams, Stochastic),
+    "stochrsi_ema": (StochrsiEmaParams, StochrsiEma),
 }
 
 
@@ -45,10 +53,25 @@ def check(name: str, params: Mapping[str, object]) -> msgspec.Struct:
         msg = f"unknown strategy {name!r}: choose one of {', '.join(names())}"
         raise ConfigError(msg)
     try:
-        return msgspec.convert(dict(params), found[0])
+        typed: msgspec.Struct = msgspec.convert(dict(params), found[0])
     except msgspec.ValidationError as err:
         known = ", ".join(field.name for field in msgspec.structs.fields(found[0]))
         msg = f"strategy {name}: {err} (parameters: {known})"
+        raise ConfigError(msg) from None
+    if isinstance(typed, MultiParams):
+        for number, part in enumerate(typed.parts, 1):
+            _check_part(f"strategy {name}, part {number}", part)
+    return typed
+
+
+def _check_part(where: str, part: Part) -> None:
+    if part.strategy == "multi":
+        msg = f"{where}: it may not be multi itself: list its parts here"
+        raise ConfigError(msg)
+    try:
+        check(part.strategy, part.params)
+    except ConfigError as err:
+        msg = f"{where}: {err}"
         raise ConfigError(msg) from None
 
 

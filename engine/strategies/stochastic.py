@@ -46,7 +46,7 @@ class Stochastic(Turning):
     def decide(self, bar: Bar, values: Sequence[float]) -> None:  # noqa: ARG002
         """Look for a crossing in an extreme."""
         slow = self._stoch["d"] or 0.0
-        crossed = self._crossing.move(values[0], slow)
+        crossed = self._crossing.move(values[0], slow, scale=100.0)
         if crossed > 0 and slow < self._params.oversold:
             self.turn(Direction.LONG, f"{self._stoch.label}: k above d below {self._params.oversold:g}")
         elif crossed < 0 and slow > self._params.overbought:

@@ -12,9 +12,16 @@ from engine.values import Direction
 _NOISE = 1e-9
 
 
-def compare(one: float, other: float) -> int:
-    """Give 1, 0 or -1: above, equal, below. What differs by less than the noise of sums of floats (1e-9) is equal."""
-    if abs(one - other) <= _NOISE * max(abs(one), abs(other)):
+def compare(one: float, other: float, scale: float = 0.0) -> int:
+    """Give 1, 0 or -1: above, equal, below. What differs by less than the noise of sums of floats (1e-9) is equal.
+
+    Args:
+        one: The first.
+        other: The second.
+        scale: Size of what both are made of, where they come near 0 themselves: 100 for an oscillator of 0..100, the
+            price for a difference of averages. Near 0 their noise is as large as they are.
+    """
+    if abs(one - other) <= _NOISE * max(abs(one), abs(other), scale):
         return 0
     return 1 if one > other else -1
 
@@ -78,9 +85,9 @@ class Crossing:
     def __init__(self) -> None:
         self._side = 0
 
-    def move(self, one: float, other: float) -> int:
+    def move(self, one: float, other: float, scale: float = 0.0) -> int:
         """Give 1 when `one` came above `other`, -1 when it came below, 0 otherwise. Equal keeps the side it had."""
-        side = compare(one, other)
+        side = compare(one, other, scale)
         if side == 0:
             return 0
         before, self._side = self._side, side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -132,6 +133,25 @@ def test_defaults_are_those_of_the_books() -> None:
         ("obv_trend", {"period": 1}, "period must be 2..10000 bars, was 1"),
         ("stochastic", {"smoothing": 1}, r"smoothing must be 2..10000 bars, was 1"),
         ("stochastic", {"oversold": 80.0}, "were 80 and 80"),
+        ("crypto_scalping", {"fast": 21}, "were 21 and 21"),
+        ("crypto_scalping", {"rsi_period": 1}, "rsi_period must be 2..10000 bars, was 1"),
+        ("stochrsi_ema", {"ema": 1}, "ema must be 2..10000 bars, was 1"),
+        ("stochrsi_ema", {"overbought": 20.0}, "were 20 and 20"),
+        ("multi", {}, "parts"),
+        ("multi", {"parts": []}, "length >= 1"),
+        ("multi", {"parts": [{"strategy": "rsi", "weight": 0}]}, r"> 0"),
+        ("multi", {"parts": [{"strategy": "multi"}]}, "may not be multi itself"),
+        (
+            "multi",
+            {"parts": [{"strategy": "rsi", "params": {"period": 1}}]},
+            "rsi: period must be 2..10000 bars, was 1",
+        ),
+        ("multi", {"parts": [{"strategy": "martingale"}]}, "strategy multi, part 1: unknown strategy 'martingale'"),
+        ("rule", {}, "needs enter_long or enter_short"),
+        ("rule", {"enter_long": {}}, "a condition in all, any or vote"),
+        ("rule", {"enter_short": {"all": ["close > 1"]}, "exit_long": {"all": ["close > 1"]}}, "exit_long without"),
+        ("rule", {"enter_long": {"any": ["close > sma(0)"]}}, r"'close > sma\(0\)': .*period must be .*\$.enter_long"),
+        ("rule", {"enter_long": {"vote": [{"when": "close > 1"}], "at_least": 0}}, "at_least"),
         ("rsi", {"period": 1}, "period must be 2..10000 bars, was 1"),
         ("rsi", {"oversold": 70, "overbought": 30}, "were 70 and 30"),
         ("rsi", {"oversold": 0}, "were 0 and 70"),
@@ -150,14 +170,23 @@ def test_wrong_parameters_are_one_clear_line(name: str, params: dict[str, object
 def test_each_has_a_row_in_the_docs_with_its_parameters() -> None:
     rows = [line.split("|") for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     found = {row[1].strip(" `"): row[2].strip() for row in rows}
-    assert sorted(found) == names()
+    assert sorted([*found, "multi", "rule"]) == names()
     for name, params in found.items():
         fields = msgspec.structs.fields(type(check(name, {})))
         shown = [f"{field.name} {field.default:g}" for field in fields if field.name != "allow_short"]
         assert params == ", ".join(shown), name
 
 
+def test_every_example_of_the_docs_is_a_strategy() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    examples = [tomllib.loads(block.partition("```")[0]) for block in text.split("```toml\n")[1:]]
+    assert [example["strategy"] for example in examples] == ["rule", "multi"]
+    for example in examples:
+        make(example["strategy"], example["params"])
+
+
 def test_what_differs_by_the_noise_of_floats_is_equal() -> None:
+    assert (compare(1e-12, -1e-12), compare(1e-12, -1e-12, scale=1.0), compare(1e-12, -1e-12, scale=1e-4)) == (1, 0, 1)
     assert compare(0.1 + 0.2, 0.3) == 0
     assert (compare(1.0, 1.0 + 1e-8), compare(1.0 + 1e-8, 1.0)) == (-1, 1)
     assert (compare(0.0, 0.0), compare(-1e-300, 1e-300)) == (0, -1)
