@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -173,11 +173,15 @@ class DaemonSettings(_Section, frozen=True):
 
 
 class FlattenSettings(_Section, frozen=True):
-    """Flattening: how long positions may lag behind fills, how long it tries, how long it must look flat to be so."""
+    """Flattening: how long positions may lag behind fills, how long it tries, how long it must look flat to be so.
+
+    `confirm_s` is longer than a request to the venue may take (alpaca.read_timeout_s): one that executor sent before
+    the halt may arrive after everything was closed.
+    """
 
     positions_lag_s: SecondsOrOff = 10.0
     wait_s_max: Seconds = 60.0
-    confirm_s: SecondsOrOff = 2.0
+    confirm_s: SecondsOrOff = 12.0
 
 
 class LogSettings(_Section, frozen=True):
@@ -265,7 +269,7 @@ def parse(tree: object) -> Settings:
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as err:
-        msg = f"settings: {_readable(str(err), tree)}"
+        msg = f"settings: {readable(str(err), tree)}"
         raise ConfigError(msg) from None
     for section, struct in (("", settings), ("nats.", settings.nats), ("alpaca.", settings.alpaca)):
         for name in struct.__struct_fields__:
@@ -275,15 +279,23 @@ def parse(tree: object) -> Settings:
     return settings
 
 
-def _readable(text: str, tree: object) -> str:
-    """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name, or the value."""
+def readable(text: str, tree: object, known_at: Callable[[str], list[str]] | None = None) -> str:
+    """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name, or the value.
+
+    Args:
+        text: What msgspec says.
+        tree: What it was given.
+        known_at: Gives the names that are known at a path; None: those of settings.
+    """
     what, _, where = text.partition(" - at `$")
     section = where.rstrip("`").lstrip(".")
     if "unknown field" in what:
         name = what.split("`")[1]
         full = f"{section}.{name}" if section else name
-        known = _known(section)
-        return f"unknown setting {full!r}" + (f": known here are {', '.join(known)}" if known else "")
+        known = (known_at or _known)(section)
+        return f"unknown {'setting' if known_at is None else 'field'} {full!r}" + (
+            f": known here are {', '.join(known)}" if known else ""
+        )
     value = _value_at(tree, section)
     was = "" if value is None or isinstance(value, dict | list) else f", was {value!r}"
     return f"{section or 'file'}: {what[:1].lower()}{what[1:]}{was}"
@@ -307,6 +319,16 @@ def _known(section: str) -> list[str]:
     if not isinstance(struct, msgspec.Struct):
         return [field.name for field in msgspec.structs.fields(Bot)] if section.startswith("bots") else []
     return [field.name for field in msgspec.structs.fields(struct)]
+
+
+def configured_data_dir(environment: Mapping[str, str]) -> Path | None:
+    """Give the `data_dir` that the settings file of this directory names; None where there is no file or no such name.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    named = _read(None, environment).get("data_dir")
+    return Path(named) if isinstance(named, str) and named else None
 
 
 def _read(file: Path | None, environment: Mapping[str, str]) -> dict[str, object]:

@@ -33,6 +33,8 @@ class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(msg)
 
 
+Millis = Annotated[int, msgspec.Meta(ge=1, le=10**11)]
+"""Three years at most: added to a time in ns it stays one."""
 Bps = Annotated[float, msgspec.Meta(ge=-5_000, le=5_000)]
 
 
@@ -175,7 +177,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bot_orders_per_min_max: Count = 200
     bot_orders_per_day_max: Count = 5_000
     repeats_max: Count = 20
-    repeats_window_s: Annotated[int, msgspec.Meta(ge=1)] = 600
+    repeats_window_s: Annotated[int, msgspec.Meta(ge=1, le=10**8)] = 600
     daily_loss_usd_max: Usd = None
     bot_daily_loss_fraction_max: Share = 0.1
     drawdown_usd_max: Usd = None
@@ -185,19 +187,19 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opposite_sides: bool = False
     restricted_symbols: tuple[str, ...] = ()
     allowed_symbols: tuple[str, ...] = ()
-    bar_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 120_000
+    bar_age_ms_max: Millis = 120_000
     price_buffer_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
-    intent_valid_ms: Annotated[int, msgspec.Meta(ge=1)] = 120_000
+    intent_valid_ms: Millis = 120_000
     rounding_fraction_max: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
-    mark_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 1_800_000
+    mark_age_ms_max: Millis = 1_800_000
     short_margin_fraction: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.5
     short_equity_usd_min: Usd = Decimal(2_000)
-    cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cooldown_s: Annotated[int, msgspec.Meta(ge=0, le=10**8)] = 0
     shortable_known: bool = True
     collar_fraction_max: Share = None
-    quote_age_ms_max: Annotated[int, msgspec.Meta(ge=1)] = 10_000
-    exit_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 50
-    exit_wait_s_max: Annotated[int, msgspec.Meta(ge=2)] = 300
+    quote_age_ms_max: Millis = 10_000
+    exit_attempts_max: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 50
+    exit_wait_s_max: Annotated[int, msgspec.Meta(ge=2, le=10**8)] = 300
 
     bots: dict[str, BotLimits] = {}
     symbols: dict[str, SymbolLimits] = {}

@@ -13,16 +13,17 @@ import msgspec
 
 Usd = Decimal | None
 Share = Annotated[float, msgspec.Meta(gt=0, le=1000)] | None
+_DECIMAL_MAX = 10**15
 Part = Annotated[float, msgspec.Meta(gt=0, le=1)] | None
-Count = Annotated[int, msgspec.Meta(ge=1)] | None
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**11)] | None
 
 
 def refuse_senseless(limits: msgspec.Struct) -> None:
-    """Refuse a limit that compares with nothing. Raises ValueError."""
+    """Refuse a limit that compares with nothing, or has no place in a message. Raises ValueError."""
     for field in msgspec.structs.fields(limits):
         limit = getattr(limits, field.name)
-        if isinstance(limit, Decimal) and not (limit.is_finite() and limit > 0):
-            msg = f"{field.name} must be a finite number > 0, was {limit}"
+        if isinstance(limit, Decimal) and not (limit.is_finite() and 0 < limit <= _DECIMAL_MAX):
+            msg = f"{field.name} must be a finite number > 0 and at most {_DECIMAL_MAX}, was {limit}"
             raise ValueError(msg)
 
 

@@ -7,6 +7,7 @@ is made.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -40,7 +41,7 @@ class Latch:
     def is_set(self) -> bool:
         """Whether nothing may be sent. Any doubt says yes."""
         try:
-            self._path.stat()
+            self._path.lstat()  # a link to nowhere is there too
         except FileNotFoundError:
             return False
         except OSError:
@@ -51,6 +52,14 @@ class Latch:
         """Give what it says; None when it is not there."""
         found = self._look()
         return found and found[0]
+
+    def named(self, ts_event: int) -> LatchNote | None:
+        """Give what it says, as `read`; one made by hand gets a name first, so that everybody can be told of it."""
+        note = self.read()
+        if note is not None and not note.id:
+            with contextlib.suppress(OSError):
+                return self.set("by hand", note.by, ts_event)
+        return note
 
     def set(self, reason: str, by: str, ts_event: int) -> LatchNote:
         """Write it, durable when this returns; one that is there stays and is returned, also to two who halt at once.
@@ -66,6 +75,8 @@ class Latch:
                 there, name = found
                 if there.id:
                     return there
+                if not self._path.is_file():  # a folder, a pipe, a link to nowhere: it holds, and takes no words
+                    return LatchNote(name, f"{reason} ({there.reason})", by, ts_event)
                 note = LatchNote(name, f"{reason} ({there.reason})", by, ts_event)
             if self._write(note, is_new=found is None):
                 return note
@@ -73,6 +84,10 @@ class Latch:
     def _look(self) -> tuple[LatchNote, str] | None:
         """Give what the file says and a name for it: whoever looks at the same file gets the same name."""
         try:
+            if not self._path.is_file():  # reading a pipe waits for ever
+                self._path.lstat()
+                note = LatchNote("", "the latch cannot be read: it is no file", "unknown", 0)
+                return note, make_id("latch", str(self._path))
             with self._path.open("rb") as file:
                 seen = os.fstat(file.fileno())
                 data = file.read()

@@ -63,4 +63,12 @@ def run_daemon(roles: Sequence[str], config: Path | None, data_dir: Path | None)
             supervisor.poll()
     finally:
         supervisor.stop()
+    sys.stderr.write(f"tapeline: stopped; {_left(settings, chosen)}\n")
     return 0
+
+
+def _left(settings: Settings, roles: Sequence[str]) -> str:
+    if "executor" not in roles:
+        return "what executor does elsewhere goes on"
+    orders = "open orders were canceled" if settings.daemon.cancel_on_exit else "orders at the venue stay open"
+    return f"{orders}, positions stay: `tapeline halt --flatten` ends both"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from config.settings import NatsSettings, Settings, parse
+from config.settings import NatsSettings, Settings, configured_data_dir, parse
 from engine.errors import ConfigError
 
 HOME = Path("tapeline-data")
@@ -24,14 +24,16 @@ def remember(folder: Path) -> None:
 
 
 def resolve(folder: Path | None) -> Path:
-    """Give the data directory meant: the option, else TAPELINE_DATA_DIR, else the one used last here.
+    """Give the data directory meant: the option, else TAPELINE_DATA_DIR, else the one known here, a running one first.
+
+    Known are the `data_dir` of the settings file (TAPELINE_CONFIG, else tapeline.toml) and the one used last.
 
     Raises:
-        ConfigError: None is known, or it does not exist.
+        ConfigError: None is known, it does not exist, or daemons run in both.
     """
     named = folder or (Path(os.environ["TAPELINE_DATA_DIR"]) if os.environ.get("TAPELINE_DATA_DIR") else None)
-    if named is None and _LATEST.exists():
-        named = Path(_LATEST.read_text(encoding="utf-8").strip())
+    if named is None:
+        named = _known_here()
     if named is None:
         msg = "no data directory known here: run `tapeline demo` first, or give --data-dir"
         raise ConfigError(msg)
@@ -39,6 +41,17 @@ def resolve(folder: Path | None) -> Path:
         msg = f"data directory {named} does not exist: give --data-dir with one that does"
         raise ConfigError(msg)
     return named
+
+
+def _known_here() -> Path | None:
+    latest = Path(_LATEST.read_text(encoding="utf-8").strip()) if _LATEST.exists() else None
+    configured = configured_data_dir(os.environ)
+    known = list(dict.fromkeys(path.absolute() for path in (latest, configured) if path is not None))
+    running = [path for path in known if path.is_dir() and is_running(path)]
+    if len(running) > 1:
+        msg = f"daemons run in {running[0]} and in {running[1]}: say which one is meant with --data-dir"
+        raise ConfigError(msg)
+    return next(iter([*running, *known]), None)
 
 
 def nats_of_environment() -> NatsSettings | None:

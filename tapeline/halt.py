@@ -180,7 +180,10 @@ async def _halt(settings: Settings, command: Command) -> int:
         if left:
             sys.stderr.write(f"tapeline: {left} orders are still open at the venue: see `tapeline status`\n")
             return 1
-        sys.stdout.write("no order is open but those of others and those that protect positions\n")
+        sys.stdout.write("no order is open but those of others and those that protect or close positions\n")
+        risk = (await Probe(nc, topology).statuses(("risk",))).get("risk")
+        for problem in [] if risk is None else risk.problems:
+            sys.stdout.write(f"{problem}\n")
         return 0
     finally:
         await nc.close()

@@ -176,4 +176,7 @@ def _log_problem(level: str, what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ended = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended)  # everything is closed; DuckDB 2.0's binding ends an interpreter with 30 lines about leaks

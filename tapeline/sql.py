@@ -81,6 +81,9 @@ def _write(frame: Any, form: str, out: Path | None) -> None:
             exact = frame.with_columns(pl.col(whole).cast(pl.Int128))  # a sum of integers, for one
             text = exact.with_columns(pl.selectors.decimal().cast(pl.String)).write_json() + "\n"
         case "csv":
+            if nested := [name for name, kind in frame.schema.items() if kind.is_nested()]:
+                msg = f"column {nested[0]!r} is a list or a struct, which CSV has no form for: use --format json"
+                raise ConfigError(msg)
             text = frame.write_csv()
         case "parquet":
             frame.write_parquet(target)

@@ -185,7 +185,8 @@ def read_plan(raw: bytes) -> FaultPlan:
     try:
         plan = msgspec.json.decode(raw, type=FaultPlan)
     except msgspec.MsgspecError as error:
-        msg = f"faults cannot be read: {error}"
+        known = ", ".join(field.name for field in msgspec.structs.fields(FaultRule))
+        msg = f"faults cannot be read: {error}; a plan has seed and rules, a rule has {known}"
         raise ConfigError(msg) from error
     for number, rule in enumerate(plan.rules, 1):
         if (wrong := _wrong(rule)) is not None:
@@ -205,7 +206,8 @@ def load_faults(path: Path) -> FaultPlan:
         if path.suffix.lower() == ".toml":
             raw = msgspec.json.encode(tomllib.loads(raw.decode()))
     except (OSError, ValueError) as error:
-        msg = f"faults file {path} cannot be read: {error}"
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        msg = f"faults file {path} cannot be read: {why}"
         raise ConfigError(msg) from error
     try:
         return read_plan(raw)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from config.settings import readable
 from engine.adoption import NOBODY
-from engine.bots import Bot, RiskLimits
+from engine.bots import Bot, OrderStyle, RiskLimits, Stops
 from engine.errors import ConfigError
 from engine.strategies import check
 from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option, timeframe_ns
@@ -32,13 +33,17 @@ def load(path: Path) -> Bot:
     Raises:
         ConfigError: Names the file, the field, the value and the mend.
     """
+    tree: dict[str, object] = {}
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
         bot = msgspec.convert(tree, Bot, strict=False)
     except FileNotFoundError:
         msg = f"bot file {path} does not exist"
         raise ConfigError(msg) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError, msgspec.ValidationError) as err:
+    except msgspec.ValidationError as err:
+        msg = f"bot file {path}: {readable(str(err), tree, _known)}"
+        raise ConfigError(msg) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     try:
@@ -47,6 +52,11 @@ def load(path: Path) -> Bot:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     return bot
+
+
+def _known(section: str) -> list[str]:
+    struct = {"": Bot, "stops": Stops, "order": OrderStyle}.get(section)
+    return [] if struct is None else [field.name for field in msgspec.structs.fields(struct)]
 
 
 def validate(bot: Bot) -> None:

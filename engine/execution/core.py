@@ -91,15 +91,16 @@ class ExecutionCore(Accounting):
         self.state.swept_ns = max(self.state.swept_ns, ns)
 
     def unwanted(self, *, latched: bool) -> list[str]:
-        """Ids of orders to cancel: those somebody wishes to end and, while halted, every one of our bots' but exits.
+        """Ids of orders to cancel: those somebody wishes to end and, while halted, what opens positions of our bots.
 
-        What protects a position stays while halted, and orders of others are theirs to end.
+        What protects a position stays while halted, and what closes one: its protection was taken away for it. Orders
+        of others are theirs to end.
         """
         at_venue = self.open_at_venue()
         wished, orders = self.state.unwanted, self.state.orders
         if not self.is_halted(latched=latched):
             return [key for key in at_venue if key in wished]
-        return [key for key in at_venue if key in wished or orders[key].intent.purpose is Purpose.TARGET]
+        return [key for key in at_venue if key in wished or _may_open(orders[key].intent)]
 
     def is_missing(self, client_order_id: str) -> bool:
         """Whether an order that the venue does not find may be one it never got: once it accepted it, it has it."""
@@ -364,6 +365,11 @@ class ExecutionCore(Accounting):
             case _:
                 end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, filled, ts_ns)
         return Conclusion((end,))
+
+
+def _may_open(body: OrderIntent | OrderAdopted) -> bool:
+    """Whether an order of a bot may open a position: not an exit, and something is reserved for it."""
+    return body.purpose is Purpose.TARGET and not (isinstance(body, OrderIntent) and body.reserved == 0)
 
 
 def _time_of(event: tuple[int, AnyBody]) -> int:

@@ -112,8 +112,9 @@ class Protection(Body, frozen=True):
         holder: `venue`, `risk`, `both` (each a part), or `none` (nothing held, or no stops configured).
         venue_qty: Quantity that orders at the venue protect.
         risk_qty: Quantity that risk's guard watches.
-        stop_px: Where the guard closes at a loss; None without one.
-        target_px: Where it closes in profit; None without one.
+        stop_px: Where it closes at a loss, None without one: of `venue` where the exits lie, which went with their
+            entry before its price was known; else where the guard closes.
+        target_px: The same in profit.
         peak_px: Best price since the position was opened, of a trailing stop.
         cause: What changed it: a fill's key, an order's id, a mark's time.
     """

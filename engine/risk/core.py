@@ -115,6 +115,7 @@ class RiskCore:
             sessions=self._sessions,
             tell=self._books.say,
         )
+        self.bare = self._protector.bare
         if self.state.sessions:
             self._add_sessions(tuple(self.state.sessions.items()))
 
@@ -201,8 +202,7 @@ class RiskCore:
         self._protector.ended(end, order)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
-        cause = f"{end.client_order_id}|{type(end).__name__}"
-        return list(self._guards.told(end.bot, end.symbol, cause, end.ts_event))
+        return list(self._guards.told(end.bot, end.symbol, f"{end.client_order_id}|{type(end).__name__}", end.ts_event))
 
     def _take_marks(self, body: Mark | BarMarks) -> list[AnyBody]:
         """Take in prices of one moment; the guards they touch fire."""
@@ -224,6 +224,7 @@ class RiskCore:
             return []
         remember(self.state.commands, command.id, command.ts_event)
         self.state.mode, self.state.mode_reason = command.mode, command.reason
+        self._protector.tell_bare(command.id, command.ts_event)
         if command.mode is TradingMode.ACTIVE:
             self._books.resume()
             self._standing.resume()

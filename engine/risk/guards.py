@@ -128,12 +128,27 @@ class Guards:
             return []
         guard.told = (holder, at_venue, watched)
         stop, target = self.levels(bot, symbol, guard)
+        if holder == "venue":  # exits that went with their entry lie where its price was expected
+            lies_stop, lies_target = self._working.levels_at_venue(bot, symbol)
+            stop, target = lies_stop or stop, lies_target or target
         return [Protection(bot, symbol, holder, at_venue, watched, cause, ts_event, stop, target, guard.peak_px)]
 
     def uncovered(self, bot: str, symbol: str) -> Decimal:
         """Give the quantity of a position that no order at the venue protects."""
         held = abs(self._portfolio.signed_qty(bot, symbol))
         return max(held - self._working.coverage(bot, symbol), ZERO)
+
+    def bare(self) -> dict[str, str]:
+        """Say, by `bot|symbol`, what has no stop at the venue; to be told while trading is halted."""
+        found: dict[str, str] = {}
+        for key in self._guards:
+            bot, symbol = key.split("|", 1)
+            if lacks := self.uncovered(bot, symbol):
+                found[key] = (
+                    f"trading is halted, and {plain(lacks)} {symbol} of {bot} have no stop at the venue: risk does "
+                    "nothing for them until `tapeline resume`; close them by hand or with `tapeline halt --flatten`"
+                )
+        return found
 
     def levels(self, bot: str, symbol: str, guard: Guard) -> tuple[Decimal | None, Decimal | None]:
         """Give stop and target of a position, on the venue's tick."""

@@ -82,6 +82,8 @@ class Protector:
         if order.body.purpose is not Purpose.PROTECT:
             return
         bot, symbol = end.bot, end.symbol
+        if not isinstance(end, OrderFilled):
+            self.tell_bare(end.client_order_id, end.ts_event, f"{bot}|{symbol}")
         if isinstance(end, OrderRejected):
             self._guards.refuse(bot, symbol)
             return
@@ -93,6 +95,18 @@ class Protector:
             )
             alert_id = make_id(self._state.account, self._state.run, "exits", end.client_order_id)
             self._tell(Alert(alert_id, "error", "risk", what, end.ts_event))
+
+    def bare(self) -> dict[str, str]:
+        """Say, by `bot|symbol`, what has stops that cannot act: trading is halted, and the venue does not hold them."""
+        return self._guards.bare() if self._state.mode is TradingMode.HALTED else {}
+
+    def tell_bare(self, cause: str, ts_event: int, only: str = "") -> None:
+        """Tell of those that became known by `cause`; of one position, or of all."""
+        state = self._state
+        for key, text in self.bare().items():
+            if key == only or not only:
+                alert_id = make_id(state.account, state.run, "bare", key, cause)
+                self._tell(Alert(alert_id, "error", "risk", text, ts_event))
 
     def wanted(self, now_ns: int) -> list[OrderIntent]:
         """Give the exits to place now, for positions that changed or whose orders ended."""

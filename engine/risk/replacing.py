@@ -52,7 +52,7 @@ class Replacer:
         answer_id = make_id(state.account, state.run, "replace", wish.id)
         order = state.orders.get(wish.client_order_id)
         if order is None or not isinstance(order.body, OrderIntent):
-            refusal = Refusal("replace", "no open order of ours has this id", "open orders", wish.client_order_id)
+            refusal = Refusal("replace", _why_not(order), "open orders", wish.client_order_id)
             return _denied(answer_id, wish, refusal, None, now_ns)
         old, changes = order.body, {name: px for name in _CHANGES if (px := getattr(wish, name)) is not None}
         quantity = old.quantity if wish.quantity is None else wish.quantity
@@ -128,6 +128,15 @@ class Replacer:
                 cash = body.reserved * left / body.quantity
                 self._state.portfolio.reserve_for(body.id, key, body.side.sign * left, money(cash))
                 self._exposure.touch(body.bot, body.symbol)
+
+
+def _why_not(order: OpenOrder | None) -> str:
+    """Say why an order cannot be changed at all."""
+    if order is None:
+        return "no open order has this id: it ended or was replaced"
+    if order.body.purpose is Purpose.PROTECT:
+        return "it came with its entry and protects a position: it can be canceled, not changed"
+    return "others placed it: it can be canceled, not changed"
 
 
 def _refusal(old: OrderIntent, changes: dict[str, Decimal], quantity: Decimal, filled: Decimal) -> Refusal | None:

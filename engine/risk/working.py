@@ -148,6 +148,17 @@ class Working:
             smallest[order.group] = min(smallest.get(order.group, leaves), leaves)
         return sum(smallest.values(), ZERO)
 
+    def levels_at_venue(self, bot: str, symbol: str) -> tuple[Decimal | None, Decimal | None]:
+        """Give the farthest stop and target of a bot's exits in the venue's book; None where there is none."""
+        exits = [one for one in self.of(bot, symbol) if one.body.purpose is Purpose.PROTECT and one.is_accepted]
+        bodies = [one.body for one in exits if not self.waits_for_entry(one)]
+        own = [body.stop_loss_px for body in bodies if isinstance(body, OrderIntent)]
+        stops = [px for px in (*own, *(body.stop_px for body in bodies)) if px is not None]
+        targets = [body.limit_px for body in bodies if body.limit_px is not None and body.stop_px is None]
+        is_long = all(body.side.sign < 0 for body in bodies)
+        low, high = (min, max) if is_long else (max, min)
+        return low(stops, default=None), high(targets, default=None)
+
     def exits_against(self, bot: str, symbol: str, sign: int) -> list[OpenOrder]:
         """Give the exits of others in a symbol that are on the other side and in the venue's book."""
         return [

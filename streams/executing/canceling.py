@@ -113,7 +113,9 @@ class Canceler:
         is_taken = isinstance(outcome, CancelRequested | NotFound)
         if is_taken or isinstance(outcome, Rejected):
             self._taken.add(client_order_id)  # an event will say how it ended
-        if not is_taken:
+        if isinstance(outcome, Rejected):  # as a rule it ended meanwhile, the other leg of a pair for instance
+            log.info("cancel refused", client_order_id=client_order_id, outcome=str(outcome))
+        elif not is_taken:
             log.warning("cancel not taken, asking again", client_order_id=client_order_id, outcome=str(outcome))
         self._again_at[client_order_id] = time.monotonic() + (_TAKEN_AGAIN_S if is_taken else _AGAIN_S)
 

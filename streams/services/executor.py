@@ -267,7 +267,7 @@ class Executor:
     async def _watch_latch(self) -> None:
         """Store the command that a latch file stands for; whoever wrote it may not have reached NATS."""
         while True:
-            note = self._latch.read()
+            note = self._latch.named(self._context.wall_ns())
             if note is not None and note.id and note.id != self._known_latch:
                 self._known_latch = note.id
                 command = Command(note.id, TradingMode.HALTED, note.reason, note.by, note.ts_event)

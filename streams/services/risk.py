@@ -144,7 +144,8 @@ class Risk:
         trading = self._context.topology.trading
         published = {trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
-        return Status("risk", 0, "", {trading: position}, published, len(self._due), counters)
+        problems = [] if self._core is None else list(self._core.bare().values())
+        return Status("risk", 0, "", {trading: position}, published, len(self._due), counters, problems)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:
         message = read(item, self._context.topology.trading, decode)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import ConfigError
 from storage.writer import Writer
 from tapeline import sql
 
@@ -18,3 +19,11 @@ def test_json_keeps_prices_exact_and_sums_of_integers_whole(tmp_path: Path, caps
     frame, _ = sql._read_file(path, query, 0)
     sql._write(frame, "json", None)
     assert json.loads(capsys.readouterr().out) == [{"n": 6, "ratio": 0.6, "px": "0.60"}]
+
+
+def test_csv_has_no_form_for_lists_and_says_so_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "tapeline.duckdb"
+    Writer.open(path).close()
+    frame, _ = sql._read_file(path, "SELECT 1 AS n, [1, 2] AS several", 0)
+    with pytest.raises(ConfigError, match=r"column .several. .* use --format json"):
+        sql._write(frame, "csv", None)

@@ -138,6 +138,7 @@ def test_stops_that_stop_nothing_are_refused(tmp_path: Path, stops: str) -> None
         ("limits.position_fraction_max", "0", "> 0"),
         ("limits.position_fraction_max", "nan", "nan"),
         ("limits.bar_age_ms_max", "0", ">= 1"),
+        ("limits.gross_exposure_usd_max", "1e400", "at most 1000000000000000"),
         ("limits.price_buffer_fraction", "-0.1", "-0.1"),
         ("log.level", "loud", "loud"),
     ],
@@ -236,3 +237,15 @@ def test_every_section_says_what_it_is_for() -> None:
     for of in vars(module).values():
         if isinstance(of, type) and issubclass(of, msgspec.Struct):
             assert of.__doc__, of
+
+
+@pytest.mark.parametrize("section", ["limits", "feed", "signals", "risk", "executor", "recorder", "nats", "daemon"])
+def test_no_number_is_so_large_that_it_has_no_place_in_a_message(section: str) -> None:
+    """A limit ends up in times and in columns of 64 bits: one that does not fit would be stored and never recorded."""
+    section_of = getattr(Settings(), section)
+    kinds = (int, Decimal) if section == "limits" else (int,)
+    numbers = [name for name in section_of.__struct_fields__ if type(getattr(section_of, name)) in kinds]
+    assert numbers or section == "risk"
+    for name in numbers:
+        with pytest.raises(ConfigError, match=name):
+            parse({section: {name: 10**24}})

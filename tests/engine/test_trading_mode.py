@@ -10,6 +10,7 @@ from engine.execution import Conclusion, ExecutionCore
 from engine.messages import (
     AnyBody,
     Command,
+    OrderAccepted,
     OrderExpired,
     OrderFilled,
     OrderIntent,
@@ -120,6 +121,19 @@ def test_an_intent_leaves_only_as_the_mode_and_the_latch_allow(
     core.apply(event)
     assert core.is_halted(latched=latched) is (latched or mode is TradingMode.HALTED)
     assert core.state.orders[of.id].is_open is leaves
+
+
+@pytest.mark.parametrize(("reserved", "unwanted"), [("1000", ["i1"]), ("0", [])])
+def test_a_halt_cancels_what_may_open_a_position_and_leaves_what_closes_one(reserved: str, unwanted: list[str]) -> None:
+    """What protected the position was taken away for the order that closes it."""
+    of = msgspec.structs.replace(intent(), reserved=D(reserved))
+    core = _executor(of)
+    core.apply(core.submit(of, T0))
+    core.apply(OrderAccepted(of.id, of.bot, of.symbol, "v1", T0))
+    assert core.unwanted(latched=False) == []
+    assert core.unwanted(latched=True) == unwanted
+    core.apply(TradingState(TradingMode.HALTED, "odd fills", "c", T0))
+    assert core.unwanted(latched=False) == unwanted
 
 
 def test_what_was_not_sent_ends_once() -> None:

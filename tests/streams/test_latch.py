@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from streams.latch import NAME, Latch, LatchNote
 
@@ -52,6 +55,36 @@ def test_one_made_by_hand_gets_an_id_and_is_never_away(tmp_path: Path) -> None:
     assert len(note.id) == 32
     assert note.reason.startswith("odd fills (")
     assert latch.set("me too", "ben", 18) == note == latch.read()
+
+
+def test_who_reads_one_made_by_hand_can_give_it_a_name(tmp_path: Path) -> None:
+    latch = Latch(tmp_path)
+    assert latch.named(17) is None
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).touch()
+    note = latch.named(17)
+    assert note is not None
+    assert (len(note.id), note.ts_event) == (32, 17)
+    assert latch.named(18) == latch.read() == note
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nowhere", "link to itself"])
+def test_a_latch_that_is_no_file_holds_and_nobody_waits_for_it(tmp_path: Path, kind: str) -> None:
+    latch, path = Latch(tmp_path), tmp_path / "run" / NAME
+    path.parent.mkdir()
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to(path if "itself" in kind else tmp_path / "nowhere")
+    for _ in range(2):
+        assert latch.is_set()
+        assert "cannot be read" in getattr(latch.read(), "reason", "")
+        note = latch.set("odd fills", "anna", 17)
+        assert latch.set("me too", "ben", 18).id == note.id != ""
+    assert [one.name for one in path.parent.iterdir()] == [NAME]
 
 
 def test_two_who_halt_at_once_mean_the_same_latch(tmp_path: Path) -> None:
