@@ -19,24 +19,35 @@ from streams.topology import Topology
 async def obeyed(nc: Client, topology: Topology, command: Command, wall_ns: int, wait_s: float) -> bool:
     """Store a command (a known id is stored once) and wait for risk to say the mode it asks for.
 
+    Risk answers the command itself, which may be superseded before it says its mode again; of a known id only the mode
+    is said.
+
     Returns:
         Whether risk said so within `wait_s`; the command is stored either way.
     """
     said = asyncio.Event()
 
+    async def on_answer(msg: Msg) -> None:
+        body = decode(msg.data).body
+        if isinstance(body, TradingState) and body.cause == command.id:
+            said.set()
+
     async def on_state(msg: Msg) -> None:
         if msgspec.json.decode(msg.data, type=TradingState).mode is command.mode:
             said.set()
 
-    sub = await nc.subscribe(state_subject(topology.prefix), cb=on_state)
+    answers = subject_of(topology.prefix, TradingState(command.mode, "", "", 0))
+    subs = [await nc.subscribe(answers, cb=on_answer), await nc.subscribe(state_subject(topology.prefix), cb=on_state)]
     try:
+        await nc.flush()
         message = Outgoing(subject_of(topology.prefix, command), encode(Head(wall_ns), command), command.id)
         await Publisher(nc, topology.trading, "command").one(message)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(said.wait(), wait_s)
         return said.is_set()
     finally:
-        await sub.unsubscribe()
+        for sub in subs:
+            await sub.unsubscribe()
 
 
 async def follow[T](

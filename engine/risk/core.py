@@ -106,7 +106,7 @@ class RiskCore:
             self.state, self._bots, limits, self._sessions, tell=self._books.say, net=self._judge.net
         )
         self._replacer = Replacer(self.state, self._bots, limits, exposure=self._exposure, judge=self._judge)
-        self._protector = Protector(
+        self.protector = Protector(
             self.state,
             self._bots,
             limits=limits,
@@ -115,7 +115,6 @@ class RiskCore:
             sessions=self._sessions,
             tell=self._books.say,
         )
-        self.bare = self._protector.bare
         if self.state.sessions:
             self._add_sessions(tuple(self.state.sessions.items()))
 
@@ -160,6 +159,7 @@ class RiskCore:
             case Fill() | Fee() | Split() | Correction():
                 caused = self._books.book(body)
                 self._standing.moved(caused)
+                self.protector.booked(body)
                 return [*caused, *self._losses.booked(body)]
             case Mark() | BarMarks():
                 return self._take_marks(body)
@@ -199,7 +199,7 @@ class RiskCore:
             self._way.drop_rest(body.signal_id)
         if isinstance(end, OrderReplaced):
             self._replacer.succeed(order)
-        self._protector.ended(end, order)
+        self.protector.ended(end, order)
         if isinstance(body, OrderIntent):  # filled too: if something is held still, another exit did not do its part
             self._guards.arm(end.bot, end.symbol, body.signal_id)
         return list(self._guards.told(end.bot, end.symbol, f"{end.client_order_id}|{type(end).__name__}", end.ts_event))
@@ -224,7 +224,7 @@ class RiskCore:
             return []
         remember(self.state.commands, command.id, command.ts_event)
         self.state.mode, self.state.mode_reason = command.mode, command.reason
-        self._protector.tell_bare(command.id, command.ts_event)
+        self.protector.tell_bare(command.id, command.ts_event)
         if command.mode is TradingMode.ACTIVE:
             self._books.resume()
             self._standing.resume()
@@ -263,7 +263,7 @@ class RiskCore:
         for signal, ordinal, quantity in self._standing.due(now_ns):
             answer = self._ask_again(signal, ordinal, quantity, now_ns)
             answers += answer if isinstance(answer, list) else [answer, *self._apply_verdict(answer)]
-        for intent in self._protector.wanted(now_ns):
+        for intent in self.protector.wanted(now_ns):
             answers += [intent, *self._apply_verdict(intent)]
         return [*answers, *self._books.alerts()]
 
@@ -374,7 +374,7 @@ class RiskCore:
         if intent.purpose is Purpose.PROTECT:
             self._guards.asked(intent.bot, intent.symbol)
             return
-        self._protector.expect_legs(intent)
+        self.protector.expect_legs(intent)
         if intent.replaces:
             self._replacer.reserve_more(intent)
         else:

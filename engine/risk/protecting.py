@@ -13,7 +13,18 @@ from decimal import Decimal
 
 from engine.bots import Bot, RiskLimits, Stops
 from engine.ids import make_id
-from engine.messages import Alert, OrderCanceled, OrderExpired, OrderFilled, OrderIntent, OrderRejected
+from engine.messages import (
+    Alert,
+    Correction,
+    Fee,
+    Fill,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    Split,
+)
 from engine.ordering import Terms, can_hold
 from engine.risk.guards import Guard, Guards
 from engine.risk.state import RiskState
@@ -95,6 +106,20 @@ class Protector:
             )
             alert_id = make_id(self._state.account, self._state.run, "exits", end.client_order_id)
             self._tell(Alert(alert_id, "error", "risk", what, end.ts_event))
+
+    def booked(self, body: Fill | Fee | Split | Correction) -> None:
+        """Tell of a fill that opened a position, or made one larger, after trading was halted."""
+        state = self._state
+        if not isinstance(body, Fill) or state.mode is not TradingMode.HALTED or body.bot not in self._bots:
+            return
+        held = state.portfolio.signed_qty(body.bot, body.symbol)
+        if held * body.side.sign > 0:
+            what = (
+                f"order {body.client_order_id} was filled after trading was halted: {body.bot} holds {plain(held)} "
+                f"{body.symbol}; if that is not wanted, run `tapeline halt --flatten`"
+            )
+            alert_id = make_id(state.account, state.run, "late", body.client_order_id, plain(body.cum_qty))
+            self._tell(Alert(alert_id, "error", "risk", what, body.ts_event))
 
     def bare(self) -> dict[str, str]:
         """Say, by `bot|symbol`, what has stops that cannot act: trading is halted, and the venue does not hold them."""

@@ -144,7 +144,7 @@ class Risk:
         trading = self._context.topology.trading
         published = {trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
-        problems = [] if self._core is None else list(self._core.bare().values())
+        problems = [] if self._core is None else list(self._core.protector.bare().values())
         return Status("risk", 0, "", {trading: position}, published, len(self._due), counters, problems)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:

@@ -20,17 +20,17 @@ def test_a_halt_tells_of_each_stop_that_risk_holds() -> None:
     desk = guarded(LOSS_BY_RISK)
     [said] = _alerts(desk.hear(HALT))
     assert said.startswith("trading is halted, and 100 AAPL of alpha have no stop at the venue")
-    assert desk.core.bare() == {"alpha|AAPL": said}
-    assert desk.restarted().core.bare() == desk.core.bare()
+    assert desk.core.protector.bare() == {"alpha|AAPL": said}
+    assert desk.restarted().core.protector.bare() == desk.core.protector.bare()
     desk.hear(Command("c2", TradingMode.ACTIVE, "looked", "ada", minute(3)))
-    assert desk.core.bare() == {}
+    assert desk.core.protector.bare() == {}
 
 
 def test_a_halt_says_nothing_of_what_the_venue_protects() -> None:
     desk = Desk(BOTH)
     bracket(desk)
     assert _alerts(desk.hear(HALT)) == []
-    assert desk.core.bare() == {}
+    assert desk.core.protector.bare() == {}
 
 
 @pytest.mark.parametrize("mode", [TradingMode.HALTED, TradingMode.REDUCING])
@@ -45,7 +45,7 @@ def test_exits_that_end_while_halted_leave_their_position_bare_and_that_is_told(
     made = desk.hear(*ended)
     assert none(OrderIntent, made) is (mode is TradingMode.HALTED)
     assert bool(_alerts(made)) is (mode is TradingMode.HALTED)
-    assert bool(desk.core.bare()) is (mode is TradingMode.HALTED)
+    assert bool(desk.core.protector.bare()) is (mode is TradingMode.HALTED)
     made = desk.hear(Command("c2", TradingMode.ACTIVE, "looked", "ada", minute(4)))
     assert none(OrderIntent, made) is (mode is not TradingMode.HALTED), "closed now, or closing already"
 
@@ -67,3 +67,26 @@ def test_an_own_exit_of_two_legs_says_both_levels() -> None:
     made = desk.hear(OrderCanceled(entry.id, "alpha", "AAPL", "v", D(40), minute(2)))
     exit_ = one(OrderIntent, made)
     assert (exit_.stop_loss_px, exit_.take_profit_px) == (D(98), D(105))
+
+
+def _after_halt(direction: Direction, then: Direction) -> list[str]:
+    """Fill an order while halted; give what is told of it."""
+    desk = Desk(None)
+    entry = one(OrderIntent, desk.hear(signal(direction)))
+    if then is Direction.FLAT:
+        desk.fills(entry)
+        entry = one(OrderIntent, desk.hear(signal(Direction.FLAT, number=2)))
+    desk.hear(Command("c1", TradingMode.HALTED, "look", "ada", minute(2)))
+    return _alerts(desk.fills(entry, at=minute(3)))
+
+
+@pytest.mark.parametrize("direction", [Direction.LONG, Direction.SHORT])
+def test_a_fill_that_opens_a_position_after_the_halt_is_told(direction: Direction) -> None:
+    """Sent just before: the venue was faster than its cancel, or the request slower than a flattening."""
+    [said] = _after_halt(direction, direction)
+    assert "was filled after trading was halted" in said
+    assert "tapeline halt --flatten" in said
+
+
+def test_a_fill_that_closes_one_is_not() -> None:
+    assert _after_halt(Direction.LONG, Direction.FLAT) == []

@@ -23,6 +23,9 @@ class Latch:
     def read(self) -> LatchNote | None:
         return self._note
 
+    def named(self, ts_event: int) -> LatchNote | None:
+        return self._note
+
     def set(self, reason: str, by: str, ts_event: int) -> LatchNote:
         if self._note is None:
             self._note = LatchNote(make_id("latch", str(ts_event)), reason, by, ts_event)
