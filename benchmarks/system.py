@@ -24,7 +24,7 @@ from tapeline.role_main import ROLES
 from tapeline.supervisor import Supervisor
 
 QUIET_S_MAX = 300.0
-_HIGH = 10**12
+_HIGH = 10**11
 
 
 def every_rule_on(symbols: Sequence[str]) -> dict[str, object]:
