@@ -14,7 +14,7 @@ from cyclopts import App, Parameter  # noqa: E402  (after the bytecode cache is 
 
 from config.secrets import guard_tracebacks, hide  # noqa: E402
 from engine.errors import ConfigError, TapelineError  # noqa: E402
-from tapeline import by_hand  # noqa: E402
+from tapeline import by_file, by_hand  # noqa: E402
 from tapeline.arguments import nanoseconds, read_moment, read_speed, read_symbols  # noqa: E402
 
 app = App(
@@ -332,6 +332,8 @@ def doctor(*, config: Path | None = None, data_dir: Path | None = None) -> int:
 app.command(by_hand.halt)
 app.command(by_hand.resume)
 app.command(by_hand.orders)
+app.command(by_file.strategies)
+app.command(by_file.bots)
 
 
 def main() -> None:

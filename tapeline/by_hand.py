@@ -18,7 +18,9 @@ def halt(
     suspend: bool | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Stop all orders at once and cancel what is open; positions stay. Holds over restarts until `tapeline resume`.
+    """Let no order leave and cancel those that may open positions. Holds over restarts until `tapeline resume`.
+
+    Positions stay, and with them the orders at the venue that protect or close them; stops that cannot act are named.
 
     With --flatten or --suspend this command itself deals with the account by REST: it needs the keys and the data
     directory, and neither NATS nor a daemon. Run it again if it was cut short: nothing is done twice.
@@ -35,7 +37,8 @@ def halt(
     suspend
         Let the account refuse every new order, after flattening; --no-suspend lifts that first. Cancels what is open.
     data_dir
-        Data directory; default: the one used last here. TAPELINE_NATS__URL commands over that NATS, without latch file
+        Data directory; default: where a daemon runs, of the settings file's data_dir and the one used last here, else
+        one of these. TAPELINE_NATS__URL commands over that NATS, without latch file
         unless --flatten or --suspend is given.
     """
     from tapeline.halt import HaltOptions, run_halt

@@ -19,12 +19,34 @@ from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,15}(/[A-Z]{3,5})?")
 _CAPITAL_MAX = 10**15
+_OF_DEMO = "demo"
 SHIPPED = Path(__file__).parent
 
 
 def shipped(name: str) -> Bot:
     """Give a bot that comes with Tapeline."""
     return load(SHIPPED / f"{name}.toml")
+
+
+def templates() -> list[str]:
+    """Names of the bot files that come with Tapeline, one per strategy, sorted."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml") if path.stem != _OF_DEMO)
+
+
+def template(name: str) -> str:
+    """Give the text of one. Raises ConfigError when there is none of this name."""
+    if name not in templates():
+        msg = f"unknown template {name!r}: choose one of {', '.join(templates())}"
+        raise ConfigError(msg)
+    return (SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def renamed(text: str, name: str) -> str:
+    """Give a bot file's text with another name. Raises ConfigError when it is none for a bot."""
+    if not _NAME.fullmatch(name) or name in NOBODY:
+        msg = f"bot name {name!r} cannot be used: 1 to 32 of a-z 0-9 _ -, and none of {', '.join(sorted(NOBODY))}"
+        raise ConfigError(msg)
+    return re.sub(r'^name = ".*"$', f'name = "{name}"', text, count=1, flags=re.MULTILINE)
 
 
 def load(path: Path) -> Bot:

@@ -42,20 +42,26 @@ def names() -> list[str]:
     return sorted(_STRATEGIES)
 
 
+def params_of(name: str) -> type[msgspec.Struct]:
+    """Give the type of a strategy's parameters. Raises ConfigError when there is none of this name."""
+    found = _STRATEGIES.get(name)
+    if found is None:
+        msg = f"unknown strategy {name!r}: choose one of {', '.join(names())}"
+        raise ConfigError(msg)
+    return found[0]
+
+
 def check(name: str, params: Mapping[str, object]) -> msgspec.Struct:
     """Give the typed parameters of a strategy.
 
     Raises:
         ConfigError: Unknown strategy, unknown parameter, value of the wrong type or out of range.
     """
-    found = _STRATEGIES.get(name)
-    if found is None:
-        msg = f"unknown strategy {name!r}: choose one of {', '.join(names())}"
-        raise ConfigError(msg)
+    kind = params_of(name)
     try:
-        typed: msgspec.Struct = msgspec.convert(dict(params), found[0])
+        typed: msgspec.Struct = msgspec.convert(dict(params), kind)
     except msgspec.ValidationError as err:
-        known = ", ".join(field.name for field in msgspec.structs.fields(found[0]))
+        known = ", ".join(field.name for field in msgspec.structs.fields(kind))
         msg = f"strategy {name}: {err} (parameters: {known})"
         raise ConfigError(msg) from None
     if isinstance(typed, MultiParams):
