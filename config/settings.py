@@ -141,7 +141,7 @@ class RecorderSettings(_Section, frozen=True):
     """Recorder: rows per commit and least time between commits, memory, SQL limits, snapshots (0 = none)."""
 
     batch_rows_max: Count = 10_000
-    batch_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1_000
+    batch_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 2_000
     memory_mb_max: Count = 512
     threads: Count = 1
     sql_rows_max: Count = 100_000
