@@ -175,13 +175,13 @@ class DaemonSettings(_Section, frozen=True):
 class FlattenSettings(_Section, frozen=True):
     """Flattening: how long positions may lag behind fills, how long it tries, how long it must look flat to be so.
 
-    `confirm_s` is longer than a request to the venue may take (alpaca.read_timeout_s): one that executor sent before
-    the halt may arrive after everything was closed.
+    `confirm_s` is longer than a request to the venue may take (alpaca.connect_timeout_s and read_timeout_s): one that
+    executor began before the halt may arrive after everything was closed.
     """
 
     positions_lag_s: SecondsOrOff = 10.0
     wait_s_max: Seconds = 60.0
-    confirm_s: SecondsOrOff = 12.0
+    confirm_s: SecondsOrOff = 15.0
 
 
 class LogSettings(_Section, frozen=True):

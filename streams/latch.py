@@ -111,7 +111,8 @@ class Latch:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:  # the disk is full: a name needs no room, and an empty file stops every order too
-            self._path.touch()
+            if not self.is_set():  # one that is there keeps its time: its name is made of that
+                self._path.touch()
             temporary.unlink(missing_ok=True)
             return True
         if is_new:

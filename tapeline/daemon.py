@@ -70,5 +70,9 @@ def run_daemon(roles: Sequence[str], config: Path | None, data_dir: Path | None)
 def _left(settings: Settings, roles: Sequence[str]) -> str:
     if "executor" not in roles:
         return "what executor does elsewhere goes on"
-    orders = "open orders were canceled" if settings.daemon.cancel_on_exit else "orders at the venue stay open"
+    orders = (
+        "open orders were to be canceled (daemon.cancel_on_exit)"
+        if settings.daemon.cancel_on_exit
+        else "orders at the venue stay open"
+    )
     return f"{orders}, positions stay: `tapeline halt --flatten` ends both"

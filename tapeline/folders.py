@@ -26,7 +26,8 @@ def remember(folder: Path) -> None:
 def resolve(folder: Path | None) -> Path:
     """Give the data directory meant: the option, else TAPELINE_DATA_DIR, else the one known here, a running one first.
 
-    Known are the `data_dir` of the settings file (TAPELINE_CONFIG, else tapeline.toml) and the one used last.
+    Known are the one used last, the `data_dir` of the settings file (TAPELINE_CONFIG, else tapeline.toml), which counts
+    as absent where it cannot be read and a daemon runs in another, and the default one where a daemon runs in it.
 
     Raises:
         ConfigError: None is known, it does not exist, or daemons run in both.
@@ -45,12 +46,19 @@ def resolve(folder: Path | None) -> Path:
 
 def _known_here() -> Path | None:
     latest = Path(_LATEST.read_text(encoding="utf-8").strip()) if _LATEST.exists() else None
-    configured = configured_data_dir(os.environ)
+    fault, configured = None, None
+    try:
+        configured = configured_data_dir(os.environ)
+    except ConfigError as err:  # a halt must not wait for a file to be mended
+        fault = err
     known = list(dict.fromkeys(path.absolute() for path in (latest, configured) if path is not None))
-    running = [path for path in known if path.is_dir() and is_running(path)]
+    default = Path(Settings().data_dir).absolute()
+    running = [path for path in dict.fromkeys([*known, default]) if path.is_dir() and is_running(path)]
     if len(running) > 1:
         msg = f"daemons run in {running[0]} and in {running[1]}: say which one is meant with --data-dir"
         raise ConfigError(msg)
+    if not running and fault is not None:
+        raise fault
     return next(iter([*running, *known]), None)
 
 

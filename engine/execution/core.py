@@ -100,7 +100,12 @@ class ExecutionCore(Accounting):
         wished, orders = self.state.unwanted, self.state.orders
         if not self.is_halted(latched=latched):
             return [key for key in at_venue if key in wished]
-        return [key for key in at_venue if key in wished or _may_open(orders[key].intent)]
+        return [key for key in at_venue if key in wished or self._may_open(orders[key].intent)]
+
+    def _may_open(self, body: OrderIntent | OrderAdopted) -> bool:
+        """Whether an order of a bot may open a position: no exit, or one that finds nothing to close any more."""
+        closes = isinstance(body, OrderIntent) and body.reserved == 0 and self.still_reduces(body)
+        return body.purpose is Purpose.TARGET and not closes
 
     def is_missing(self, client_order_id: str) -> bool:
         """Whether an order that the venue does not find may be one it never got: once it accepted it, it has it."""
@@ -365,11 +370,6 @@ class ExecutionCore(Accounting):
             case _:
                 end = OrderCanceled(intent.id, intent.bot, intent.symbol, venue_id, filled, ts_ns)
         return Conclusion((end,))
-
-
-def _may_open(body: OrderIntent | OrderAdopted) -> bool:
-    """Whether an order of a bot may open a position: not an exit, and something is reserved for it."""
-    return body.purpose is Purpose.TARGET and not (isinstance(body, OrderIntent) and body.reserved == 0)
 
 
 def _time_of(event: tuple[int, AnyBody]) -> int:

@@ -74,7 +74,7 @@ class Flattener:
                 flat_at = None
             if plan is not None and plan.is_over and not plan.is_flat:
                 return self._leave(plan)
-            if time.monotonic() > deadline:
+            if flat_at is None and time.monotonic() > deadline:  # what looks flat is looked at to the end of confirm_s
                 return self._leave(plan)
             time.sleep(max(_PAUSES_S[min(turn, len(_PAUSES_S) - 1)], self._not_before - time.monotonic()))
             turn = 0 if has_sent else turn + 1

@@ -75,3 +75,19 @@ def test_the_settings_file_that_a_variable_names_counts_too(here: Path, monkeypa
     folders.remember(here / "demo")
     with _running(here / "mine"):
         assert folders.resolve(None) == here / "mine"
+
+
+def test_a_settings_file_that_cannot_be_read_stops_no_command_for_a_running_daemon(here: Path) -> None:
+    folders.remember(here / "demo")
+    (here / "tapeline.toml").write_text("data_dir = [")
+    with _running(here / "demo"):
+        assert folders.resolve(None) == here / "demo"
+    with pytest.raises(ConfigError, match=r"tapeline\.toml"):
+        folders.resolve(None)
+
+
+def test_a_daemon_in_the_default_directory_is_known_without_being_named(here: Path) -> None:
+    folders.remember(here / "demo")
+    with _running(here / "tapeline-data"):
+        assert folders.resolve(None) == here / "tapeline-data"
+    assert folders.resolve(None) == here / "demo"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.messages import Alert, AnyBody, Command, OrderCanceled, OrderIntent, Protection
+from engine.messages import Alert, AnyBody, Command, OrderAccepted, OrderCanceled, OrderIntent, Protection
 from engine.values import Direction, TradingMode
 from tests.engine.build import D, minute, signal
 from tests.engine.test_protection import BOTH, LOSS_BY_RISK, Desk, bracket, guarded, none, one
@@ -66,7 +66,10 @@ def test_an_own_exit_of_two_legs_says_both_levels() -> None:
     desk.fills(entry, 40, px="100")
     made = desk.hear(OrderCanceled(entry.id, "alpha", "AAPL", "v", D(40), minute(2)))
     exit_ = one(OrderIntent, made)
-    assert (exit_.stop_loss_px, exit_.take_profit_px) == (D(98), D(105))
+    desk.hear(OrderAccepted(exit_.id, "alpha", "AAPL", "v-exit", minute(2)))
+    told = [body for body in desk.said if isinstance(body, Protection)][-1]
+    assert told.holder == "venue"
+    assert (told.stop_px, told.target_px) == (exit_.stop_loss_px, exit_.take_profit_px) == (D(98), D(105))
 
 
 def _after_halt(direction: Direction, then: Direction) -> list[str]:

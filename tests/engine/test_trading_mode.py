@@ -123,12 +123,18 @@ def test_an_intent_leaves_only_as_the_mode_and_the_latch_allow(
     assert core.state.orders[of.id].is_open is leaves
 
 
-@pytest.mark.parametrize(("reserved", "unwanted"), [("1000", ["i1"]), ("0", [])])
-def test_a_halt_cancels_what_may_open_a_position_and_leaves_what_closes_one(reserved: str, unwanted: list[str]) -> None:
-    """What protected the position was taken away for the order that closes it."""
+@pytest.mark.parametrize(
+    ("reserved", "held", "unwanted"), [("1000", "-10", ["i1"]), ("0", "-10", []), ("0", "10", ["i1"])]
+)
+def test_a_halt_cancels_what_may_open_a_position_and_leaves_what_closes_one(
+    reserved: str, held: str, unwanted: list[str]
+) -> None:
+    """What protected the position was taken away for the order that closes it; one with nothing to close would open."""
     of = msgspec.structs.replace(intent(), reserved=D(reserved))
-    core = _executor(of)
-    core.apply(core.submit(of, T0))
+    core = ExecutionCore()
+    core.apply(opened(AAPL=held))
+    core.apply(of)
+    core.apply(OrderSubmitted(of.id, of.bot, of.symbol, T0))
     core.apply(OrderAccepted(of.id, of.bot, of.symbol, "v1", T0))
     assert core.unwanted(latched=False) == []
     assert core.unwanted(latched=True) == unwanted

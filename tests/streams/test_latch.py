@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,27 @@ def test_who_reads_one_made_by_hand_can_give_it_a_name(tmp_path: Path) -> None:
     assert note is not None
     assert (len(note.id), note.ts_event) == (32, 17)
     assert latch.named(18) == latch.read() == note
+
+
+def test_one_made_by_hand_keeps_its_name_while_there_is_no_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else executor would store another command each time it looks."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).touch()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    names = set()
+    for _ in range(3):
+        note = Latch(tmp_path).named(17)
+        assert note is not None
+        names.add(note.id)
+        time.sleep(0.02)
+    assert len(names) == 1
+    assert Latch(tmp_path).is_set()
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link to nowhere", "link to itself"])

@@ -155,7 +155,8 @@ class Run:
     def _kill(self, name: str, pid: int) -> bool:
         """Kill it, unless it has said its last words: a death has one cause. It says no more while it is looked at."""
         os.kill(pid, signal.SIGSTOP)
-        while _state_of(pid) not in ("T", "Z"):
+        deadline = time.monotonic() + _QUIET_S_MAX
+        while _state_of(pid) not in ("T", "Z") and time.monotonic() < deadline:
             time.sleep(0.001)  # nobody else may collect it meanwhile
         counted = self.supervisor.restarts.get(name, 0) - self.timed.count(name)
         if name in ROLES and gave_up(self.folder, name) > counted:
