@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -89,6 +90,20 @@ class OrderStyle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for wrong, what in faults:
             if wrong:
                 raise ValueError(what)
+
+
+class BotStatus(StrEnum):
+    """Whether a bot decides.
+
+    A paused one goes on looking and says nothing; a stopped one does not look. Either may only reduce what it holds,
+    whose stops stay. `error`: stopped by a fault of its strategy. `removed`: gone, its name may be used again.
+    """
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ERROR = "error"
+    REMOVED = "removed"
 
 
 class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

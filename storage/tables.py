@@ -30,7 +30,10 @@ from engine.messages import (
     AnyBody,
     Bar,
     BarMarks,
+    BotDefined,
+    BotRefused,
     CancelOrder,
+    ChangeBot,
     Command,
     Correction,
     Fee,
@@ -62,7 +65,7 @@ from engine.values import plain
 
 PLACES = Decimal("1e-9")
 _EXACT = Context(prec=38, rounding=ROUND_HALF_EVEN)
-_MOMENTS = frozenset({"ts_event", "ts_from", "ts_to", "decided_ns", "valid_until"})
+_MOMENTS = frozenset({"ts_event", "ts_from", "ts_to", "decided_ns", "valid_until", "from_ts"})
 _json = msgspec.json.Encoder(order="sorted")
 
 
@@ -196,6 +199,9 @@ TABLES: tuple[Table, ...] = (
     _table("positions", "bot symbol cause", Position),
     _table("account", "cause", Account),
     _table("commands", "id", Command),
+    _table("bot_changes", "id", ChangeBot),
+    _table("bots", "bot revision", BotDefined),
+    _table("bot_refusals", "cause", BotRefused),
     _table("trading_states", "cause", TradingState),
     _table("alerts", "id", Alert),
 )

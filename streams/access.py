@@ -31,7 +31,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "bars.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*", "commands",
         "alerts.*",
     ),
-    "signals": ("signals.*.*", "commands", "alerts.*"),
+    "signals": ("signals.*.*", "bots.*", "changes.*", "refusals.*", "commands", "alerts.*"),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
         "state", "commands", "alerts.*",
@@ -43,9 +43,9 @@ _OWN: dict[str, tuple[str, ...]] = {
     ),
     "recorder": ("commands", "alerts.*"),
 }  # fmt: skip
-"""What each role stores, below the prefix. Risk's commands are cancels; feed's and executor's are REDUCING, for a
-clock, a disk or an account that is wrong, and the one a latch stands for. Each role commands HALTED when it finds that
-the trading stream lost messages."""
+"""What each role stores, below the prefix. Changes that signals stores are of bot files. Risk's commands are cancels;
+feed's and executor's are REDUCING, for a clock, a disk or an account that is wrong, and the one a latch stands for.
+Each role commands HALTED when it finds that the trading stream lost messages."""
 _READS = {
     "feed": ("market", "trading"),
     "signals": ("market", "trading"),
@@ -94,8 +94,11 @@ def _role(role: str, topology: Topology, inboxes: Mapping[str, str]) -> Rights:
     match role:
         case "risk":
             publish += [state_subject(p)]
+        case "signals":
+            publish += [f"{p}.cmd.assets"]
         case "executor":
-            subscribe += [state_subject(p)]
+            subscribe += [state_subject(p), f"{p}.cmd.assets"]
+            publish += [f"{inboxes['signals']}.>"]
             publish += [f"$JS.API.STREAM.{what}.{stream}" for stream in every for what in ("CREATE", "UPDATE")]
         case "recorder":
             subscribe += [f"{p}.sql", f"{p}.cmd.snapshot"]
@@ -107,7 +110,7 @@ def _role(role: str, topology: Topology, inboxes: Mapping[str, str]) -> Rights:
 def _operator(topology: Topology, inbox: str) -> Rights:
     """Commands, questions, reading, and taking a message away that nobody can read."""
     p = topology.prefix
-    publish = [f"{p}.commands", f"{p}.sql", f"{p}.cmd.snapshot", f"{p}.cmd.status.*"]
+    publish = [f"{p}.commands", f"{p}.changes.*", f"{p}.sql", f"{p}.cmd.snapshot", f"{p}.cmd.status.*"]
     publish += ["$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST"]
     for stream in _streams(topology, ("market", "trading")):
         publish += [*_reading(stream), f"$JS.API.CONSUMER.CREATE.{stream}.>", f"$JS.API.CONSUMER.INFO.{stream}.*"]

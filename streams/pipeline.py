@@ -51,6 +51,7 @@ class Pipeline:
         self._encode = encode
         self._messages, self._seconds = every
         self._decided: asyncio.Queue[tuple[list[Outgoing], int]] = asyncio.Queue(_AHEAD_MAX)
+        self._owed = 0
         self.position = self._read = self._written = reader.begins_after  # `received` may be ahead already
         self._written_at = time.monotonic()
 
@@ -73,7 +74,13 @@ class Pipeline:
 
     async def put(self, outgoing: list[Outgoing]) -> None:
         """Hand over what follows from the messages taken so far; waits while too much is under way."""
+        self._owed += 1
         await self._decided.put((outgoing, self._read))
+
+    async def put_aside(self, outgoing: list[Outgoing]) -> None:
+        """Hand over what follows from something else: the position stays where it is."""
+        self._owed += 1
+        await self._decided.put((outgoing, 0))
 
     async def publish(self, announce: Callable[[], Awaitable[None]]) -> None:
         """Publish what was handed over, for ever; `announce` is called whenever the position moved."""
@@ -87,7 +94,8 @@ class Pipeline:
                 points.hit(f"{role}.before_publish")
                 await self._publisher.atomic(outgoing)
                 points.hit(f"{role}.after_publish")
-            self.position = taken[-1][1]
+            self.position = max(self.position, *(seq for _, seq in taken))
+            self._owed -= len(taken)
             for _ in taken:
                 self._decided.task_done()
             await announce()
@@ -109,7 +117,7 @@ class Pipeline:
 
     def checkpoint(self) -> None:
         """Write the state down, unless outputs are still owed: then the last checkpoint stands."""
-        if self.position != self._read:
+        if self.position != self._read or self._owed:
             return
         points, role = self._context.points, self._context.role
         points.hit(f"{role}.before_checkpoint")

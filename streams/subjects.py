@@ -17,7 +17,10 @@ from engine.messages import (
     AnyBody,
     Bar,
     BarMarks,
+    BotDefined,
+    BotRefused,
     CancelOrder,
+    ChangeBot,
     Command,
     Correction,
     Fee,
@@ -91,6 +94,12 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.sessions.{body.asset_class.value}"
         case Command() | CancelOrder() | ReplaceOrder():
             return f"{prefix}.commands"
+        case ChangeBot():
+            return f"{prefix}.changes.{escape(body.bot)}"
+        case BotDefined():
+            return f"{prefix}.bots.{escape(body.bot)}"
+        case BotRefused():
+            return f"{prefix}.refusals.{escape(body.bot)}"
         case Split():
             return f"{prefix}.splits.{escape(body.symbol)}"
         case Mark():

@@ -73,6 +73,9 @@ class Topology(msgspec.Struct, frozen=True):
             "sessions.*",
             "alerts.*",
             "commands",
+            "changes.*",
+            "bots.*",
+            "refusals.*",
             "state",
         )
         return [

@@ -94,7 +94,7 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
         case "signals":
             from streams.services.signals import Signals
 
-            return lambda context: Signals(context, _store(settings, "signals", signals_code(), _bots_hash(settings)))
+            return lambda context: Signals(context, _store(settings, "signals", signals_code()))
         case "risk":
             from engine.risk import RiskState
             from streams.services.risk import Risk
@@ -153,10 +153,6 @@ def signals_code() -> str:
     for path in sorted(engine.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _bots_hash(settings: Settings) -> str:
-    return hashlib.blake2b(msgspec.json.encode(settings.bots), digest_size=16).hexdigest()
 
 
 def _schema_hash(state: type[msgspec.Struct]) -> str:

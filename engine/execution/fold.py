@@ -12,11 +12,13 @@ from decimal import Decimal
 import msgspec
 
 from engine.adoption import FLATTEN
+from engine.bots import BotStatus
 from engine.execution.book import FROM_FEES, Book
 from engine.ids import make_id
 from engine.messages import (
     AccountOpened,
     AnyBody,
+    BotDefined,
     CancelOrder,
     Correction,
     Fee,
@@ -86,6 +88,7 @@ class ExecState(msgspec.Struct):
         unwanted: Ids of orders that somebody wishes to end, while they are open.
         assets: What the venue said last of each symbol, and
         assets_ns: when that was.
+        bots: Symbols of the bots that were defined.
         swept_ns: Venue time up to which the venue's list of orders is known to hold no other.
         book: What the account should hold.
         splits: Those stored, by id.
@@ -116,6 +119,7 @@ class ExecState(msgspec.Struct):
     splits: dict[str, Split] = msgspec.field(default_factory=dict[str, Split])
     sessions: dict[int, int] = msgspec.field(default_factory=dict[int, int])
     funds: VenueFunds | None = None
+    bots: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
 
 
 class ExecutionFold:
@@ -145,6 +149,8 @@ class ExecutionFold:
             case SymbolStatus() if body.source == "assets":
                 state.assets[body.symbol] = body
                 state.assets_ns = max(state.assets_ns, body.ts_event)
+            case BotDefined():
+                state.bots[body.bot] = () if body.status is BotStatus.REMOVED else body.definition.symbols
             case TradingState() if not body.bot:
                 state.mode = body.mode
             case OrderIntent() if body.id not in state.orders:

@@ -15,7 +15,7 @@ import msgspec
 
 from engine.errors import BrokenPromiseError
 from engine.messages.base import SCHEMA, Body, Head
-from engine.messages.control import Alert, Command, Sessions, TradingState
+from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, TradingState
 from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
 from engine.messages.market import Bar, BarMarks, Gap, Mark, SymbolStatus
@@ -43,7 +43,10 @@ __all__ = [
     "Bar",
     "BarMarks",
     "Body",
+    "BotDefined",
+    "BotRefused",
     "CancelOrder",
+    "ChangeBot",
     "Command",
     "Correction",
     "Fee",
@@ -116,6 +119,9 @@ TradingBody = (
     | Position
     | Account
     | Command
+    | ChangeBot
+    | BotDefined
+    | BotRefused
     | TradingState
     | Alert
 )

@@ -1,7 +1,8 @@
-"""Bodies of the account as a whole: sessions, trading mode, alerts."""
+"""Bodies of the account as a whole: sessions, trading mode, which bots there are, alerts."""
 
 from __future__ import annotations
 
+from engine.bots import Bot, BotStatus
 from engine.messages.base import Body
 from engine.values import AssetClass, TradingMode
 
@@ -42,6 +43,68 @@ class TradingState(Body, frozen=True):
     cause: str
     ts_event: int
     bot: str = ""
+
+
+class ChangeBot(Body, frozen=True):
+    """A wish: a new bot, another definition or another status of one. signals answers: BotDefined or BotRefused.
+
+    Attributes:
+        id: Chosen once by who wishes; one of a known id is a repetition.
+        bot: Its name.
+        revision: The one that was looked at; another one by now, and the wish is refused. 0: there is none.
+        by: Who: a user name, or `file` for what a bot file says.
+        definition: None leaves it as it is.
+        status: None leaves it as it is; a new bot runs.
+        flatten: With status paused or stopped: its positions are closed.
+        from_ts: Bars that closed by then, ns UTC, are decided as before; 0: from the next bar on.
+    """
+
+    id: str
+    bot: str
+    revision: int
+    by: str
+    ts_event: int
+    reason: str = ""
+    definition: Bot | None = None
+    status: BotStatus | None = None
+    flatten: bool = False
+    from_ts: int = 0
+
+
+class BotDefined(Body, frozen=True):
+    """What a bot is from here on. The last one of its subject counts.
+
+    Attributes:
+        revision: 1 and up, by one.
+        from_ts: It decides on bars that close after this, ns UTC; what closed by then is decided as before.
+        cause: Id of the wish, or of the fault.
+    """
+
+    bot: str
+    revision: int
+    definition: Bot
+    status: BotStatus
+    from_ts: int
+    by: str
+    cause: str
+    ts_event: int
+    reason: str = ""
+    flatten: bool = False
+
+
+class BotRefused(Body, frozen=True):
+    """Why a wish about a bot was not granted: field, value and mend; the bot is as it was.
+
+    Attributes:
+        revision: The bot's; 0 if there is none.
+        cause: Id of the wish.
+    """
+
+    bot: str
+    revision: int
+    reason: str
+    cause: str
+    ts_event: int
 
 
 class Alert(Body, frozen=True):

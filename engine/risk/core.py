@@ -24,6 +24,7 @@ from engine.messages import (
     Alert,
     AnyBody,
     BarMarks,
+    BotDefined,
     CancelOrder,
     Command,
     Correction,
@@ -51,6 +52,7 @@ from engine.messages import (
 )
 from engine.ordering import on_venue_step
 from engine.risk.actions import Books
+from engine.risk.defining import Definitions
 from engine.risk.exposure import Exposure
 from engine.risk.funds import take_funds
 from engine.risk.guards import STRATEGY, Guards
@@ -83,16 +85,16 @@ class RiskCore:
     """The serial heart of one account.
 
     Args:
-        bots: Bots whose signals are answered; a signal of an unknown bot is denied.
+        bots: Bots of the settings; a signal of a bot unknown to them and to the stream is denied.
         limits: The limits of the rules.
         state: State from a checkpoint, or None to start from the stream's beginning.
     """
 
     def __init__(self, bots: Iterable[Bot], limits: RiskLimits, state: RiskState | None = None) -> None:
-        self._bots = {bot.name: bot for bot in bots}
-        self._symbols = {name: frozenset(bot.symbols) for name, bot in self._bots.items()}
         self._limits = limits
         self.state = state or RiskState()
+        self._definitions = Definitions(bots, self.state)
+        self._bots = self._definitions.bots
         self._sessions = SessionTable()
         self._priced = ("", 0)
         self._exposure = Exposure(self.state.portfolio, self.state.marks, self.state.earlier)
@@ -169,6 +171,8 @@ class RiskCore:
                 self.state.statuses[f"{body.symbol}|{body.source}"] = body
             case Command():
                 return self._obey(body)
+            case BotDefined():
+                return self._definitions.define(body, self._guards, self._working)
             case TradingState():
                 relatch(self.state, body)
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired() | OrderReplaced():
@@ -275,7 +279,7 @@ class RiskCore:
     def _decide(self, signal: Signal, ordinal: int, now_ns: int) -> Verdict | list[CancelOrder]:
         """Size and judge; wishes to cancel, or nothing, while a working order must end first."""
         bot = self._bots.get(signal.bot)
-        if bot is None or signal.symbol not in self._symbols[bot.name]:
+        if bot is None or not self._definitions.trades(bot.name, signal.symbol):
             refusal = Refusal("bot", "no bot of this name trades this symbol", "configured bots", signal.bot)
             return self._denied(signal, ordinal, now_ns, refusal)
         if (fault := senseless(signal)) is not None:
@@ -307,7 +311,7 @@ class RiskCore:
         self, signal: Signal, ordinal: int, quantity: Decimal, prices: tuple[Decimal, Decimal | None], now_ns: int
     ) -> Verdict:
         bot, (price, last_price) = self._bots[signal.bot], prices
-        repeated = "" if ordinal else self._repeated(signal)
+        repeated = "" if ordinal else self._way.repeated(signal)
         judged = self._judge.judge(
             bot, signal, quantity, price=price, last_price=last_price, repeated=repeated, now_ns=now_ns
         )
@@ -344,12 +348,6 @@ class RiskCore:
         self.state.track.turn(self._sessions.day_start(now_ns), self._exposure)
         self._exposure.mark(signal.symbol, reference_price(signal), signal.ts_event)
         self.state.track.observe(signal.bot, self._exposure)
-
-    def _repeated(self, signal: Signal) -> str:
-        last = self.state.answered.get(lineage(signal))
-        if last is None or last.id == signal.id or _content(last) != _content(signal):
-            return ""
-        return last.id
 
     def _apply_verdict(self, verdict: Verdict) -> list[TradingState]:
         """Let a verdict change the state; give the trading state that a latching denial brings."""
@@ -394,7 +392,3 @@ class RiskCore:
     def verdict_id(self, signal: Signal, ordinal: int) -> str:
         """Id of the answer to a signal: of the intent (and so the client_order_id), the denial, or the no-trade."""
         return make_id(self.state.account, self.state.run, signal.bot, "verdict", signal.id, ordinal)
-
-
-def _content(signal: Signal) -> str:
-    return f"{signal.bar}|{signal.direction.value}|{signal.strength!r}"

@@ -18,7 +18,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.bots import Bot
+from engine.bots import Bot, Stops
 from engine.ids import make_id
 from engine.messages import Mark, Protection, Signal, Split
 from engine.ordering import levels
@@ -69,14 +69,14 @@ class Guards:
     """All guards of an account.
 
     Args:
-        bots: By name; those without stops have no guards.
+        bots: By name, as they are now; those without stops have no guards.
         guards: By `bot|symbol`; changed here only.
         portfolio: What is held.
         working: Orders that protect it.
     """
 
     def __init__(self, bots: dict[str, Bot], guards: dict[str, Guard], portfolio: Portfolio, working: Working) -> None:
-        self._stops = {name: bot.stops for name, bot in bots.items() if bot.stops is not None}
+        self._bots = bots
         self._guards = guards
         self._portfolio = portfolio
         self._working = working
@@ -97,7 +97,7 @@ class Guards:
             cause: Key of the fill, fee or correction.
             ts_event: Its venue time.
         """
-        if bot not in self._stops:
+        if self._stops(bot) is None:
             return []
         key, held = f"{bot}|{symbol}", self._portfolio.signed_qty(bot, symbol)
         guard = self._guards.get(key)
@@ -113,6 +113,31 @@ class Guards:
             guard = self._guards[key] = Guard(sign, ts_event, price, cause)
         guard.cause, guard.lost, guard.exits_not_before = cause, 0, 0
         return self.told(bot, symbol, cause, ts_event)
+
+    def restop(self, bot: str, symbol: str, cause: str, ts_event: int) -> list[Protection]:
+        """Follow other stops of a position that is held already.
+
+        Args:
+            bot: Whose.
+            symbol: In what.
+            cause: What changed them.
+            ts_event: Its venue time; prices before it do not count where there were no stops.
+        """
+        key, held = f"{bot}|{symbol}", self._portfolio.signed_qty(bot, symbol)
+        if held == 0:
+            return []
+        if self._stops(bot) is None:
+            is_news = self._guards.pop(key, None) is not None
+            return [Protection(bot, symbol, "none", ZERO, ZERO, cause, ts_event)] if is_news else []
+        guard = self._guards.get(key)
+        if guard is None:
+            entry = self._portfolio.holding(bot, symbol).avg_px_open
+            guard = self._guards[key] = Guard(1 if held > 0 else -1, ts_event, entry, cause)
+        guard.cause, guard.lost, guard.exits_not_before, guard.told = cause, 0, 0, ("", ZERO, ZERO)
+        return self.told(bot, symbol, cause, ts_event)
+
+    def _stops(self, bot: str) -> Stops | None:
+        return self._bots[bot].stops if bot in self._bots else None
 
     def told(self, bot: str, symbol: str, cause: str, ts_event: int) -> list[Protection]:
         """Report who protects a position, if that changed."""
@@ -153,11 +178,14 @@ class Guards:
     def levels(self, bot: str, symbol: str, guard: Guard) -> tuple[Decimal | None, Decimal | None]:
         """Give stop and target of a position, on the venue's tick."""
         entry = self._portfolio.holding(bot, symbol).avg_px_open
-        return levels(self._stops[bot], symbol, guard.sign, entry, guard.peak_px)
+        stops = self._stops(bot)
+        if stops is None:
+            return None, None
+        return levels(stops, symbol, guard.sign, entry, guard.peak_px)
 
     def watching(self, symbol: str) -> list[str]:
         """Name the bots that have a guard in a symbol."""
-        return [bot for bot in self._stops if f"{bot}|{symbol}" in self._guards]
+        return [bot for bot in self._bots if f"{bot}|{symbol}" in self._guards]
 
     def take(self, mark: Mark, ledger: str, *, may_fire: bool) -> list[Signal]:
         """Take in prices; give the signals of the guards that fire.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from engine.bots import Bot, RiskLimits
+from engine.bots import Bot, BotStatus, RiskLimits
 from engine.messages import OrderIntent, Signal
 from engine.ordering import Terms, lot_of, on_steps, terms_of
 from engine.risk.exposure import Exposure
@@ -153,8 +153,11 @@ class Judge:
         book = state.portfolio
         exposure.age(now_ns, self._sessions, self._limits.mark_age_ms_max)
         mode, reason = state.mode, state.mode_reason
+        defined = state.bots.get(bot.name)
         if mode is TradingMode.ACTIVE and bot.name in state.bot_modes:
             mode, reason = TradingMode.REDUCING, state.bot_modes[bot.name]
+        elif mode is TradingMode.ACTIVE and defined is not None and defined.status is not BotStatus.RUNNING:
+            mode, reason = TradingMode.REDUCING, f"bot {bot.name} is {defined.status}"
         held, working = exposure.others(bot.name, symbol)
         sign = 1 if quantity > 0 else -1
         return Proposal(

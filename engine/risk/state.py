@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine.messages import Mark, ReplaceOrder, Signal, SymbolStatus, VenueFunds
+from engine.messages import BotDefined, Mark, ReplaceOrder, Signal, SymbolStatus, VenueFunds
 from engine.portfolio import Portfolio
 from engine.risk.guards import Guard
 from engine.risk.track import Track
@@ -73,6 +73,7 @@ class RiskState(msgspec.Struct):
         venue_gap: By how much that was less than what the ledger let be spent then, USD, at most 0.
         blocked: Symbols whose price nothing explains.
         targets: Last target per `bot|symbol`.
+        bots: As the stream defined them last.
         legs_due: Entries that carry exits of which none is known yet, with their `bot|symbol`.
     """
 
@@ -105,6 +106,7 @@ class RiskState(msgspec.Struct):
     blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])
     targets: dict[str, Target] = msgspec.field(default_factory=dict[str, Target])
     legs_due: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    bots: dict[str, BotDefined] = msgspec.field(default_factory=dict[str, BotDefined])
 
 
 def remember(table: dict[str, _T], key: str, value: _T) -> None:

@@ -46,6 +46,11 @@ class Way:
         self.state = state
         self._working = working
 
+    def repeated(self, signal: Signal) -> str:
+        """Name the signal answered last if it had the same content; else nothing."""
+        last = self.state.answered.get(lineage(signal))
+        return "" if last is None or last.id == signal.id or _content(last) != _content(signal) else last.id
+
     def in_the_way(self, bot: str, symbol: str, quantity: Decimal) -> list[OpenOrder]:
         """Give the orders that must end before an order of this signed quantity may leave.
 
@@ -101,3 +106,7 @@ class Way:
         waiting = self.state.waiting
         for key in [k for k, (signal, ordinal) in waiting.items() if ordinal and signal.id == signal_id]:
             del waiting[key]
+
+
+def _content(signal: Signal) -> str:
+    return f"{signal.bar}|{signal.direction.value}|{signal.strength!r}"

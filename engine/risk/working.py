@@ -126,6 +126,10 @@ class Working:
         """Give a bot's orders in a symbol."""
         return [order for order in self._by_symbol.get(symbol, {}).values() if order.body.bot == bot]
 
+    def of_bot(self, bot: str) -> list[OpenOrder]:
+        """Give all orders of a bot."""
+        return [order for order in self._orders.values() if order.body.bot == bot]
+
     def against(self, bot: str, symbol: str, sign: int) -> list[OpenOrder]:
         """Give the orders of others in a symbol that are on the other side, exits of groups left out."""
         return [

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 from nats.js.errors import NotFoundError
 
 from engine.errors import ConfigError
-from engine.execution import ExecState
 from engine.execution.funds import funds_of
 from engine.ids import make_id
-from engine.messages import AccountOpened, Sessions, SymbolStatus
+from engine.messages import AccountOpened, Sessions
 from engine.ports import Venue
 from engine.values import NS_PER_DAY, AssetClass
 from streams.publisher import Publisher
@@ -70,38 +68,3 @@ async def coming_sessions(context: Context, venue: Venue, lane: RestLane, known_
     first, last = now - 7 * NS_PER_DAY, now + 45 * NS_PER_DAY
     spans = await lane.call("calendar", lambda: venue.sessions(first, last))
     return Sessions(AssetClass.US_EQUITY, tuple(spans), now)
-
-
-async def changed_assets(context: Context, venue: Venue, lane: RestLane, state: ExecState) -> list[SymbolStatus]:
-    """Give what the venue says of the bots' symbols, where it is not what is stored; asked once a day.
-
-    Args:
-        context: The role's.
-        venue: Who is asked.
-        lane: Its REST.
-        state: What is stored.
-    """
-    now = await context.clock.now_ns()
-    symbols = context.settings.symbols
-    if all(symbol in state.assets for symbol in symbols) and now < state.assets_ns + NS_PER_DAY:
-        return []
-    said = {asset.symbol: asset for asset in await lane.call("assets", lambda: venue.assets(symbols))}
-    changed: list[SymbolStatus] = []
-    for symbol in symbols:
-        asset, known = said.get(symbol), state.assets.get(symbol)
-        status = SymbolStatus(
-            symbol,
-            "assets",
-            "the venue does not know it" if asset is None else "as the venue lists it",
-            now,
-            is_tradable=asset is not None and asset.is_tradable,
-            is_shortable=asset is not None and asset.is_shortable,
-            is_fractionable=asset is not None and asset.is_fractionable,
-            qty_min=asset.qty_min if asset is not None else None,
-            qty_step=asset.qty_step if asset is not None else None,
-            price_step=asset.price_step if asset is not None else None,
-        )
-        if known is None or msgspec.structs.replace(known, ts_event=now) != status:
-            changed.append(status)
-    state.assets_ns = now
-    return changed

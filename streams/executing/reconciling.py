@@ -76,7 +76,7 @@ class Reconciler:
         now_ns: Venue time.
         limits: Of risk: below which the venue's funds are news.
         settings: How often, how long to wait, from which difference on a person must look.
-        symbols: Those of the bots: their splits matter though nothing is held.
+        symbols: Gives those of the bots: their splits matter though nothing is held.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Reconciler:
         now_ns: Callable[[], Awaitable[int]],
         settings: ExecutorSettings,
         limits: RiskLimits,
-        symbols: tuple[str, ...],
+        symbols: Callable[[], tuple[str, ...]],
     ) -> None:
         self._core = core
         self._venue = venue
@@ -226,7 +226,7 @@ class Reconciler:
         """Ask for announced splits four times a day, and while something differs."""
         if now - self._splits_asked_ns < _SPLITS_EVERY_NS and not self.is_paused:
             return ()
-        venue, symbols = self._venue, {*self._symbols, *self._core().state.book.positions}
+        venue, symbols = self._venue, {*self._symbols(), *self._core().state.book.positions}
         shares = sorted(symbol for symbol in symbols if asset_class_of(symbol) is AssetClass.US_EQUITY)
         splits = await self._lane.call(
             "look", lambda: venue.splits(shares, now - ASKED_BACK_NS, now + ASKED_AHEAD_NS) if shares else ()

@@ -10,6 +10,7 @@ a file each; conclusions are engine.execution's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 
@@ -21,8 +22,8 @@ from engine.errors import UnreachableError
 from engine.execution import Conclusion, ExecState, ExecutionCore
 from engine.messages import (
     AnyBody,
+    BotDefined,
     CancelOrder,
-    Command,
     Fill,
     OrderIntent,
     TradingState,
@@ -38,11 +39,13 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import AssetClass, TradingMode, asset_class_of
+from engine.values import AssetClass, asset_class_of
 from streams.checkpoint import CheckpointStore
 from streams.executing.asking import Asker, CaughtUp, flattened
 from streams.executing.canceling import Canceler, Stuck
-from streams.executing.opening import changed_assets, coming_sessions, open_ledger
+from streams.executing.latching import Latcher
+from streams.executing.listing import Lister
+from streams.executing.opening import coming_sessions, open_ledger
 from streams.executing.reconciling import Looked, Reconciler
 from streams.executing.sending import Latched, Outcome, Sender, TooLate
 from streams.executing.storing import Names
@@ -57,7 +60,6 @@ from streams.tasks import Tasks
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 5_000
-_LATCH_S = 0.1
 _GATHER_ABOVE, _GATHER_S = 8, 0.005
 """With many requests open, answers of a few milliseconds are stored together: a batch costs one fsync."""
 
@@ -98,7 +100,7 @@ class Executor:
         self._inbox: asyncio.Queue[object] = asyncio.Queue()
         self._tasks = Tasks(self._inbox.put_nowait)
         self._latch = latch
-        self._known_latch = ""
+        self._latcher = Latcher(context, self._publisher, latch, self._inbox.put_nowait)
         self._sender = Sender(context, venue, self._lane, tasks=self._tasks, latch=latch, answer=self._inbox.put_nowait)
         self._asker = Asker(
             lambda: self._core,
@@ -109,6 +111,8 @@ class Executor:
             now_ns=context.clock.now_ns,
             wait_s=self._settings.lookup_wait_s,
         )
+        self._lister = Lister(context, venue, self._lane, lambda: self._core.state)
+        self._is_asked_for = asyncio.Event()
         self._reconciler = Reconciler(
             lambda: self._core,
             venue,
@@ -118,7 +122,7 @@ class Executor:
             now_ns=context.clock.now_ns,
             settings=self._settings,
             limits=context.settings.limits,
-            symbols=context.settings.symbols,
+            symbols=self._lister.symbols,
         )
         self._canceler = Canceler(venue, self._settings, self._unwanted, self._inbox.put_nowait)
         self._working = 0
@@ -170,9 +174,10 @@ class Executor:
             self._sender.add(intent)
         self._checkpointed, self._checkpointed_at = self._position, time.monotonic()
         await context.nc.subscribe(state_subject(context.topology.prefix), cb=self._on_state)
+        await self._lister.listen()
         self._tasks.spawn(self._updates.run(self))
         self._tasks.spawn(self._canceler.run())
-        self._tasks.spawn(self._watch_latch())
+        self._tasks.spawn(self._latcher.watch())
 
     async def run(self) -> None:
         """Take what comes from the stream and the venue; store what follows; then send."""
@@ -244,10 +249,9 @@ class Executor:
 
     async def _ask_the_venue(self) -> None:
         """Store its calendar and what it says of the bots' symbols, where what is stored is old."""
-        context, venue, state = self._context, self._venue, self._core.state
-        sessions = await coming_sessions(context, venue, self._lane, state.sessions_until)
-        statuses = await changed_assets(context, venue, self._lane, state)
-        await self._publish([*statuses] if sessions is None else [sessions, *statuses])
+        until = self._core.state.sessions_until
+        sessions = await coming_sessions(self._context, self._venue, self._lane, until)
+        await self._publish([*filter(None, [sessions]), *await self._lister.changed()])
 
     # --- halting -----------------------------------------------------------------------------------------------------
 
@@ -257,23 +261,6 @@ class Executor:
 
     def _unwanted(self) -> list[str]:
         return self._core.unwanted(latched=self._latch.is_set())
-
-    async def _halt_for(self, intruder: str) -> None:
-        """Halt: two data directories of Tapeline must not trade on one account (rule 16)."""
-        reason = f"order {intruder} is of another data directory of Tapeline on this account: stop the other one"
-        note = self._latch.set(reason, "executor", self._context.wall_ns())
-        log.critical("halted", reason=note.reason)
-
-    async def _watch_latch(self) -> None:
-        """Store the command that a latch file stands for; whoever wrote it may not have reached NATS."""
-        while True:
-            note = self._latch.named(self._context.wall_ns())
-            if note is not None and note.id and note.id != self._known_latch:
-                self._known_latch = note.id
-                command = Command(note.id, TradingMode.HALTED, note.reason, note.by, note.ts_event)
-                await self._publisher.one(self._context.outgoing(command, note.id))
-                self._inbox.put_nowait(None)
-            await asyncio.sleep(_LATCH_S)
 
     # --- taking ------------------------------------------------------------------------------------------------------
 
@@ -286,9 +273,11 @@ class Executor:
             await self._inbox.put((bodies, batch[-1].seq))
 
     async def _tick(self) -> None:
-        """Ask for fees and other activities now and then, and keep the calendar ahead."""
+        """Ask for fees and other activities now and then, keep the calendar ahead, know the symbols of new bots."""
         while True:
-            await asyncio.sleep(self._settings.activities_every_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_asked_for.wait(), self._settings.activities_every_s)
+            self._is_asked_for.clear()
             if self._is_synced:
                 self._asker.ask(set())
                 try:
@@ -339,6 +328,8 @@ class Executor:
             if isinstance(body, CancelOrder):
                 self._canceler.wake()
             self._core.apply(body)
+            if isinstance(body, BotDefined):
+                self._is_asked_for.set()
 
     def _conclude(
         self, conclusion: Conclusion, client_order_id: str, asks: _Asks, update: VenueUpdate | None = None
@@ -384,7 +375,7 @@ class Executor:
             adopted = core.on_orders(item.orders, item.executions, foreign=self._settings.foreign_orders)
             events += self._conclude(adopted, "", asks)
             if adopted.intruders:
-                self._tasks.spawn(self._halt_for(adopted.intruders[0]))
+                self._tasks.spawn(self._latcher.halt_for(adopted.intruders[0]))
             found += [order for order in flattened(item.orders) if order.client_order_id in core.state.orders]
         behind = _Asks()
         for order in found:

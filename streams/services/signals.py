@@ -3,6 +3,9 @@
 Checkpoint: the strategies' whole state and the market position it was applied to, pickled (a file only we write, with a
 checksum, in the data directory). Outputs are acknowledged before the position moves past their cause, and at or before
 the last signal in the stream nothing is emitted again.
+
+It also answers wishes about bots (engine.roster): between two bars, so that an answer says from which bar on it counts,
+and it is stored before anything that follows from it.
 """
 
 from __future__ import annotations
@@ -13,9 +16,25 @@ from collections.abc import Callable
 
 import structlog
 
+from engine.bots import BotStatus
+from engine.errors import BrokenPromiseError
 from engine.ids import make_id
-from engine.messages import Alert, Bar, Sessions, Signal, Split, decode, decode_market
+from engine.messages import (
+    Alert,
+    AnyBody,
+    Bar,
+    BotDefined,
+    BotRefused,
+    ChangeBot,
+    Sessions,
+    Signal,
+    Split,
+    decode,
+    decode_market,
+)
+from engine.roster import FILE, Roster, faulty
 from engine.signals import SignalEngine
+from streams.asking import facts_of
 from streams.checkpoint import CheckpointStore
 from streams.history import bars_until
 from streams.pipeline import Pipeline
@@ -36,10 +55,12 @@ class Signals:
         self._open_store = store
         self._publisher = Publisher(context.nc, context.topology.trading, "signals")
         self._engine: SignalEngine | None = None
+        self._roster = Roster()
         self._pipeline: Pipeline | None = None
         self._told: Reader | None = None
         self._is_calendar_known = False
         self._moved = 0
+        self._end_at_start = 0
         self._moving = asyncio.Lock()
         self._reader: Reader | None = None
         self._problem = ""
@@ -50,40 +71,52 @@ class Signals:
         topology = context.topology
         await context.identify()
         store = self._open_store(f"{context.account}/{context.run}")
-        engine = SignalEngine(context.account, context.run, context.settings.bots)
+        engine = self._engine = SignalEngine(context.account, context.run, ())
         checkpoint = store.newest()
         context.stores.append(store)
         position = 0
         if checkpoint is not None:
             engine.restore(pickle.loads(checkpoint.payload))  # noqa: S301  (our own file, checksummed)
             position = checkpoint.header.positions[topology.market]
+        await self._publisher.sync()
+        self._moved = position
+        self._end_at_start = await context.end(topology.market)
+        await self._hear()
+        await self._read_files()
         for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.signals.>"):
             said = decode(data).body
             if isinstance(said, Signal):
                 engine.on_own_signal(said)
         if unsaid := engine.forget_unsaid():
             log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
-        await self._publisher.sync()
-        self._engine = engine
-        self._moved = position
-        await self._hear()
         self._reader = reader = context.reader(topology.market, position, since=checkpoint)
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
 
     async def _hear(self) -> None:
-        """Know the calendar, and every split that is stored by now, before the first bar."""
+        """Know the calendar, and every split and bot that is stored by now, before the first bar."""
         context, topology = self._context, self._context.topology
-        last = await last_per_subject(context, topology.trading, f"{topology.prefix}.splits.>")
-        wanted = {body.id for data in last if isinstance(body := decode(data).body, Split)}
-        subjects = [f"{topology.prefix}.{kind}.>" for kind in ("sessions", "splits")]
-        self._told = context.reader(topology.trading, 0, subjects)
+        kinds = ("sessions", "splits", "changes", "bots", "refusals")
+        last: set[bytes] = set()
+        for kind in kinds:
+            last |= {*await last_per_subject(context, topology.trading, f"{topology.prefix}.{kind}.>")}
+        self._told = context.reader(topology.trading, 0, [f"{topology.prefix}.{kind}.>" for kind in kinds])
         await self._told.start()
-        engine = self._engine
-        assert engine is not None  # noqa: S101  (made right before)
-        while not self._is_calendar_known or not engine.knows(wanted):
-            await self._take_told(await self._told.batch(100))
+        while last or not self._is_calendar_known:
+            batch = await self._told.batch(100)
+            await self._take_told(batch)
+            last -= {item.data for item in batch}
+
+    async def _read_files(self) -> None:
+        """Wish what bot files say; answer that and whatever waits, unless a former life decided bars after this one."""
+        context, roster = self._context, self._roster
+        now = await context.clock.now_ns()
+        for wish in roster.of_files(context.settings.bots, f"{context.account}|{context.run}", now):
+            await self._publisher.one(context.outgoing(wish, wish.id))
+            roster.apply(wish)
+        while roster.waiting and self._moved >= self._end_at_start:
+            await self._publisher.atomic(await self._answer(next(iter(roster.waiting.values()))))
 
     async def run(self) -> None:
         """Move strategies bar by bar while what followed from earlier bars is being published."""
@@ -97,19 +130,66 @@ class Signals:
         engine = self._engine
         assert engine is not None  # noqa: S101  (start came first)
         while True:
-            await pipeline.checkpoint_when_idle()
+            async with self._moving:
+                await pipeline.checkpoint_when_idle()
             batch = await pipeline.batch(_BATCH_MAX)
             async with self._moving:
                 outgoing = self._move(engine, batch)
                 self._moved = batch[-1].seq
             await pipeline.put([*outgoing, *await self._losses()])
+            await self._answer_waiting(pipeline)
 
     async def _listen(self) -> None:
-        """Take in the calendar and splits as they are stored."""
+        """Take in the calendar and splits as they are stored, and answer wishes about bots."""
         assert self._told is not None  # noqa: S101  (start came first)
+        assert self._pipeline is not None  # noqa: S101  (start came first)
         while True:
             await self._take_told(await self._told.batch(100))
+            await self._answer_waiting(self._pipeline)
             await self._announce()
+
+    async def _answer_waiting(self, pipeline: Pipeline) -> None:
+        """Answer every wish: between two bars, and never before bars that were decided in a former life."""
+        while self._roster.waiting and self._moved >= self._end_at_start:
+            async with self._moving:
+                if self._roster.waiting:
+                    await pipeline.put_aside(await self._answer(next(iter(self._roster.waiting.values()))))
+
+    async def _answer(self, wish: ChangeBot) -> list[Outgoing]:
+        """Answer a wish about a bot between two bars; give the answer and what follows from it."""
+        context, engine, roster = self._context, self._engine, self._roster
+        assert engine is not None  # noqa: S101  (start came first)
+        facts = await facts_of(context, wish, roster.bots.get(wish.bot))
+        now = await context.clock.now_ns()
+        answer = roster.answer(wish, facts, engine.newest_ns, now)
+        followed: list[AnyBody] = [answer]
+        if isinstance(answer, BotDefined):
+            await self._define(engine, answer)
+            followed += engine.flatten(answer) if answer.flatten else []
+        elif wish.by == FILE:
+            what = f"the bot file of {wish.bot} does not count: {answer.reason}"
+            followed.append(
+                Alert(make_id(context.account, context.run, "file", wish.id), "error", "signals", what, now)
+            )
+        roster.apply(answer)
+        return [self._outgoing(body) for body in followed]
+
+    async def _define(self, engine: SignalEngine, defined: BotDefined) -> None:
+        must = engine.must_learn(defined) if self._moved and defined.revision > engine.revision(defined.bot) else set()
+        engine.define(defined, await bars_until(self._context, must, self._moved) if must else ())
+
+    def _outgoing(self, body: AnyBody) -> Outgoing:
+        context = self._context
+        match body:
+            case BotDefined() | BotRefused():
+                return context.outgoing(body, make_id(context.account, context.run, "bot", body.cause))
+            case Signal():
+                return context.outgoing(body, body.id, trace=body.bar)
+            case Alert():
+                return context.outgoing(body, body.id)
+            case _:
+                msg = f"signals does not make {type(body).__name__}"
+                raise BrokenPromiseError(msg)
 
     async def _losses(self) -> list[Outgoing]:
         """Say what the market stream lost: no indicator runs over a hole that nobody was told of."""
@@ -140,7 +220,8 @@ class Signals:
         if self._engine is not None:
             c = self._engine.counters
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
-            counters["splits"] = self._engine.splits
+            counters |= {"splits": self._engine.splits, "faults": c.faults}
+            counters["bots"] = sum(bot.status is BotStatus.RUNNING for bot in self._roster.bots.values())
         topology = self._context.topology
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
@@ -160,6 +241,10 @@ class Signals:
                 async with self._moving:
                     history = await bars_until(self._context, {body.symbol, body.new_symbol}, self._moved)
                     engine.on_split(body, history)
+            else:
+                self._roster.apply(body)
+                if isinstance(body, BotDefined):
+                    await self._define(engine, body)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
@@ -173,5 +258,10 @@ class Signals:
                 outgoing.append(  # noqa: PERF401  (the inner list is empty nearly always)
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
                 )
-        outgoing += [self._context.outgoing(alert, alert.id) for alert in engine.alerts()]
+        outgoing += [self._outgoing(alert) for alert in engine.alerts()]
+        for name, reason in engine.failed().items():
+            stopped = faulty(self._roster.bots[name], reason, engine.newest_ns)
+            self._roster.apply(stopped)
+            engine.define(stopped)
+            outgoing.append(self._outgoing(stopped))
         return outgoing

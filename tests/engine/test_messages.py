@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import messages
+from engine.bots import Bot, OrderStyle, Stops
 from engine.errors import BrokenPromiseError
 from engine.messages import (
     SCHEMA,
@@ -32,7 +33,7 @@ from engine.messages import (
     to_plain,
 )
 from engine.values import Side
-from tests.engine.build import D, bar, fill, intent, signal
+from tests.engine.build import D, bar, bot, fill, intent, signal
 
 BODIES: tuple[type[messages.Body], ...] = typing.get_args(AnyBody)
 GOLDEN = Path(__file__).with_name("golden_messages.jsonl")
@@ -41,6 +42,17 @@ _text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 _decimals = st.decimals(min_value=-(10**15), max_value=10**15, places=9) | st.sampled_from(
     [D(0), D("1E+5"), D("1E-9"), D("0.10"), D("123456789012345678901234567890.123456789")]
 )
+
+_BOTS = [
+    bot(),
+    bot(
+        symbols=("BRK.B", "BTC/USD"),
+        params={"fast": 1, "parts": [{"strategy": "rsi"}]},
+        capital=D("0.10"),
+        stops=Stops(stop_loss=0.1),
+        order=OrderStyle(limit_offset_bps=-1.5),
+    ),
+]
 
 
 def _values(annotation: object) -> st.SearchStrategy[object]:
@@ -66,6 +78,7 @@ def _values(annotation: object) -> st.SearchStrategy[object]:
                 float: st.floats(allow_nan=False, allow_infinity=False),
                 Decimal: _decimals,
                 types.NoneType: st.none(),
+                Bot: st.sampled_from(_BOTS),
             }
             return plain[annotation]
 

@@ -46,9 +46,8 @@ def play(made: SignalEngine, bars: list[Bar], heard_after: int) -> list[Signal]:
 
 
 def values(made: SignalEngine) -> dict[str, float]:
-    slots, _ = made.state()  # type: ignore[misc]
-    [[(_, strategy, *_)]] = slots.values()
-    return strategy.snapshot()
+    [(*_, shown)] = made.snapshots()
+    return shown
 
 
 def test_the_jump_would_be_seen_without_it() -> None:

@@ -116,14 +116,16 @@ def _alerts(world: World, trading: list[AnyBody], corrections: list[Correction])
     demand(left <= deaths, f"{left} alerts without a correction, executor died {deaths} times")
     demand(bool(alerts) or not modes, f"0 alerts, {len(modes)} changes of the mode")
     told = {body.id for body in corrections if make_id(account, "run1", "alert", body.id) in alerts}
-    is_free = True
+    is_free, knew = True, set[str]()
     for body in trading:
         match body:
+            case Alert() if not is_free:
+                knew.add(body.id)  # whoever resumes between alert and correction was told
             case TradingState(bot=""):
                 is_free = body.mode is TradingMode.ACTIVE
             case Command(by="executor"):
                 is_free = False
-            case Correction() if body.id in told:
+            case Correction() if body.id in told and make_id(account, "run1", "alert", body.id) not in knew:
                 is_latched = world.latch.held(body.ts_event) or world.latch.held(body.ts_event + NS_PER_MINUTE)
                 demand(not is_free or is_latched, f"a person was told of correction {body.id}, and trading goes on")
             case _:

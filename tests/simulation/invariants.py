@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from engine.adoption import FLATTEN, FLATTEN_PREFIX
+from engine.bots import BotStatus
 from engine.execution import ExecutionCore
 from engine.ids import fill_key
 from engine.messages import (
@@ -21,7 +22,10 @@ from engine.messages import (
     AnyBody,
     Bar,
     BarMarks,
+    BotDefined,
+    BotRefused,
     CancelOrder,
+    ChangeBot,
     Command,
     Correction,
     Fee,
@@ -52,11 +56,13 @@ from engine.messages import (
 from engine.risk import RiskCore
 from engine.risk.guards import STRATEGY
 from engine.signals import SignalEngine
-from engine.values import NS_PER_MS, Direction, Purpose, TradingMode, plain
+from engine.values import NS_PER_MS, NS_PER_S, Direction, Purpose, TradingMode, plain
 from tests.simulation import check_money, check_stops
 from tests.simulation.checking import TERMINAL, demand
 from tests.simulation.world import World
 
+_HEARD_NS_MAX = 30 * NS_PER_S
+"""A decision may be under way when a bot is stopped, not for long."""
 _MAY_DENY_EXITS = frozenset({"trading_mode", "session", "duplicate", "price_sanity", "superseded"})
 _HALTED_S = 20.0
 """A change of the mode is known to everybody by then, or its role is dead."""
@@ -69,6 +75,7 @@ def check(world: World) -> None:
     demand(not world.failures, world.failures[0] if world.failures else "")
     trading = world.bodies(world.server.trading)
     _once(world, trading)
+    _changes(world, trading)
     _verdicts(trading)
     _denials(trading)
     _stale(world, trading)
@@ -101,6 +108,12 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.id}"
         case ReplaceOrder():
             return f"{kind} {body.id}"
+        case ChangeBot():
+            return f"{kind} {body.id}"
+        case BotDefined():
+            return f"{kind} {body.bot} {body.revision}"
+        case BotRefused():
+            return f"{kind} {body.cause}"
         case Mark():
             return f"{kind} {body.symbol} {body.ts_event}"
         case Protection():
@@ -128,6 +141,27 @@ def _once(world: World, trading: list[AnyBody]) -> None:
     counts = Counter(msg_id for msg_id, _ in {(i, m.data) for i, m in zip(stored.ids, stored.messages, strict=True)})
     twice = [key for key, msg_id in seen.items() if counts[msg_id] > 1 and key.partition(" ")[2] not in again]
     demand(not twice, f"stored twice under one id: {twice}")
+
+
+def _changes(world: World, trading: list[AnyBody]) -> None:
+    """Each wish about a bot has one answer; revisions are by one; all roles have the last one; nobody stopped opens."""
+    asked = {body.id for body in trading if isinstance(body, ChangeBot)}
+    answers = {body.cause: body for body in trading if isinstance(body, BotDefined | BotRefused)}
+    demand(asked == set(answers), f"{len(asked)} wishes about bots, {len(answers)} answers, or to others")
+    last: dict[str, BotDefined] = {}
+    for body in trading:
+        if isinstance(body, BotDefined):
+            before = last.get(body.bot)
+            demand(body.revision == (1 if before is None else before.revision + 1), f"revision of {body.bot} jumps")
+            demand(before is None or body.from_ts >= before.from_ts, f"{body.bot} goes back in time")
+            last[body.bot] = body
+        is_opening = isinstance(body, OrderIntent) and body.reserved > 0 and not body.replaces
+        if is_opening and body.bot in last:
+            status, since = last[body.bot].status, last[body.bot].ts_event
+            is_late = body.decided_ns > since + _HEARD_NS_MAX
+            demand(status is BotStatus.RUNNING or not is_late, f"bot {body.bot} is {status} and opens with {body.id}")
+    demand(world.roles["risk"].service._core.state.bots == last, "risk has other bots")
+    demand(world.roles["signals"].service._roster.bots == last, "signals have other bots")
 
 
 def _verdicts(trading: list[AnyBody]) -> None:
@@ -278,15 +312,17 @@ def _bars(world: World, market: list[AnyBody]) -> None:
 def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> None:
     """Signals and indicator values are those of a run over the same bars that nobody disturbed."""
     account = world.exchange.book.account_number
-    calm = SignalEngine(account, "run1", world.settings.bots)
+    calm = SignalEngine(account, "run1", ())
     for body in trading:
         if isinstance(body, Sessions):
             calm.on_sessions(body)
+        elif isinstance(body, BotDefined):
+            calm.define(body)
     expected = [signal for bar in market if isinstance(bar, Bar) for signal in calm.on_bar(bar)]
     said = [body for body in trading if isinstance(body, Signal) and not _is_guard(body)]
     demand(_lines(said) == _lines(expected), f"{len(said)} signals, {len(expected)} of an undisturbed run, or others")
     alive = world.roles["signals"].service._engine
-    demand(_snapshots(alive) == _snapshots(calm), "indicators differ from those of an undisturbed run")
+    demand(alive.snapshots() == calm.snapshots(), "indicators differ from those of an undisturbed run")
 
 
 def _is_guard(body: AnyBody) -> bool:
@@ -295,15 +331,6 @@ def _is_guard(body: AnyBody) -> bool:
 
 def _lines(signals: Iterable[Signal]) -> list[bytes]:
     return [body_json(signal) for signal in signals]
-
-
-def _snapshots(engine: SignalEngine) -> list[Any]:
-    slots, _ = cast("Any", engine.state())
-    return [
-        (key, name, last_ts, published, strategy.snapshot())
-        for key, rows in slots.items()
-        for name, strategy, last_ts, _, published, *_ in rows
-    ]
 
 
 def on_post(world: World, intent: OrderIntent) -> None:

@@ -1,4 +1,4 @@
-"""People of one seed: they halt, with and without flattening, resume, and wish orders changed or ended."""
+"""People of one seed: they halt, with and without flattening, resume, change bots, and wish orders changed or ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from adapters.exchange.orders import Order
+from engine.bots import BotStatus
 from engine.ids import make_id
-from engine.messages import AnyBody, CancelOrder, Command, Head, ReplaceOrder, encode
+from engine.messages import (
+    AnyBody,
+    BotDefined,
+    CancelOrder,
+    ChangeBot,
+    Command,
+    Head,
+    ReplaceOrder,
+    decode,
+    encode,
+)
 from engine.values import TradingMode, price_tick, round_to
 from streams.subjects import subject_of
 from tests.simulation.flatten import Flatten
@@ -88,6 +101,36 @@ class People:
             ),
             name,
         )  # fmt: skip
+
+    def change(self) -> None:
+        """Wish a bot paused, stopped or running, with other parameters or other capital; now and then one too late."""
+        world, draw = self._world, self._world.faults.draw
+        stored = world.server.trading.last_per_subject(f"{world.prefix}.bots.>")
+        known = [body for data in stored if isinstance(body := decode(data).body, BotDefined)]
+        if not known:
+            return
+        bot, name = draw.choice(known), self._name("change")
+        revision = bot.revision - (draw.random() < 0.1)
+        definition, status = None, None
+        match draw.randrange(5):
+            case 0:
+                status = BotStatus.PAUSED
+            case 1:
+                status = BotStatus.STOPPED
+            case 2:
+                fast, slow = draw.choice(((1, 2), (2, 4), (1, 3)))
+                params = {**bot.definition.params, "fast": fast, "slow": slow}
+                if bot.definition.strategy == "sma_crossover":
+                    definition = msgspec.structs.replace(bot.definition, params=params)
+            case 3:
+                capital = bot.definition.capital * draw.choice((Decimal("0.5"), Decimal("0.9")))
+                definition = msgspec.structs.replace(bot.definition, capital=round_to(capital, Decimal(1)))
+            case _:
+                status = BotStatus.RUNNING
+        if status is None and definition is None:
+            status = BotStatus.RUNNING
+        world.faults.seen["change of a bot"] += 1
+        self._say(ChangeBot(name, bot.bot, revision, "person", world.now_ns(), "", definition, status), name)
 
     def _changes(self, order: Order) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
         """Another price where the order has one, else a smaller quantity."""

@@ -33,7 +33,7 @@ def staged(world: World) -> Generator[None]:
     async def last_per_subject(context: Any, stream: str, subject: str) -> list[bytes]:
         return world.server.streams[stream].last_per_subject(subject)
 
-    canceling = streams.executing.canceling
+    canceling, latching = streams.executing.canceling, streams.executing.latching
     executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
     holding = streams.feeding.holding
     scenery: list[tuple[Any, str, Any]] = []
@@ -56,9 +56,9 @@ def staged(world: World) -> Generator[None]:
                 signals,
             ),
         ),
-        ("_LATCH_S", _LOOK_S, (executor,)),
+        ("_LATCH_S", _LOOK_S, (latching,)),
         ("_LOOK_S", _LOOK_S, (canceling, streams.services.risk)),
-        ("last_per_subject", last_per_subject, (feed, holding, signals)),
+        ("last_per_subject", last_per_subject, (feed, holding, signals, streams.asking)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.
         ("_CONFIRM_S", 25.0, (streams.services.risk,)),

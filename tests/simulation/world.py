@@ -55,7 +55,9 @@ class SimContext(Context):
     owner: Any = None
 
     def reader(self, stream: str, after: int, subjects: list[str] | None = None, *, since: Any = None) -> Any:
-        return Reader(self.world.server, self.owner, stream, after, subjects)
+        made: Any = Reader(self.world.server, self.owner, stream, after, subjects)
+        self.readers.append(made)
+        return made
 
     async def recall(self, store: Any) -> Any:
         return store.newest()
@@ -276,6 +278,7 @@ class World:
             (3, lambda: self._once_open(self.exchange.hand)),
             (1, lambda: self._once_open(self.exchange.deposit)),
             (3, lambda: self._once_open(self.people.wish)),
+            (3, lambda: self._once_open(self.people.change)),
         )
         if draw.random() < 0.25:
             when = draw.uniform(60.0, end)

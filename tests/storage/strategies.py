@@ -10,6 +10,9 @@ from enum import StrEnum
 import msgspec
 from hypothesis import strategies as st
 
+from engine.bots import Bot, OrderStyle, Stops
+from tests.engine import build
+
 _EXACT = st.decimals(min_value=Decimal("-1e20"), max_value=Decimal("1e20"), places=9, allow_nan=False)
 _BY_TYPE = {
     str: st.text(max_size=12),
@@ -26,6 +29,13 @@ _BY_TYPE = {
     dict[str, Decimal]: st.dictionaries(st.text(max_size=5), _EXACT, max_size=3),
     tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=3).map(
         tuple
+    ),
+    Bot: st.builds(
+        build.bot,
+        symbols=st.lists(st.sampled_from(["AAPL", "BRK.B", "BTC/USD"]), min_size=1, max_size=3).map(tuple),
+        capital=_EXACT,
+        stops=st.sampled_from([None, Stops(stop_loss=0.1)]),
+        order=st.sampled_from([OrderStyle(), OrderStyle(limit_offset_bps=-1.5)]),
     ),
 }
 

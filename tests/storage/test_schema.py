@@ -46,7 +46,15 @@ def test_every_earlier_version_is_brought_forward(tmp_path, version):
             views = {
                 row[0] for row in cursor.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
             }
-    assert views == {"orders", "executed_trades", "latest_positions", "latest_bars", "latency", "all_marks"}
+    assert views == {
+        "orders",
+        "executed_trades",
+        "latest_positions",
+        "latest_bars",
+        "latency",
+        "all_marks",
+        "bot_control",
+    }
 
 
 def test_a_newer_file_is_refused_by_both_ways_in_and_left_as_it_is(tmp_path):

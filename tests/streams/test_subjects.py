@@ -49,6 +49,9 @@ SUBJECTS = {
     "Position": "tape.positions.demo.BTC%2FUSD",
     "Account": "tape.account",
     "Command": "tape.commands",
+    "ChangeBot": "tape.changes.demo",
+    "BotDefined": "tape.bots.demo",
+    "BotRefused": "tape.refusals.demo",
     "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }

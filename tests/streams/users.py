@@ -37,6 +37,9 @@ OWNERS = {
     "fees.bot.AAPL": "executor",
     "corrections.bot.AAPL": "executor",
     "splits.AAPL": "executor",
+    "bots.bot": "signals",
+    "refusals.bot": "signals",
+    "changes.bot": "signals operator",
     "opened": "executor",
     "funds": "executor",
     "sessions.us_equity": "executor",
@@ -45,7 +48,7 @@ OWNERS = {
 }
 # Not stored.
 SPOKEN = {"cmd.state": "risk"} | {f"cmd.progress.{role}": role for role in ROLES}
-ASKED = {"sql": "operator subscriber", "cmd.snapshot": "operator"} | {
+ASKED = {"sql": "operator subscriber", "cmd.snapshot": "operator", "cmd.assets": "signals"} | {
     f"cmd.status.{role}": f"operator subscriber {role}" for role in ROLES
 }
 

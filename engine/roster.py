@@ -1,0 +1,232 @@
+"""Which bots there are: a fold over the wishes about them and their answers, and what the answer to a wish is.
+
+Invariants:
+1. A wish gets exactly one answer, BotDefined or BotRefused, whose cause it is; one of a known id is a repetition.
+2. Compare and set: a wish names the revision that was looked at; if there is another by now it is refused.
+3. A refused wish changes nothing, and what is not running says nothing: only a wish starts it again.
+4. A bot file counts when it says something else than it said when it was read last; what was changed meanwhile by a
+   command stays otherwise. A bot that only a file spoke of goes with its file.
+Called by streams/services/signals, whose bars say from when a definition counts. Never reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from engine.bots import Bot, BotStatus
+from engine.definitions import name_fault, validate
+from engine.errors import ConfigError
+from engine.ids import make_id
+from engine.messages import AnyBody, BotDefined, BotRefused, ChangeBot, SymbolStatus, VenueFunds
+from engine.values import plain
+
+FILE = "file"
+"""Who wishes what a bot file says."""
+_GIVEN = frozenset({BotStatus.RUNNING, BotStatus.PAUSED, BotStatus.STOPPED, BotStatus.REMOVED})
+_LOOK = "look at it again with `tapeline bots show`"
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What else an answer rests on.
+
+    Attributes:
+        assets: What the venue says of symbols; one that is not there is not judged.
+        funds: What the account may spend; None where the venue did not say yet.
+        held: What the bot holds now, signed, by symbol.
+    """
+
+    assets: Mapping[str, SymbolStatus] = {}
+    funds: VenueFunds | None = None
+    held: Mapping[str, Decimal] = {}
+
+
+class Roster:
+    """The bots of an account, and the wishes about them that have no answer yet."""
+
+    def __init__(self) -> None:
+        self.bots: dict[str, BotDefined] = {}
+        self.waiting: dict[str, ChangeBot] = {}
+        self._answered: set[str] = set()
+        self._files: dict[str, Bot] = {}
+        self._spoken_by: dict[str, str] = {}
+
+    def apply(self, body: AnyBody) -> None:
+        """Take in a stored message."""
+        match body:
+            case ChangeBot():
+                if body.id not in self._answered and body.id not in self.waiting:
+                    self.waiting[body.id] = body
+            case BotDefined():
+                wish = self._answer(body.cause)
+                known = self.bots.get(body.bot)
+                if known is not None and known.revision >= body.revision:
+                    return
+                if wish is not None and wish.by == FILE and wish.definition is not None:
+                    self._files[body.bot] = wish.definition
+                if known is None or known.definition != body.definition:
+                    self._spoken_by[body.bot] = body.by
+                self.bots[body.bot] = body
+            case BotRefused():
+                self._answer(body.cause)
+            case _:
+                pass
+
+    def _answer(self, cause: str) -> ChangeBot | None:
+        self._answered.add(cause)
+        return self.waiting.pop(cause, None)
+
+    def symbols(self) -> set[str]:
+        """Every symbol that a bot which was not removed trades."""
+        return {
+            symbol
+            for bot in self.bots.values()
+            if bot.status is not BotStatus.REMOVED
+            for symbol in bot.definition.symbols
+        }
+
+    def of_files(self, bots: Iterable[Bot], account: str, now_ns: int) -> list[ChangeBot]:
+        """Give what bot files wish now: what says something new, and the end of bots whose file is gone.
+
+        Args:
+            bots: What the files say.
+            account: Account and run, for the ids.
+            now_ns: Venue time.
+        """
+        wishes: list[ChangeBot] = []
+        there = {bot.name: bot for bot in bots}
+        for name, bot in there.items():
+            if self._files.get(name) == bot:
+                continue
+            revision = 0 if (known := self.bots.get(name)) is None else known.revision
+            wish_id = make_id(account, name, FILE, revision, now_ns)
+            wishes.append(ChangeBot(wish_id, name, revision, FILE, now_ns, "its bot file says so", bot))
+        for name, known in self.bots.items():
+            if name in there or known.status is BotStatus.REMOVED or self._spoken_by.get(name) != FILE:
+                continue
+            wish_id = make_id(account, name, FILE, known.revision, now_ns)
+            reason = "no bot file speaks of it any more"
+            wishes.append(ChangeBot(wish_id, name, known.revision, FILE, now_ns, reason, status=BotStatus.REMOVED))
+        return wishes
+
+    def answer(self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int) -> BotDefined | BotRefused:
+        """Answer a wish; nothing changes until the answer is applied.
+
+        Args:
+            wish: One of `waiting`.
+            facts: What the account and the venue say of it.
+            newest_ns: Close of the newest bar decided, ns UTC.
+            now_ns: Venue time.
+        """
+        known = self.bots.get(wish.bot)
+        revision = 0 if known is None else known.revision
+        is_there = known is not None and known.status is not BotStatus.REMOVED
+        definition = wish.definition
+        if definition is None and known is not None and (is_there or wish.status is not BotStatus.REMOVED):
+            definition = known.definition
+        fault = (
+            name_fault(wish.bot)
+            or self._revision_fault(wish, revision, is_there=is_there)
+            or ("" if definition is not None else f"there is no bot {wish.bot}: add it with its definition")
+        )
+        if fault or definition is None:
+            return BotRefused(wish.bot, revision, fault, wish.id, now_ns)
+        status = _status(wish, known if is_there else None)
+        if wish.by == FILE and status is BotStatus.REMOVED and any(facts.held.values()):
+            status = BotStatus.STOPPED  # what it holds keeps its stops, and a person sees it
+        fault = _fault(wish, definition, status, known if is_there else None, facts)
+        if fault:
+            return BotRefused(wish.bot, revision, fault, wish.id, now_ns)
+        return BotDefined(
+            bot=wish.bot,
+            revision=revision + 1,
+            definition=definition,
+            status=status,
+            from_ts=max(wish.from_ts, newest_ns, 0 if known is None else known.from_ts),
+            by=wish.by,
+            cause=wish.id,
+            ts_event=now_ns,
+            reason=wish.reason,
+            flatten=wish.flatten,
+        )
+
+    @staticmethod
+    def _revision_fault(wish: ChangeBot, revision: int, *, is_there: bool) -> str:
+        if wish.revision == revision:
+            return ""
+        if wish.revision == 0 and not is_there:
+            return ""  # a new one under the name of one that was removed
+        if wish.revision == 0:
+            return f"there is a bot {wish.bot}, at revision {revision}: update it, or choose another name"
+        return f"revision of bot {wish.bot} is {revision}, the change was made for {wish.revision}: {_LOOK}"
+
+
+def faulty(bot: BotDefined, reason: str, newest_ns: int) -> BotDefined:
+    """Give a bot that its strategy's faults have stopped at a bar."""
+    cause = make_id(bot.bot, "fault", bot.revision, newest_ns)
+    return msgspec.structs.replace(
+        bot,
+        revision=bot.revision + 1,
+        status=BotStatus.ERROR,
+        from_ts=newest_ns,
+        by="signals",
+        cause=cause,
+        ts_event=newest_ns,
+        reason=reason,
+        flatten=False,
+    )
+
+
+def _status(wish: ChangeBot, known: BotDefined | None) -> BotStatus:
+    if wish.status is not None:
+        return wish.status
+    return BotStatus.RUNNING if known is None else known.status
+
+
+def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | None, facts: Facts) -> str:
+    """Say what is wrong with what a bot would be; empty when nothing is."""
+    if bot.name != wish.bot:
+        return f"name {bot.name!r} of the definition is not that of the bot, {wish.bot!r}: a bot keeps its name"
+    if status not in _GIVEN and wish.status is not None:
+        return f"status {status} cannot be given: running, paused, stopped or removed"
+    if known is None and status is BotStatus.REMOVED:
+        return f"there is no bot {wish.bot} to remove"
+    if wish.flatten and status not in (BotStatus.PAUSED, BotStatus.STOPPED):
+        return f"flatten goes with status paused or stopped, was {status}"
+    if known is not None and (known.definition, known.status) == (bot, status) and not wish.flatten:
+        return f"bot {wish.bot} is {status} already, and nothing else would change"
+    try:
+        if wish.definition is not None:
+            validate(bot)
+    except ConfigError as err:
+        return str(err)
+    return _held_fault(bot, status, facts) or (_market_fault(bot, known, facts) if wish.definition else "")
+
+
+def _held_fault(bot: Bot, status: BotStatus, facts: Facts) -> str:
+    """Say that what is held would have no owner any more."""
+    for symbol, quantity in sorted(facts.held.items()):
+        if quantity and (status is BotStatus.REMOVED or symbol not in bot.symbols):
+            what = "status removed" if status is BotStatus.REMOVED else f"symbols without {symbol}"
+            return (
+                f"{what}: bot {bot.name} holds {plain(quantity)} {symbol}; close it first with "
+                f"`tapeline bots stop {bot.name} --flatten`"
+            )
+    return ""
+
+
+def _market_fault(bot: Bot, known: BotDefined | None, facts: Facts) -> str:
+    """Say which symbol the venue does not trade, or that the account cannot spend the capital."""
+    before = frozenset[str]() if known is None else frozenset(known.definition.symbols)
+    for symbol in bot.symbols:
+        said = facts.assets.get(symbol)
+        if said is not None and not said.is_tradable and symbol not in before:
+            return f"symbols: the venue takes no orders in {symbol} ({said.reason}): leave it out"
+    if facts.funds is None or (known is not None and bot.capital <= known.definition.capital):
+        return ""
+    most = max(facts.funds.buying_power, facts.funds.equity)
+    if bot.capital > most:
+        return f"capital must be at most what the account can spend, {plain(most)} USD, was {plain(bot.capital)}"
+    return ""

@@ -1,0 +1,123 @@
+"""What one bot is in one symbol: the version that decides, those that come after it, and what it said. Part of signals.
+
+Plain attributes: they are pickled into checkpoints as they are.
+"""
+
+from __future__ import annotations
+
+from engine.bots import Bot, BotStatus
+from engine.messages import BotDefined, Signal
+from engine.strategies import Strategy, make
+from engine.values import AssetClass, Direction, asset_class_of
+
+_LOOKS = (BotStatus.RUNNING, BotStatus.PAUSED)
+
+
+class Version:
+    """A revision of a bot in a symbol.
+
+    Attributes:
+        strategy: None while it goes on with that of the version before it, and where it does not look at bars.
+        is_fresh: Whether its strategy is its own.
+        last_ts: Close of the last bar its strategy was moved by.
+        faults: How often its strategy raised.
+    """
+
+    __slots__ = ("bot", "faults", "flatten", "from_ts", "is_fresh", "last_ts", "revision", "status", "strategy")
+
+    def __init__(self, defined: BotDefined, *, is_fresh: bool) -> None:
+        self.bot: Bot = defined.definition
+        self.status = defined.status
+        self.revision = defined.revision
+        self.from_ts = defined.from_ts
+        self.flatten = defined.flatten
+        self.is_fresh = is_fresh
+        self.strategy: Strategy | None = None
+        self.last_ts = 0
+        self.faults = 0
+        if is_fresh:
+            self.renew()
+
+    def renew(self) -> None:
+        """Make its strategy anew."""
+        self.strategy, self.last_ts = make(self.bot.strategy, self.bot.params), 0
+
+    def always(self, slot: Slot) -> bool:
+        """Whether it decides whenever bars come, not in the regular session only."""
+        return self.bot.session == "any" or slot.asset_class is AssetClass.CRYPTO
+
+
+class Slot:
+    """One bot in one symbol.
+
+    Attributes:
+        active: The version that decides; None before its first bar.
+        coming: Those after it, by revision.
+        emitted_until: Close of the bar of the last signal.
+        silent_until: Close of the last bar at which nothing is said any more, by a stop that closes positions.
+        published: The last target said; None: whatever comes next is said.
+        said: The last signal in the stream, as found at the start.
+        last: Close, revision and price of the last bar.
+    """
+
+    __slots__ = (
+        "active", "asset_class", "bot", "coming", "emitted_until", "is_senseless", "last", "published", "said",
+        "silent_until", "symbol",
+    )  # fmt: skip
+
+    def __init__(self, bot: str, symbol: str) -> None:
+        self.bot = bot
+        self.symbol = symbol
+        self.asset_class = asset_class_of(symbol)
+        self.active: Version | None = None
+        self.coming: list[Version] = []
+        self.emitted_until = 0
+        self.silent_until = 0
+        self.published: tuple[Direction, float] | None = (Direction.FLAT, 0.0)
+        self.said: Signal | None = None
+        self.last: tuple[int, int, float] | None = None
+        self.is_senseless = False
+
+    def __getstate__(self) -> tuple[object, ...]:
+        """Give what a checkpoint keeps: all but what the stream knows."""
+        return tuple(getattr(self, name) for name in self.__slots__ if name != "said")
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        """Take it back."""
+        self.said = None
+        for name, value in zip((name for name in self.__slots__ if name != "said"), state, strict=True):
+            setattr(self, name, value)
+
+    def versions(self) -> list[Version]:
+        """Give the one that decides and those that come."""
+        return [*([] if self.active is None else [self.active]), *self.coming]
+
+    def goes_on(self, bot: Bot) -> bool:
+        """Whether a version with this definition goes on with what the newest one knows."""
+        newest = self.versions()[-1:]
+        return bool(newest) and newest[0].status in _LOOKS and _same(newest[0].bot, bot, self.symbol)
+
+    def add(self, defined: BotDefined) -> Version:
+        """Take in a version; it takes over when its time comes."""
+        looks = defined.status in _LOOKS and self.symbol in defined.definition.symbols
+        version = Version(defined, is_fresh=looks and not self.goes_on(defined.definition))
+        self.coming.append(version)
+        return version
+
+    def take_over(self) -> None:
+        """Let the next version decide from here on."""
+        old, new = self.active, self.coming.pop(0)
+        goes_on = not new.is_fresh and new.status in _LOOKS and self.symbol in new.bot.symbols
+        if goes_on and old is not None:
+            new.strategy, new.last_ts, new.faults = old.strategy, old.last_ts, old.faults
+        is_first = old is None
+        speaks_anew = new.status is BotStatus.RUNNING and not (goes_on and old and old.status is BotStatus.RUNNING)
+        if speaks_anew and not is_first and new.from_ts >= self.emitted_until:
+            self.published = None
+        self.active = new
+
+
+def _same(one: Bot, other: Bot, symbol: str) -> bool:
+    """Whether two definitions have the same strategy look at the same bars of a symbol."""
+    keys = [(bot.strategy, bot.params, bot.timeframe, symbol in bot.symbols) for bot in (one, other)]
+    return keys[0] == keys[1] and symbol in other.symbols

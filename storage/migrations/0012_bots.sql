@@ -1,0 +1,32 @@
+-- Bots: what was wished, what they are from then on (the last revision counts), and what was refused.
+CREATE TABLE bot_changes (
+    id VARCHAR NOT NULL, bot VARCHAR NOT NULL, revision BIGINT NOT NULL, "by" VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, reason VARCHAR NOT NULL,
+    definition VARCHAR, status VARCHAR, flatten BOOLEAN NOT NULL,
+    from_ts TIMESTAMPTZ NOT NULL, from_ts_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
+CREATE TABLE bots (
+    bot VARCHAR NOT NULL, revision BIGINT NOT NULL, definition VARCHAR NOT NULL, status VARCHAR NOT NULL,
+    from_ts TIMESTAMPTZ NOT NULL, from_ts_ns BIGINT NOT NULL, "by" VARCHAR NOT NULL, cause VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, reason VARCHAR NOT NULL, flatten BOOLEAN NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
+CREATE TABLE bot_refusals (
+    bot VARCHAR NOT NULL, revision BIGINT NOT NULL, reason VARCHAR NOT NULL, cause VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
+-- Each bot as it is now.
+CREATE VIEW bot_control AS
+    SELECT bot, status, reason, revision, "by", from_ts, ts_event AS changed_at,
+        definition->>'strategy' AS strategy, (definition->'params')::VARCHAR AS params,
+        (definition->'symbols')::VARCHAR AS symbols, coalesce(definition->>'timeframe', '1m') AS timeframe,
+        (definition->>'capital')::DECIMAL(38, 9) AS capital, definition
+    FROM bots QUALIFY row_number() OVER (PARTITION BY bot ORDER BY revision DESC) = 1;
