@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -218,20 +218,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def symbols(self) -> tuple[str, ...]:
         """Every symbol any bot trades, sorted."""
-        return tuple(sorted({symbol for bot in self.bots for symbol in bot.symbols}))
+        return symbols_of(self.bots)
 
     @property
     def marked_symbols(self) -> tuple[str, ...]:
-        """Symbols whose trades and quotes are followed, sorted: those of bots with stops, all with a collar."""
-        limits = self.limits
-        if limits.collar_fraction_max is not None:
-            return self.symbols
-        with_collar = {name for name, part in limits.bots.items() if part.collar_fraction_max is not None}
-        of_bots = {
-            symbol for bot in self.bots if bot.stops is not None or bot.name in with_collar for symbol in bot.symbols
-        }
-        of_symbols = {name for name, part in limits.symbols.items() if part.collar_fraction_max is not None}
-        return tuple(sorted(of_bots | (of_symbols & set(self.symbols))))
+        """Those of them whose trades and quotes are followed, sorted."""
+        return marked_of(self.bots, self.limits)
+
+
+def symbols_of(bots: Iterable[Bot]) -> tuple[str, ...]:
+    """Every symbol any of these bots trades, sorted."""
+    return tuple(sorted({symbol for bot in bots for symbol in bot.symbols}))
+
+
+def marked_of(bots: Iterable[Bot], limits: RiskLimits) -> tuple[str, ...]:
+    """Symbols whose trades and quotes are followed, sorted: those of bots with stops, all with a collar."""
+    known = list(bots)
+    symbols = symbols_of(known)
+    if limits.collar_fraction_max is not None:
+        return symbols
+    with_collar = {name for name, part in limits.bots.items() if part.collar_fraction_max is not None}
+    of_bots = {symbol for bot in known if bot.stops is not None or bot.name in with_collar for symbol in bot.symbols}
+    of_symbols = {name for name, part in limits.symbols.items() if part.collar_fraction_max is not None}
+    return tuple(sorted(of_bots | (of_symbols & set(symbols))))
 
 
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:

@@ -101,6 +101,11 @@ class MarkCore:
         self._seen_ns = dict.fromkeys(AssetClass, 0)
         self._due: dict[AssetClass, list[tuple[int, str]]] = {stream: [] for stream in AssetClass}
 
+    def follow(self, symbols: Iterable[str]) -> None:
+        """Mark these too from now on."""
+        for name in symbols:
+            self._symbols.setdefault(name, _Symbol(name, None))
+
     @property
     def waiting(self) -> int:
         """Symbols with something that is not told yet."""

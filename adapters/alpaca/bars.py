@@ -23,11 +23,12 @@ from typing import Any
 
 import msgpack
 from alpaca.data.live.websocket import DataStream
+from websockets.exceptions import WebSocketException
 
 from adapters.alpaca.config import AlpacaConfig
 from adapters.alpaca.frames import Frame, FrameReader
 from adapters.alpaca.reporter import Reporter
-from adapters.alpaca.socket import RefusedError, SocketLife, run_all
+from adapters.alpaca.socket import RefusedError, SocketLife, run_all, supervise
 from engine.errors import BusyError
 from engine.liveness import few
 from engine.ports import BarListener
@@ -53,7 +54,7 @@ class BarStream(SocketLife, DataStream):
     """One market-data connection.
 
     Args:
-        symbols: All that is ever subscribed on it, at least one (alpaca-py spins on none).
+        symbols: What is subscribed on it from the beginning, at least one (alpaca-py spins on none).
         wall_ns: Wall clock, for `ts_recv`.
         marked: Those of them whose trades and quotes are wanted.
     """
@@ -90,6 +91,33 @@ class BarStream(SocketLife, DataStream):
         self._acked: dict[str, set[str]] = {}
         self._refused = False
         self._partial = 0
+        self._joining: dict[str, bool] = {}  # asked for while connected: whether bars too, or trades and quotes alone
+
+    async def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        """Subscribe to what is new of these; one that is connecting subscribes to everything then, or connects again.
+
+        Args:
+            symbols: All of this connection's class.
+            marked: Those whose trades and quotes are wanted.
+        """
+        new = [symbol for symbol in symbols if symbol not in frozenset(self.wanted)]
+        newly = [symbol for symbol in marked if symbol not in frozenset(self.marked)]
+        self.wanted += tuple(new)
+        self.marked += tuple(symbol for symbol in newly if symbol in frozenset(self.wanted))
+        self._handlers["bars"].update(dict.fromkeys(new, _unused))
+        self._reader.has_ticks = bool(self.marked)
+        if not (new or newly) or not self.up or self._held is not None:
+            return
+        self._joining |= {**dict.fromkeys(newly, False), **dict.fromkeys(new, True)}
+        asked: list[tuple[tuple[str, ...], list[str]]] = [(("bars",), new), (("trades", "quotes"), newly)]
+        if self.asset_class is AssetClass.US_EQUITY:
+            asked.append((("statuses", "lulds"), new))
+        try:
+            for channels, names in asked:
+                if names:
+                    await self._send(channels, names)
+        except WebSocketException as error:  # the connection is lost: the next one subscribes to everything
+            self.reporter.report("warning", f"{self._at}: not subscribed to {few(new or newly)} yet: {error}")
 
     # --- in place of alpaca-py's -------------------------------------------------------------------------------------
 
@@ -113,6 +141,7 @@ class BarStream(SocketLife, DataStream):
     async def _send_subscribe_msg(self) -> None:
         """Subscribe to everything and wait until the venue says so; what arrives meanwhile is held back."""
         self._acked, self._refused, self._held = {}, False, []
+        self._joining.clear()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.ack_s_max):
@@ -140,17 +169,20 @@ class BarStream(SocketLife, DataStream):
     async def _ask_for(self, what: str, channels: Sequence[str], symbols: Sequence[str]) -> None:
         """Subscribe to what the connection can do without; say so where it must."""
         self._refused = False
-        request: dict[str, Any] = {**{channel: list(symbols) for channel in channels}, "action": "subscribe"}
-        message = bytes(msgpack.packb(request) or b"")
-        size = self._max_frame_size
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.ack_s_max):
-                await self._ws.send(message[start : start + size] for start in range(0, len(message), size))
+                await self._send(channels, symbols)
                 while not self._refused and any(self._missing(channel, symbols) for channel in channels):
                     self.take(await self._ws.recv())
         missing = sorted({symbol for channel in channels for symbol in self._missing(channel, symbols)})
         if missing:
             self.reporter.report("error", f"{self._at}: no {what} of {few(missing)} symbols; going on without them")
+
+    async def _send(self, channels: Sequence[str], symbols: Sequence[str]) -> None:
+        request: dict[str, Any] = {**{channel: list(symbols) for channel in channels}, "action": "subscribe"}
+        message = bytes(msgpack.packb(request) or b"")
+        size = self._max_frame_size
+        await self._ws.send(message[start : start + size] for start in range(0, len(message), size))
 
     async def _consume(self) -> bool:
         await self.listen()
@@ -196,10 +228,26 @@ class BarStream(SocketLife, DataStream):
                 for channel, acked in record.items()
                 if isinstance(acked, list)
             }
+            if self._joining and self._held is None:
+                self._join()
         elif record.get("T") == "error":
             code, text = record.get("code"), record.get("msg")
             self.reporter.report("error", f"{self._at}: {text} ({code}); {len(self.wanted)} symbols wanted")
             self._refused = True
+
+    def _join(self) -> None:
+        """Tell of symbols that were asked for while connected and are acknowledged now, with all that was asked."""
+        marked = frozenset(self.marked)
+        there = [
+            symbol
+            for symbol in self.wanted
+            if symbol in self._joining
+            and self._is_acked("bars", symbol)
+            and (symbol not in marked or (self._is_acked("trades", symbol) and self._is_acked("quotes", symbol)))
+        ]
+        new = tuple(symbol for symbol in there if self._joining.pop(symbol))
+        if there:
+            self._call(self.listener.on_connected, new, tuple(symbol for symbol in there if symbol in marked))
 
     def _is_acked(self, channel: str, symbol: str) -> bool:
         acked = self._acked.get(channel, ())
@@ -242,6 +290,8 @@ class AlpacaBars:
         self._is_open: IsOpen = is_open or _always
         self._stopping = asyncio.Event()
         self._streams: list[BarStream] = []
+        self._later: asyncio.Queue[BarStream] = asyncio.Queue()
+        self._listener: BarListener | None = None
 
     async def run(self, symbols: Sequence[str], marked: Sequence[str], listener: BarListener) -> None:
         """Stream until `stop`; run it as a task, once. Cancelling it closes everything as well.
@@ -258,6 +308,7 @@ class AlpacaBars:
         if self._streams:
             msg = "this bar stream runs already: make a second AlpacaBars only with other URLs"
             raise BusyError(msg)
+        self._listener = listener
         for asset_class in AssetClass:
             chosen = [symbol for symbol in symbols if asset_class_of(symbol) is asset_class]
             if chosen:
@@ -265,9 +316,35 @@ class AlpacaBars:
                     BarStream(self._config, asset_class, chosen, listener, self._wall_ns, marked=marked)
                 )
         try:
-            await run_all(self._streams, self._stopping, self._watch())
+            await run_all(list(self._streams), self._stopping, self._watch(), self._begin_later())
         finally:
-            self._streams = []
+            self._streams, self._listener = [], None
+
+    async def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        """Subscribe to what is new of these; a connection of a class that had none is made.
+
+        Args:
+            symbols: Everything that is wanted from now on; what else is subscribed stays so.
+            marked: Those of them whose trades and quotes are wanted.
+        """
+        if self._listener is None:
+            return
+        for asset_class in AssetClass:
+            chosen = [symbol for symbol in symbols if asset_class_of(symbol) is asset_class]
+            wanted = [symbol for symbol in marked if asset_class_of(symbol) is asset_class]
+            stream = next((one for one in self._streams if one.asset_class is asset_class), None)
+            if stream is not None:
+                await stream.follow(chosen, wanted)
+            elif chosen:
+                new = BarStream(self._config, asset_class, chosen, self._listener, self._wall_ns, marked=wanted)
+                self._streams.append(new)
+                self._later.put_nowait(new)
+
+    async def _begin_later(self) -> None:
+        """Run the connections that are made while others run."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(supervise(await self._later.get(), self._stopping))
 
     async def stop(self) -> None:
         """Ask `run` to end; it closes the sockets within `close_s_max` and returns."""

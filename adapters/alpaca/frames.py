@@ -65,7 +65,7 @@ class FrameReader:
     def __init__(self, timeframe: str = "1m", *, has_ticks: bool = False) -> None:
         self._timeframe = timeframe
         self._length_ns = timeframe_ns(timeframe)
-        self._has_ticks = has_ticks
+        self.has_ticks = has_ticks
         self._decode = msgspec.msgpack.Decoder(list[_WireBar]).decode
         self._decode_mixed = msgspec.msgpack.Decoder(list[_WireBar | WireTrade | WireQuote]).decode
         self._closes: dict[Buffer, int] = {}
@@ -74,7 +74,7 @@ class FrameReader:
         """Read a frame as it came from the socket: msgpack, or JSON text."""
         if isinstance(data, bytes):
             try:
-                if self._has_ticks:
+                if self.has_ticks:
                     return self._mixed(self._decode_mixed(data))
                 return self._bars(self._decode(data))
             except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
@@ -148,7 +148,7 @@ class FrameReader:
         match kind:
             case "b":
                 found = parse_bar(record, self._timeframe, self._length_ns)
-            case "t" | "q" if self._has_ticks:
+            case "t" | "q" if self.has_ticks:
                 found = parse_tick(record)
             case "s" | "l":
                 found = parse_status(record)

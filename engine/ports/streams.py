@@ -103,6 +103,15 @@ class BarStream(Protocol):
         """
         ...
 
+    async def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        """Subscribe to what is new of these, on the connections there are; the listener hears when it is connected.
+
+        Args:
+            symbols: Bars, halts and price bands of these; what is followed already stays so.
+            marked: Trades and quotes of these, which are among `symbols`.
+        """
+        ...
+
     async def stop(self) -> None:
         """Disconnect at once."""
         ...

@@ -23,7 +23,7 @@ class Health:
     """What is known of the sockets.
 
     Args:
-        settings: Symbols and limits.
+        settings: Limits.
         clock: The venue's time, estimated.
         sessions: When markets are open, kept up by the owner.
 
@@ -36,14 +36,23 @@ class Health:
         self._feed = settings.feed
         self._clock = clock
         self._sessions = sessions
-        symbols = settings.symbols
-        chosen = {kind: [symbol for symbol in symbols if asset_class_of(symbol) is kind] for kind in AssetClass}
-        self._symbols = {kind: names for kind, names in chosen.items() if names}
-        self._wanted = frozenset(settings.marked_symbols)
-        self._silence = Silence((_NAMES[kind] for kind in self._symbols), time.monotonic())
+        self._symbols: dict[AssetClass, list[str]] = {}
+        self._wanted = frozenset[str]()
+        self._silence = Silence((), time.monotonic())
         self._said: dict[str, tuple[str, float]] = {}
         self.connected: set[str] = set()
         self.marked: set[str] = set()
+
+    def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        """Expect bars of these symbols from now on, and trades and quotes of those."""
+        for kind in AssetClass:
+            if names := [symbol for symbol in symbols if asset_class_of(symbol) is kind]:
+                if kind not in self._symbols:
+                    self._silence.heard(_NAMES[kind], time.monotonic())
+                self._symbols[kind] = names
+            else:
+                self._symbols.pop(kind, None)
+        self._wanted = frozenset(marked)
 
     @property
     def unmarked(self) -> int:

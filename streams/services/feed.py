@@ -22,6 +22,7 @@ from engine.ports import BarHistory, BarStream, Quote, Trade, VenueTime
 from engine.sessions import SessionTable
 from engine.values import NS_PER_S, AssetClass, asset_class_of
 from streams.feeding.fetching import FetchedBars, FetchedTicks, Fetcher
+from streams.feeding.following import Following
 from streams.feeding.health import Health
 from streams.feeding.holding import Holdings
 from streams.feeding.market import MarketStore
@@ -68,6 +69,10 @@ class _NatsBack(msgspec.Struct, frozen=True):
     """The connection to NATS came back."""
 
 
+class _Defined(msgspec.Struct, frozen=True):
+    """A bot was defined: other symbols may be wanted."""
+
+
 class _Told(msgspec.Struct, frozen=True):
     """Something was stored beside: only a reason to say how far we are."""
 
@@ -105,6 +110,7 @@ class Feed:
         self._ready: list[tuple[Sequence[MarketBody], int]] = []
         self._calendar: Reader | None = None
         self._holdings = Holdings(context, lambda: self._inbox.put_nowait(_Told()))
+        self._following = Following(context, lambda: self._inbox.put_nowait(_Defined()))
 
     # --- listener (never blocks, never raises) -----------------------------------------------------------------------
 
@@ -155,6 +161,8 @@ class Feed:
             body = decode_market(data).body
             if isinstance(body, Bar):
                 known[body.symbol] = body.ts_event
+        await self._following.start()
+        self._health.follow(self._following.symbols, self._following.marked)
         await self._holdings.start(opened, await self._learn_told())
         self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._calendar.start()
@@ -171,7 +179,8 @@ class Feed:
         context.reconnected.append(self.on_nats_back)
         self._tasks.spawn(self._teller.run())
         self._tasks.spawn(self._holdings.listen())
-        self._tasks.spawn(self._stream.run(settings.symbols, settings.marked_symbols, self))
+        self._tasks.spawn(self._following.listen())
+        self._tasks.spawn(self._stream.run(self._following.symbols, self._following.marked, self))
         if self._watch is not None:
             self._tasks.spawn(self._watch.run())
 
@@ -195,7 +204,7 @@ class Feed:
                         statuses.append(status)
                     case _:
                         pass
-        marked = context.settings.marked_symbols
+        marked = self._following.marked
         self._marks = MarkCore(
             marked, feed.mark_every_ms, feed.mark_move_fraction, known, missed_ms_max=feed.mark_backfill_s_max * 1000
         )
@@ -241,6 +250,11 @@ class Feed:
                 self._take_missed(item)
             case _Down():
                 self._teller.tell(self._marks.on_lost(item.symbols))
+            case _Defined():
+                symbols, marked = self._following.symbols, self._following.marked
+                self._health.follow(symbols, marked)
+                self._marks.follow(marked)
+                await self._stream.follow(symbols, marked)
             case _NatsBack():
                 await self._mended(await self._market.mend())
             case Alert():

@@ -178,11 +178,15 @@ class Wire:
             if message["action"] == "auth":
                 answer = self.auth_answer
             elif message["action"] == "subscribe":
-                socket.asked |= {channel: sorted(names) for channel, names in message.items() if channel != "action"}
+                for channel in message.keys() - {"action"}:
+                    socket.asked[channel] = sorted({*socket.asked.get(channel, ()), *message[channel]})
                 if "bars" in message:
                     answer = self.subscribe_answer(socket.asked["bars"])
                     if isinstance(answer, list):
-                        socket.asked["bars"] = next((r["bars"] for r in answer if r.get("T") == "subscription"), [])
+                        acked = [r for r in answer if r.get("T") == "subscription"]
+                        socket.asked["bars"] = next((r["bars"] for r in acked), [])
+                        for record in acked:
+                            record.update({**socket.asked, **record})
                 else:  # an answer holds the whole subscription
                     answer = self.more_answer(dict(socket.asked))
             if answer is not None:

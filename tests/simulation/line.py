@@ -49,6 +49,9 @@ class Line:
             if self._down is down:
                 self._listener = None
 
+    async def follow(self, *hears: Any) -> None:
+        """Nothing new is wanted here."""
+
     async def stop(self) -> None:
         self.cut()
 

@@ -10,6 +10,7 @@ from typing import Any
 import streams.executing.canceling
 import streams.executing.reconciling
 import streams.executing.sending
+import streams.feeding.following
 import streams.feeding.health
 import streams.feeding.holding
 import streams.feeding.market
@@ -58,7 +59,7 @@ def staged(world: World) -> Generator[None]:
         ),
         ("_LATCH_S", _LOOK_S, (latching,)),
         ("_LOOK_S", _LOOK_S, (canceling, streams.services.risk)),
-        ("last_per_subject", last_per_subject, (feed, holding, signals, streams.asking)),
+        ("last_per_subject", last_per_subject, (feed, holding, streams.feeding.following, signals, streams.asking)),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.
         ("_CONFIRM_S", 25.0, (streams.services.risk,)),

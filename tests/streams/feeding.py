@@ -60,6 +60,9 @@ class Source:
         self.asked, self.listener = (symbols, marked), listener
         await self._stopped.wait()
 
+    async def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        self.asked = symbols, marked
+
     async def stop(self) -> None:
         self._stopped.set()
 

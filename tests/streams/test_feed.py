@@ -38,6 +38,9 @@ class _Source:
         listener.on_connected(symbols, marked)
         await self.stopped.wait()
 
+    async def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
+        return
+
     async def stop(self) -> None:
         self.stopped.set()
 

@@ -26,7 +26,9 @@ class Hands:
         sessions = SessionTable()
         sessions.add(Sessions(AssetClass.US_EQUITY, ((minute(10), minute(400)),), 0))
         bots = [{"name": "a", "strategy": "rsi", "symbols": list(symbols), "capital": "1"}]
-        self.health = Health(parse({"bots": bots, "feed": {"mute_s_max": 150}}), self.clock, sessions)
+        settings = parse({"bots": bots, "feed": {"mute_s_max": 150}})
+        self.health = Health(settings, self.clock, sessions)
+        self.health.follow(settings.symbols, settings.marked_symbols)
         self.health.up(symbols, ())
 
     def at(self, number: float) -> list[str]:
