@@ -201,7 +201,7 @@ def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | Non
         if wish.definition is not None:
             validate(bot)
     except ConfigError as err:
-        return str(err)
+        return str(err).removeprefix(f"bot {bot.name!r}: ")
     return _held_fault(bot, status, facts) or (_market_fault(bot, known, facts) if wish.definition else "")
 
 

@@ -9,10 +9,22 @@ from collections.abc import Callable
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.errors import NotFoundError
 
-from engine.messages import AnyBody, CancelOrder, Command, Head, ReplaceOrder, TradingState, decode, encode
+from engine.messages import (
+    AnyBody,
+    BotDefined,
+    CancelOrder,
+    ChangeBot,
+    Command,
+    Head,
+    ReplaceOrder,
+    TradingState,
+    decode,
+    encode,
+)
 from streams.publisher import Outgoing, Publisher
-from streams.subjects import state_subject, subject_of
+from streams.subjects import escape, state_subject, subject_of
 from streams.topology import Topology
 
 
@@ -53,13 +65,13 @@ async def obeyed(nc: Client, topology: Topology, command: Command, wall_ns: int,
 async def follow[T](
     nc: Client,
     topology: Topology,
-    wish: CancelOrder | ReplaceOrder,
+    wish: CancelOrder | ReplaceOrder | ChangeBot,
     take: Callable[[AnyBody], T | None],
     *,
     wall_ns: int,
     wait_s: float,
 ) -> T | None:
-    """Store a wish and hand every event of orders, intents and denials to `take` until it gives an end.
+    """Store a wish and hand every event of what it is about to `take` until it gives an end.
 
     Args:
         nc: A connection.
@@ -80,7 +92,8 @@ async def follow[T](
             ended.set_result(end)
 
     prefix = topology.prefix
-    subs = [await nc.subscribe(f"{prefix}.{kind}.>", cb=on_event) for kind in ("orders", "intents", "denials")]
+    kinds = ("bots", "refusals") if isinstance(wish, ChangeBot) else ("orders", "intents", "denials")
+    subs = [await nc.subscribe(f"{prefix}.{kind}.>", cb=on_event) for kind in kinds]
     try:
         await nc.flush()
         message = Outgoing(subject_of(prefix, wish), encode(Head(wall_ns), wish), wish.id)
@@ -91,3 +104,19 @@ async def follow[T](
     finally:
         for sub in subs:
             await sub.unsubscribe()
+
+
+async def definitions(nc: Client, topology: Topology, bot: str = "") -> list[BotDefined]:
+    """Give every revision of one bot, or of all, oldest first; the last of each counts."""
+    js, seq = nc.jetstream(timeout=5), 1
+    subject = f"{topology.prefix}.bots.{escape(bot) if bot else '*'}"
+    found: list[BotDefined] = []
+    while True:
+        try:
+            raw = await js.get_msg(topology.trading, seq, subject=subject, next=True, direct=True)
+        except NotFoundError:
+            return found
+        seq = (raw.seq or 0) + 1
+        body = decode(raw.data or b"").body
+        if isinstance(body, BotDefined):
+            found.append(body)

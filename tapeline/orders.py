@@ -19,7 +19,7 @@ import msgspec
 
 from adapters.clock import wall_ns
 from config.settings import Settings
-from engine.errors import ConfigError, TapelineError, UnreachableError
+from engine.errors import ConfigError, TapelineError
 from engine.messages import (
     AnyBody,
     CancelOrder,
@@ -34,8 +34,8 @@ from engine.messages import (
     RiskDenied,
 )
 from engine.values import plain
-from tapeline import folders
 from tapeline.explain.find import quoted
+from tapeline.talking import daemon_settings, operator
 
 if TYPE_CHECKING:
     from streams.connection import Client
@@ -142,7 +142,7 @@ def run_cancel(order: str, reason: str, data_dir: Path | None) -> int:
     def wish(found: Found) -> CancelOrder:
         return CancelOrder(secrets.token_hex(16), found.client_order_id, reason, getpass.getuser(), wall_ns())
 
-    return asyncio.run(_wish(_settings(data_dir), order, wish))
+    return asyncio.run(_wish(daemon_settings(data_dir), order, wish))
 
 
 def run_replace(order: str, changes: dict[str, str | None], reason: str, data_dir: Path | None) -> int:
@@ -164,7 +164,7 @@ def run_replace(order: str, changes: dict[str, str | None], reason: str, data_di
             secrets.token_hex(16), found.client_order_id, reason, getpass.getuser(), wall_ns(), **numbers
         )
 
-    return asyncio.run(_wish(_settings(data_dir), order, wish))
+    return asyncio.run(_wish(daemon_settings(data_dir), order, wish))
 
 
 def number(name: str, text: str) -> Decimal:
@@ -179,31 +179,17 @@ def number(name: str, text: str) -> Decimal:
     return value
 
 
-def _settings(data_dir: Path | None) -> Settings:
-    folder, settings = folders.commanded(data_dir)
-    if settings is None:
-        msg = f"no daemon runs in {folder}: start one with `tapeline run --data-dir {folder}`"
-        raise UnreachableError(msg)
-    return settings
-
-
 async def _wish(settings: Settings, order: str, make: Callable[[Found], CancelOrder | ReplaceOrder]) -> int:
     """Find the order, store the wish, wait for its end, say it."""
     from streams.commanding import follow
-    from streams.connection import connect
-    from streams.keys import OPERATOR, identity
     from streams.role import topology_of
 
-    who = identity(settings.nats.nkey_file, OPERATOR)
-    nc = await connect(settings.nats.url, "tapeline-orders", identity=who, first_timeout_s=3)
-    try:
+    async with operator(settings, "orders") as nc:
         found = await _find(nc, settings, order)
         wish = Wish(make(found))
         ended = await follow(nc, topology_of(settings), wish.body, wish.take, wall_ns=wall_ns(), wait_s=_ANSWER_S_MAX)
         if ended is None:  # it may have ended before the wish, unknown to the recorder then
             await _find(nc, settings, found.client_order_id)
-    finally:
-        await nc.close()
     if ended is None:
         msg = f"the wish is stored, but nothing came of it within {_ANSWER_S_MAX:g} s: see `tapeline status`"
         raise TapelineError(msg)

@@ -6,8 +6,10 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import tomli_w
 
 from config.settings import readable
 from engine.bots import Bot, OrderStyle, RiskLimits, Stops
@@ -50,25 +52,78 @@ def load(path: Path) -> Bot:
     Raises:
         ConfigError: Names the file, the field, the value and the mend.
     """
-    tree: dict[str, object] = {}
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        bot = msgspec.convert(tree, Bot, strict=False)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         msg = f"bot file {path} does not exist"
         raise ConfigError(msg) from None
-    except msgspec.ValidationError as err:
-        msg = f"bot file {path}: {readable(str(err), tree, _known)}"
-        raise ConfigError(msg) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as err:
+    except (UnicodeDecodeError, OSError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     try:
+        bot = read(tomllib.loads(text))
         validate(bot)
-    except ConfigError as err:
+    except (ConfigError, tomllib.TOMLDecodeError, RecursionError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     return bot
+
+
+def read(tree: dict[str, object]) -> Bot:
+    """Make a bot of the built-in values of a file. Raises ConfigError naming field and value."""
+    try:
+        return msgspec.convert(tree, Bot, strict=False)
+    except msgspec.ValidationError as err:
+        raise ConfigError(readable(str(err), tree, _known)) from None
+
+
+def changed(bot: Bot, changes: Iterable[str]) -> Bot:
+    """Give a bot with fields set, each as `field = value` of a file: `capital=5000`, `params.period=7`, `stops=none`.
+
+    Raises:
+        ConfigError: Names what cannot be read, or the field and its value.
+    """
+    tree: dict[str, Any] = msgspec.to_builtins(bot, str_keys=True)
+    for change in changes:
+        name, has_value, value = change.partition("=")
+        if not has_value or not name.strip():
+            msg = f"--set takes field=value, such as capital=5000 or params.period=7, was {change!r}"
+            raise ConfigError(msg)
+        try:
+            new = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            new = value.strip()
+        *path, last = name.strip().split(".")
+        if new == "none":
+            new = None
+        node: Any = tree
+        for step in path:
+            node[step] = inner = node.get(step) or {}
+            node = inner
+            if not isinstance(node, dict):
+                msg = f"--set {change}: {step} is no table"
+                raise ConfigError(msg)
+        node[last] = new
+        if new is None:
+            del node[last]
+    return read(tree)
+
+
+def text_of(bot: Bot) -> str:
+    """Write a bot as a file that reads back as the same; what has its default is left out."""
+    tree: dict[str, Any] = msgspec.to_builtins(bot)
+    return tomli_w.dumps(_without_defaults(tree, bot))
+
+
+def _without_defaults(tree: dict[str, Any], of: msgspec.Struct) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for field in msgspec.structs.fields(of):
+        value = getattr(of, field.name)
+        if value is None or value == field.default or (value == {} and field.default is msgspec.NODEFAULT):
+            continue
+        inner = isinstance(value, msgspec.Struct)
+        kept[field.name] = _without_defaults(tree[field.name], value) if inner else tree[field.name]
+    return kept
 
 
 def _known(section: str) -> list[str]:

@@ -1,0 +1,212 @@
+"""`tapeline bots list|show|add|update|start|stop|pause|remove|history|rollback`: bots of a running daemon.
+
+A change is a wish like any other message (`ChangeBot`); signals answers it, and the command waits for the answer and
+says it. What was looked at counts: a bot that another person changed meanwhile is refused, not overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from adapters.clock import wall_ns
+from config import bots as bot_files
+from config.settings import Settings
+from engine.bots import BotStatus
+from engine.errors import ConfigError, TapelineError
+from engine.messages import AnyBody, BotDefined, BotRefused, ChangeBot
+from engine.values import NS_PER_S, plain
+from tapeline.talking import daemon_settings, operator
+
+_ANSWER_S_MAX = 30.0
+_SHOWN = 4
+
+
+def run_list(data_dir: Path | None, *, as_json: bool, everything: bool) -> int:
+    """Print a line per bot; removed ones only where everything is asked for."""
+    known = asyncio.run(_known(daemon_settings(data_dir)))
+    bots = [bot for bot in known.values() if everything or bot.status is not BotStatus.REMOVED]
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(bots).decode() + "\n")
+        return 0
+    rows = [("BOT", "STATUS", "STRATEGY", "SYMBOLS", "CAPITAL", "REVISION", "REASON")]
+    rows += [
+        (
+            bot.bot, bot.status.value, bot.definition.strategy, _few(bot.definition.symbols),
+            plain(bot.definition.capital), str(bot.revision), bot.reason,
+        )
+        for bot in bots
+    ]  # fmt: skip
+    _print_rows(rows)
+    return 0
+
+
+def run_show(name: str, data_dir: Path | None, *, as_json: bool) -> int:
+    """Print a bot as a file that `bots add` and `bots update` take, with what it is now in comments."""
+    bot = _one(asyncio.run(_known(daemon_settings(data_dir))), name)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(bot).decode() + "\n")
+        return 0
+    said = f"{bot.status.value}, revision {bot.revision} by {bot.by}{': ' if bot.reason else ''}{bot.reason}"
+    sys.stdout.write(f"# {said}\n# decides bars that close after {_moment(bot.from_ts)}\n")
+    sys.stdout.write(bot_files.text_of(bot.definition))
+    return 0
+
+
+def run_history(name: str, data_dir: Path | None, *, as_json: bool) -> int:
+    """Print every revision of a bot, oldest first, with what it changed."""
+    revisions = asyncio.run(_revisions(daemon_settings(data_dir), name))
+    if not revisions:
+        raise _unknown(name, ())
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(revisions).decode() + "\n")
+        return 0
+    rows = [("REVISION", "STATUS", "BY", "AT", "AFTER BAR", "CHANGE")]
+    for before, bot in zip([None, *revisions], revisions, strict=False):
+        moments = _moment(bot.ts_event), _moment(bot.from_ts)
+        change = "; ".join(filter(None, (_difference(before, bot), bot.reason)))
+        rows.append((str(bot.revision), bot.status.value, bot.by, *moments, change))
+    _print_rows(rows)
+    return 0
+
+
+def run_add(files: Sequence[Path], reason: str, data_dir: Path | None) -> int:
+    """Add bots of files. Raises ConfigError before anything is asked where a file is none."""
+    bots = [bot_files.load(path) for path in files]
+    bot_files.validate_all(bots)
+    wishes = [_wish(bot.name, 0, reason, definition=bot) for bot in bots]
+    return asyncio.run(_ask(daemon_settings(data_dir), wishes))
+
+
+def run_update(name: str, file: Path | None, changes: Sequence[str], reason: str, data_dir: Path | None) -> int:
+    """Change what a bot is: to what a file says, or single fields."""
+    if (file is None) == (not changes):
+        msg = "say what to change: either --file FILE, or --set field=value (again for more)"
+        raise ConfigError(msg)
+    settings = daemon_settings(data_dir)
+    known = _one(asyncio.run(_known(settings)), name)
+    new = bot_files.changed(known.definition, changes) if file is None else bot_files.load(file)
+    return asyncio.run(_ask(settings, [_wish(name, known.revision, reason, definition=new)]))
+
+
+def run_status(names: Sequence[str], status: BotStatus, reason: str, data_dir: Path | None, *, flatten: bool) -> int:
+    """Start, pause, stop or remove bots."""
+    settings = daemon_settings(data_dir)
+    known = asyncio.run(_known(settings))
+    bots = [_one(known, name) for name in dict.fromkeys(names)]
+    wishes = [_wish(bot.bot, bot.revision, reason, status=status, flatten=flatten) for bot in bots]
+    return asyncio.run(_ask(settings, wishes))
+
+
+def run_rollback(name: str, revision: int, reason: str, data_dir: Path | None) -> int:
+    """Make a bot what it was at a revision; its status stays."""
+    settings = daemon_settings(data_dir)
+    revisions = asyncio.run(_revisions(settings, name))
+    found = next((bot for bot in revisions if bot.revision == revision), None)
+    if found is None:
+        what = f"there are 1 to {revisions[-1].revision}" if revisions else "there is no bot of this name"
+        msg = f"bot {name} has no revision {revision}: {what}"
+        raise ConfigError(msg)
+    said = reason or f"as at revision {revision}"
+    return asyncio.run(_ask(settings, [_wish(name, revisions[-1].revision, said, definition=found.definition)]))
+
+
+def _wish(name: str, revision: int, reason: str, **more: object) -> ChangeBot:
+    return ChangeBot(secrets.token_hex(16), name, revision, getpass.getuser(), wall_ns(), reason, **more)  # type: ignore[arg-type]
+
+
+async def _known(settings: Settings) -> dict[str, BotDefined]:
+    """Every bot at its last revision, by name."""
+    return {bot.bot: bot for bot in sorted(await _revisions(settings), key=lambda bot: (bot.bot, bot.revision))}
+
+
+async def _revisions(settings: Settings, name: str = "") -> list[BotDefined]:
+    from streams.commanding import definitions
+    from streams.role import topology_of
+
+    async with operator(settings, "bots") as nc:
+        return await definitions(nc, topology_of(settings), name)
+
+
+async def _ask(settings: Settings, wishes: Iterable[ChangeBot]) -> int:
+    """Store wishes one by one, wait for each answer, say it; 0 when all were granted."""
+    from streams.commanding import follow
+    from streams.role import topology_of
+
+    refused = 0
+    async with operator(settings, "bots") as nc:
+        for wish in wishes:
+            answer = await follow(
+                nc, topology_of(settings), wish, _answer_to(wish), wall_ns=wall_ns(), wait_s=_ANSWER_S_MAX
+            )
+            if answer is None:
+                msg = (
+                    f"the wish about bot {wish.bot} is stored, but signals does not answer within {_ANSWER_S_MAX:g} s: "
+                    "it will when it can; see `tapeline status`"
+                )
+                raise TapelineError(msg)
+            if isinstance(answer, BotRefused):
+                refused += 1
+                sys.stderr.write(f"tapeline: bot {wish.bot} stays as it is: {answer.reason}\n")
+            else:
+                since = f", for bars that close after {_moment(answer.from_ts)}" if answer.from_ts else ""
+                sys.stdout.write(f"bot {answer.bot}: {answer.status.value}, revision {answer.revision}{since}\n")
+    return 1 if refused else 0
+
+
+def _answer_to(wish: ChangeBot) -> Callable[[AnyBody], BotDefined | BotRefused | None]:
+    return lambda body: body if isinstance(body, BotDefined | BotRefused) and body.cause == wish.id else None
+
+
+def _one(known: dict[str, BotDefined], name: str) -> BotDefined:
+    bot = known.get(name)
+    if bot is None or bot.status is BotStatus.REMOVED:
+        raise _unknown(name, [bot.bot for bot in known.values() if bot.status is not BotStatus.REMOVED])
+    return bot
+
+
+def _unknown(name: str, there: Iterable[str]) -> ConfigError:
+    names = ", ".join(there)
+    said = f"known are {names}" if names else "see `tapeline bots list`"
+    return ConfigError(f"there is no bot {name!r}: {said}")
+
+
+def _difference(before: BotDefined | None, bot: BotDefined) -> str:
+    if before is None:
+        return "new"
+    if before.definition == bot.definition:
+        return "" if before.status is bot.status else f"{before.status.value} -> {bot.status.value}"
+    fields = [
+        f"{name}: {_short(getattr(before.definition, name))} -> {_short(getattr(bot.definition, name))}"
+        for name in bot.definition.__struct_fields__
+        if getattr(before.definition, name) != getattr(bot.definition, name)
+    ]
+    return ", ".join(fields)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _few(symbols: Sequence[str]) -> str:
+    more = len(symbols) - _SHOWN
+    return " ".join(symbols[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _moment(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if ts_ns else "-"
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(f"{line.rstrip()}\n")
