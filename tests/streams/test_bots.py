@@ -1,0 +1,241 @@
+"""The signals role answers wishes about bots on a real nats-server: live, after a restart, and in the right place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from config.settings import Settings
+from engine.bots import Bot, BotStatus
+from engine.messages import (
+    Alert,
+    AnyBody,
+    BotDefined,
+    BotRefused,
+    ChangeBot,
+    Head,
+    Position,
+    Signal,
+    SymbolStatus,
+    body_json,
+    decode,
+    encode,
+)
+from engine.signals import SignalEngine
+from streams.asking import assets_subject
+from streams.checkpoint import CheckpointStore
+from streams.commanding import definitions
+from streams.connection import Inflow
+from streams.role import Context, NoPoints
+from streams.services.signals import Signals
+from streams.subjects import subject_of
+from streams.topology import Topology
+from tests.engine.build import T0, D, always_open, bar, bot, minute
+from tests.streams.feeding import StillClock, open_ledger
+from tests.streams.wire import until
+
+ALPHA = bot(params={"fast": 1, "slow": 2})
+SLOW = msgspec.structs.replace(ALPHA, params={"fast": 2, "slow": 3})
+CLOSES = (10.0, 11.0, 9.0, 12.0, 8.0, 13.0, 9.0, 14.0, 7.0, 15.0)
+BARS = [bar(close, number) for number, close in enumerate(CLOSES, 1)]
+
+
+def _wish(name: str, revision: int, **more: object) -> ChangeBot:
+    return ChangeBot(name, str(more.pop("bot", "alpha")), revision, "me", T0, **more)  # type: ignore[arg-type]
+
+
+class World:
+    """A data directory with its streams."""
+
+    def __init__(self, nc: Inflow, topology: Topology, folder: Path) -> None:
+        self.nc, self.topology, self.folder = nc, topology, folder
+        self.js: JetStreamContext = nc.jetstream(timeout=5)
+
+    async def open(self) -> None:
+        context = Context(
+            "t", Settings(), self.topology, self.nc, self.nc, self.js, StillClock(), lambda: T0, NoPoints(), []
+        )
+        await open_ledger(context, T0)
+        await self.store(always_open())
+
+    async def store(self, *bodies: AnyBody) -> None:
+        for body in bodies:
+            await self.js.publish(subject_of(self.topology.prefix, body), encode(Head(1), body))
+
+    async def stored(self) -> list[AnyBody]:
+        last = (await self.js.stream_info(self.topology.trading)).state.last_seq
+        return [
+            decode((await self.js.get_msg(self.topology.trading, seq, direct=True)).data or b"").body
+            for seq in range(1, last + 1)
+        ]
+
+    async def answer(self, wish: str) -> BotDefined | BotRefused:
+        """Wait for the answer to a wish."""
+        found: list[BotDefined | BotRefused] = []
+
+        async def look() -> bool:
+            found[:] = [b for b in await self.stored() if isinstance(b, BotDefined | BotRefused) and b.cause == wish]
+            return bool(found)
+
+        for _ in range(400):
+            if await look():
+                return found[0]
+            await asyncio.sleep(0.02)
+        msg = f"no answer to {wish}"
+        raise AssertionError(msg)
+
+    @contextlib.asynccontextmanager
+    async def running(self, *bots: Bot, in_order: bool = True) -> AsyncIterator[Signals]:
+        """Run the role; leaving the block stops it, in order or as a kill does."""
+        settings = Settings(bots=bots)
+        nats = msgspec.structs.replace(settings.nats, prefix=self.topology.prefix)
+        settings = msgspec.structs.replace(settings, nats=nats)
+        context = Context(
+            "signals", settings, self.topology, self.nc, self.nc, self.js, StillClock(), lambda: T0, NoPoints(), []
+        )
+        service = Signals(context, lambda _: CheckpointStore(self.folder, "signals", "c", "f"))
+        await service.start()
+        worker = asyncio.create_task(service.run())
+        try:
+            yield service
+        finally:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+            if in_order:
+                await service.stop()
+            for reader in context.readers:
+                await reader.stop()
+
+
+@pytest.fixture
+async def world(nc: Inflow, topology: Topology, tmp_path: Path) -> World:
+    made = World(nc, topology, tmp_path)
+    await made.open()
+    return made
+
+
+async def _moved(service: Signals, bars: int) -> None:
+    await until(lambda: service._pipeline is not None and service._pipeline.position >= bars, f"{bars} bars")
+
+
+def _signals(bodies: list[AnyBody]) -> list[bytes]:
+    return [body_json(body) for body in bodies if isinstance(body, Signal)]
+
+
+def _undisturbed(bodies: list[AnyBody], count: int) -> list[bytes]:
+    """What bots say that know every definition from the beginning."""
+    engine = SignalEngine("ACC1", "run1", ())
+    engine.on_sessions(always_open())
+    for body in bodies:
+        if isinstance(body, BotDefined):
+            engine.define(body)
+    return [body_json(said) for each in BARS[:count] for said in engine.on_bar(each)]
+
+
+async def test_bots_of_the_settings_are_defined_at_the_first_start_and_once(world: World) -> None:
+    for _ in range(2):
+        async with world.running(ALPHA):
+            pass
+    defined = [body for body in await world.stored() if isinstance(body, BotDefined)]
+    assert defined == [
+        BotDefined("alpha", 1, ALPHA, BotStatus.RUNNING, 0, "file", defined[0].cause, T0, "its bot file says so")
+    ]
+    assert await definitions(world.nc, world.topology) == defined
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_a_change_live_and_one_while_nobody_was_there(world: World, *, in_order: bool) -> None:
+    async with world.running(ALPHA, in_order=in_order) as service:
+        await world.store(*BARS[:4])
+        await _moved(service, 4)
+        await world.store(_wish("w1", 1, definition=SLOW))
+        live = await world.answer("w1")
+        await world.store(*BARS[4:6])
+        await _moved(service, 6)
+    await world.store(_wish("w2", 2, status=BotStatus.PAUSED), _wish("w3", 3, status=BotStatus.RUNNING))
+    async with world.running(ALPHA) as service:
+        later = [await world.answer(name) for name in ("w2", "w3")]
+        await world.store(*BARS[6:])
+        await _moved(service, 10)
+    assert isinstance(live, BotDefined)
+    assert (live.revision, live.from_ts) == (2, minute(4))
+    shown = [(one.revision, one.status, one.from_ts) for one in later if isinstance(one, BotDefined)]
+    assert shown == [(3, "paused", minute(6)), (4, "running", minute(6))]
+    bodies = await world.stored()
+    assert _signals(bodies) == _undisturbed(bodies, 10)
+    assert len(_signals(bodies)) > 5
+
+
+async def test_of_two_that_looked_at_the_same_revision_one_is_refused(world: World) -> None:
+    async with world.running(ALPHA):
+        await world.store(_wish("w1", 1, status=BotStatus.PAUSED), _wish("w2", 1, definition=SLOW))
+        answers = [await world.answer(name) for name in ("w1", "w2")]
+    assert isinstance(answers[0], BotDefined)
+    assert isinstance(answers[1], BotRefused)
+    assert "revision of bot alpha is 2, the change was made for 1" in answers[1].reason
+
+
+async def test_a_symbol_that_nobody_knows_is_asked_for(world: World) -> None:
+    """The question goes to executor, whose place the test takes here; tests/system has the real one."""
+
+    async def on_question(msg: Msg) -> None:
+        wanted = msgspec.json.decode(msg.data, type=list[str])
+        said = [SymbolStatus(symbol, "assets", "by hand", T0, is_tradable=symbol != "NOPE") for symbol in wanted]
+        await msg.respond(msgspec.json.encode(said))
+
+    await world.nc.subscribe(assets_subject(world.topology.prefix), cb=on_question)
+    beta = bot(name="beta", symbols=("MSFT", "NOPE"))
+    async with world.running(ALPHA):
+        await world.store(_wish("w1", 0, bot="beta", definition=beta))
+        refused = await world.answer("w1")
+        await world.store(_wish("w2", 0, bot="beta", definition=msgspec.structs.replace(beta, symbols=("MSFT",))))
+        granted = await world.answer("w2")
+    assert isinstance(refused, BotRefused)
+    assert refused.reason == "symbols: the venue takes no orders in NOPE (by hand): leave it out"
+    assert isinstance(granted, BotDefined)
+
+
+async def test_what_is_held_keeps_its_owner(world: World) -> None:
+    async with world.running(ALPHA):
+        await world.store(Position("alpha", "AAPL", D(3), D(10), D(0), "f1", T0))
+        await world.store(_wish("w1", 1, status=BotStatus.REMOVED))
+        refused = await world.answer("w1")
+        await world.store(Position("alpha", "AAPL", D(0), D(0), D(0), "f2", T0))
+        await world.store(_wish("w2", 1, status=BotStatus.REMOVED))
+        granted = await world.answer("w2")
+    assert isinstance(refused, BotRefused)
+    assert "holds 3 AAPL" in refused.reason
+    assert isinstance(granted, BotDefined)
+
+
+async def test_a_stop_that_closes_says_flat_before_the_next_bar(world: World) -> None:
+    async with world.running(ALPHA) as service:
+        await world.store(*BARS[:2])
+        await _moved(service, 2)
+        await world.store(_wish("w1", 1, status=BotStatus.STOPPED, flatten=True))
+        await world.answer("w1")
+        await world.store(*BARS[2:])
+        await _moved(service, 10)
+    said = [body for body in await world.stored() if isinstance(body, Signal)]
+    assert [(one.direction, one.ts_event) for one in said] == [("long", minute(2)), ("flat", minute(2))]
+
+
+async def test_a_bot_file_that_cannot_count_is_told_and_stops_nobody_else(world: World) -> None:
+    await world.store(SymbolStatus("NOPE", "assets", "the venue does not know it", T0, is_tradable=False))
+    async with world.running(ALPHA, bot(name="beta", symbols=("NOPE",))) as service:
+        await world.store(*BARS[:4])
+        await _moved(service, 4)
+    bodies = await world.stored()
+    assert [body.bot for body in bodies if isinstance(body, BotDefined)] == ["alpha"]
+    told = [body.what for body in bodies if isinstance(body, Alert)]
+    why = "symbols: the venue takes no orders in NOPE (the venue does not know it): leave it out"
+    assert told == [f"the bot file of beta does not count: {why}"]
+    assert _signals(bodies) == _undisturbed(bodies, 4) != []
