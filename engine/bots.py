@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from engine.ids import make_id
 from engine.limits import BotLimits, Count, Part, Share, SymbolLimits, Usd, refuse_senseless
 from engine.values import OrderType, TimeInForce
 
@@ -111,13 +112,14 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: Letters, digits, `-` and `_`; one token of a subject.
-        strategy: Name in engine.strategies.
+        strategy: Name in engine.strategies, of an installed package, or `path.py:Class`, a file beside the bot's.
         params: The strategy's own parameters, by name.
         capital: USD this bot may use.
         position_fraction: Share of the capital that one symbol's full-strength target uses, (0, 1].
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
         stops: When its positions are closed without a signal; None: never.
         order: How its orders are made.
+        code: Text of the file with the strategy, where it is one of the user's; read with the bot's file.
     """
 
     name: str
@@ -130,6 +132,12 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: Literal["regular", "any"] = "regular"
     stops: Stops | None = None
     order: OrderStyle = OrderStyle()
+    code: str = ""
+
+    @property
+    def source(self) -> str:
+        """The name under which its strategy is known: with code, also by that."""
+        return f"{self.strategy}#{make_id(self.code)[:12]}" if self.code else self.strategy
 
 
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

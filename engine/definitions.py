@@ -17,6 +17,7 @@ from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,15}(/[A-Z]{3,5})?")
 _CAPITAL_MAX = 10**15
+_CODE_MAX = 200_000
 
 
 def name_fault(name: str) -> str:
@@ -33,7 +34,7 @@ def validate(bot: Bot) -> None:
             msg = f"bot {bot.name!r}: {what}"
             raise ConfigError(msg)
     try:
-        check(bot.strategy, bot.params)
+        check(bot.source, bot.params)
         timeframe_ns(bot.timeframe)
     except (ConfigError, ValueError) as err:
         msg = f"bot {bot.name!r}: {err}"
@@ -42,6 +43,11 @@ def validate(bot: Bot) -> None:
 
 def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     yield (fault := name_fault(bot.name)) != "", fault
+    is_own = ".py:" in bot.strategy
+    yield is_own and not bot.code, f"code of {bot.strategy} is missing: give the bot as a file beside that one"
+    yield bool(bot.code) and not is_own, f"code goes with a strategy path.py:Class, was {bot.strategy!r}"
+    too_long = len(bot.code) > _CODE_MAX
+    yield too_long, f"code must have at most {_CODE_MAX} characters, had {len(bot.code)}: put parts in a package"
     yield not bot.symbols, "symbols must name at least one symbol"
     for symbol in bot.symbols:
         yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"

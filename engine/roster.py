@@ -111,7 +111,9 @@ class Roster:
             wishes.append(ChangeBot(wish_id, name, known.revision, FILE, now_ns, reason, status=BotStatus.REMOVED))
         return wishes
 
-    def answer(self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int) -> BotDefined | BotRefused:
+    def answer(
+        self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int, code_fault: str = ""
+    ) -> BotDefined | BotRefused:
         """Answer a wish; nothing changes until the answer is applied.
 
         Args:
@@ -119,6 +121,7 @@ class Roster:
             facts: What the account and the venue say of it.
             newest_ns: Close of the newest bar decided, ns UTC.
             now_ns: Venue time.
+            code_fault: Why the code of the strategy cannot be run; empty if it can.
         """
         known = self.bots.get(wish.bot)
         revision = 0 if known is None else known.revision
@@ -136,7 +139,7 @@ class Roster:
         status = _status(wish, known if is_there else None)
         if wish.by == FILE and status is BotStatus.REMOVED and any(facts.held.values()):
             status = BotStatus.STOPPED  # what it holds keeps its stops, and a person sees it
-        fault = _fault(wish, definition, status, known if is_there else None, facts)
+        fault = code_fault or _fault(wish, definition, status, known if is_there else None, facts)
         if fault:
             return BotRefused(wish.bot, revision, fault, wish.id, now_ns)
         return BotDefined(

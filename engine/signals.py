@@ -20,7 +20,7 @@ Called by streams/services/signals and later by the backtester. Never sees a qua
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -29,7 +29,7 @@ from engine.ids import bar_key, make_id
 from engine.messages import Alert, Bar, BotDefined, Sessions, Signal, Split
 from engine.sessions import SessionTable
 from engine.splits import adjusted
-from engine.strategies import Target
+from engine.strategies import Target, checked, senseless
 from engine.values import Direction
 from engine.versions import Slot, Version
 
@@ -96,6 +96,11 @@ class SignalEngine:
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
         return self._revisions.get(bot, 0)
+
+    def bots(self) -> list[Bot]:
+        """Every definition that decides, or will."""
+        versions = (version for slots in self._slots.values() for slot in slots for version in slot.versions())
+        return list({(version.bot.name, version.revision): version.bot for version in versions}.values())
 
     def must_learn(self, defined: BotDefined) -> set[str]:
         """Name the symbols whose past bars `define` needs: those that get a strategy which knows nothing yet."""
@@ -164,6 +169,20 @@ class SignalEngine:
         """Give the bots whose strategies raised too often since the last call, each with the last fault."""
         failed, self._failed = self._failed, {}
         return failed
+
+    def give_up_unkept(self, keep: Callable[[object], object]) -> None:
+        """Have the bots fail whose strategies cannot be kept over a restart.
+
+        Args:
+            keep: Raises for what cannot be kept.
+        """
+        for slot in (slot for slots in self._slots.values() for slot in slots):
+            for version in slot.versions():
+                try:
+                    keep(version.strategy)
+                except Exception as fault:  # noqa: BLE001  (whatever a user's attributes raise)
+                    what = f"{type(fault).__name__}: {fault}"
+                    self._failed[slot.bot] = f"strategy {version.bot.strategy} cannot be kept over a restart ({what})"
 
     # --- what else is known ------------------------------------------------------------------------------------------
 
@@ -272,7 +291,9 @@ class SignalEngine:
                 self.counters.refused += 1
                 continue
             self.counters.evaluated += 1
-            target = self._sensible(slot, active, bar, self._move(slot, active, bar))
+            target = self._move(slot, active, bar)
+            values = self._values(slot, active, bar, target)
+            target = self._sensible(slot, active, bar, target, values)
             slot.last = bar.ts_event, bar.revision, bar.close
             if active.status is not BotStatus.RUNNING:
                 target = Target(*_FLAT, f"{active.status}, with its positions closed") if active.flatten else None
@@ -284,7 +305,7 @@ class SignalEngine:
                 continue
             slot.published = (target.direction, target.strength)
             slot.emitted_until = bar.ts_event
-            signals.append(self._signal(active, bar, target))
+            signals.append(self._signal(active, bar, target, values or {}))
         self.counters.signals += len(signals)
         return signals
 
@@ -296,12 +317,22 @@ class SignalEngine:
         if version.strategy is None:
             return None
         try:
-            return version.strategy.on_bar(bar)
-        except Exception as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
+            return checked(version.strategy.on_bar(bar))
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
             self._take_fault(slot, version, bar, fault)
             return None
 
-    def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: Exception) -> None:
+    def _values(self, slot: Slot, version: Version, bar: Bar, target: Target | None) -> dict[str, float] | None:
+        """Give what a target rests on that would be said; None where the strategy raises at the question."""
+        if target is None or version.strategy is None or (target.direction, target.strength) == slot.published:
+            return {}
+        try:
+            return {str(name): float(value) for name, value in version.strategy.snapshot().items()}
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (the same)
+            self._take_fault(slot, version, bar, fault)
+            return None
+
+    def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
         version.faults += 1
         self.counters.faults += 1
         what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {type(fault).__name__}: {fault}"
@@ -309,7 +340,7 @@ class SignalEngine:
             alert_id = make_id(self._account, self._run, slot.bot, "fault", bar.symbol, bar.ts_event)
             self._alerts.append(Alert(alert_id, "error", "signals", f"{what}; this bar decides nothing", bar.ts_event))
         if version.revision == self.revision(slot.bot) and version.faults >= _FAULTS_MAX:
-            self._failed[slot.bot] = f"{what}; it raised {version.faults} times"
+            self._failed[slot.bot] = f"{what.removeprefix(f'bot {slot.bot}, ')}; it raised {version.faults} times"
 
     def snapshots(self) -> list[tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]]]:
         """Give of every bot in every symbol the close of its last bar, the last target said, and its values."""
@@ -326,11 +357,13 @@ class SignalEngine:
         alerts, self._alerts = self._alerts, []
         return alerts
 
-    def _sensible(self, slot: Slot, version: Version, bar: Bar, target: Target | None) -> Target | None:
+    def _sensible(
+        self, slot: Slot, version: Version, bar: Bar, target: Target | None, values: dict[str, float] | None
+    ) -> Target | None:
         """Give the target if it rests on numbers; of one that does not, only that it wants to be flat."""
-        if target is None:
+        if target is None or values is None:
             return None
-        fault = _fault(slot, version, target)
+        fault = senseless(target, values)
         if fault and not slot.is_senseless and not bar.is_backfill and bar.ts_event > slot.emitted_until:
             what = (
                 f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault}; nothing is opened on that: "
@@ -343,9 +376,8 @@ class SignalEngine:
             return Target(Direction.FLAT, 0.0, target.reason) if target.direction is Direction.FLAT else None
         return target
 
-    def _signal(self, version: Version, bar: Bar, target: Target) -> Signal:
+    def _signal(self, version: Version, bar: Bar, target: Target, values: dict[str, float]) -> Signal:
         key, bot = bar_key(bar.symbol, bar.timeframe, bar.ts_event, bar.revision), version.bot
-        values = {} if version.strategy is None else version.strategy.snapshot()
         return Signal(
             id=make_id(self._account, self._run, bot.name, "signal", key, 0),
             bot=bot.name,
@@ -359,14 +391,3 @@ class SignalEngine:
             ts_event=bar.ts_event,
             indicators={name: value for name, value in values.items() if math.isfinite(value)},
         )
-
-
-def _fault(slot: Slot, version: Version, target: Target) -> str:
-    """Say which number a target rests on is none; empty when all are."""
-    if not (math.isfinite(target.strength) and 0 <= target.strength <= 1):
-        return f"strength must be a number from 0 to 1, was {target.strength!r}"
-    if (target.direction, target.strength) == slot.published or version.strategy is None:
-        return ""  # nothing would be said: its indicators are not asked for
-    values = version.strategy.snapshot()
-    wrong = next((f"{name} = {value!r}" for name, value in values.items() if not math.isfinite(value)), "")
-    return f"indicator {wrong} is no number" if wrong else ""

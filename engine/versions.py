@@ -40,7 +40,7 @@ class Version:
 
     def renew(self) -> None:
         """Make its strategy anew."""
-        self.strategy, self.last_ts = make(self.bot.strategy, self.bot.params), 0
+        self.strategy, self.last_ts = make(self.bot.source, self.bot.params), 0
 
     def always(self, slot: Slot) -> bool:
         """Whether it decides whenever bars come, not in the regular session only."""
@@ -119,5 +119,5 @@ class Slot:
 
 def _same(one: Bot, other: Bot, symbol: str) -> bool:
     """Whether two definitions have the same strategy look at the same bars of a symbol."""
-    keys = [(bot.strategy, bot.params, bot.timeframe, symbol in bot.symbols) for bot in (one, other)]
+    keys = [(bot.source, bot.params, bot.timeframe, symbol in bot.symbols) for bot in (one, other)]
     return keys[0] == keys[1] and symbol in other.symbols

@@ -30,7 +30,7 @@ class Pipeline:
         publisher: Of the stream that is written.
         reader: Of the stream that is read.
         store: Where checkpoints go.
-        encode: Gives the state as it is, for a checkpoint.
+        encode: Gives the state as it is, for a checkpoint; None where it cannot be written down now.
         every: A checkpoint is due after so many messages, or so many seconds with at least one.
     """
 
@@ -41,7 +41,7 @@ class Pipeline:
         reader: Reader,
         *,
         store: CheckpointStore,
-        encode: Callable[[], bytes],
+        encode: Callable[[], bytes | None],
         every: tuple[int, float],
     ) -> None:
         self._context = context
@@ -121,6 +121,9 @@ class Pipeline:
             return
         points, role = self._context.points, self._context.role
         points.hit(f"{role}.before_checkpoint")
-        self._store.write({self._reader.stream: self.position}, self._encode(), self._reader.seals_at(self.position))
+        payload = self._encode()
+        if payload is None:
+            return
+        self._store.write({self._reader.stream: self.position}, payload, self._reader.seals_at(self.position))
         points.hit(f"{role}.after_checkpoint")
         self._written, self._written_at = self.position, time.monotonic()

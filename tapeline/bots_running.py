@@ -183,11 +183,11 @@ def _difference(before: BotDefined | None, bot: BotDefined) -> str:
         return "new"
     if before.definition == bot.definition:
         return "" if before.status is bot.status else f"{before.status.value} -> {bot.status.value}"
-    fields = [
-        f"{name}: {_short(getattr(before.definition, name))} -> {_short(getattr(bot.definition, name))}"
-        for name in bot.definition.__struct_fields__
-        if getattr(before.definition, name) != getattr(bot.definition, name)
-    ]
+    fields: list[str] = []
+    for name in bot.definition.__struct_fields__:
+        old, new = getattr(before.definition, name), getattr(bot.definition, name)
+        if old != new:
+            fields.append("code: other" if name == "code" else f"{name}: {_short(old)} -> {_short(new)}")
     return ", ".join(fields)
 
 

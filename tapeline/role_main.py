@@ -92,8 +92,10 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
                 context, lambda is_open: connect_feed(alpaca, wall_ns, clock.estimate_ns, is_open), venue_time
             )
         case "signals":
+            from config import own
             from streams.services.signals import Signals
 
+            own.learn_installed()
             return lambda context: Signals(context, _store(settings, "signals", signals_code()))
         case "risk":
             from engine.risk import RiskState
@@ -145,11 +147,16 @@ def run_id(settings: Settings) -> str:
 
 
 def signals_code() -> str:
-    """Hash of the code that pickled strategies depend on: the engine's sources and talipp's version."""
+    """Hash of what pickled strategies depend on: the engine's sources, talipp, strategies of installed packages."""
+    from importlib.metadata import entry_points
+
+    from config.own import GROUP
     from engine.indicators import LIBRARY
 
     engine = Path(__file__).parent.parent / "engine"
     digest = hashlib.blake2b(LIBRARY.encode(), digest_size=16)
+    for point in entry_points(group=GROUP):
+        digest.update(f"{point.name} {point.value} {point.dist and point.dist.version}".encode())
     for path in sorted(engine.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -27,6 +27,7 @@ LONG_FILES = {
     "tests/engine/test_execution.py": (540, "a venue and an executor to play it against"),
     "tests/engine/test_risk_core.py": (515, "the fold by hand and by made days"),
     "tests/exchange/test_orders.py": (495, "every order type and its refusals"),
+    "tests/simulation/mutants.py": (410, "one list"),
     "tests/storage/test_sql.py": (465, "every way to write or read files by SQL"),
 }
 

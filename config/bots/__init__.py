@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from config import own
 from config.settings import readable
 from engine.bots import Bot, OrderStyle, RiskLimits, Stops
 from engine.definitions import name_fault, validate
@@ -61,11 +62,30 @@ def load(path: Path) -> Bot:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     try:
-        bot = read(tomllib.loads(text))
+        bot = with_code(read(tomllib.loads(text)), path.parent)
         validate(bot)
     except (ConfigError, tomllib.TOMLDecodeError, RecursionError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
+    return bot
+
+
+def with_code(bot: Bot, folder: Path) -> Bot:
+    """Give a bot with the code of its strategy, where that is one of the user's, and be able to run it.
+
+    Args:
+        bot: As read.
+        folder: From which the strategy's path begins.
+
+    Raises:
+        ConfigError: The file or the code cannot be used.
+    """
+    own.learn_installed()
+    file, _, name = bot.strategy.rpartition(":")
+    if file.endswith(".py") and not bot.code:
+        code = own.read_code(bot.strategy, folder)
+        bot = msgspec.structs.replace(bot, code=code, strategy=f"{Path(file).name}:{name}")
+    own.learn(bot)
     return bot
 
 
@@ -112,7 +132,7 @@ def changed(bot: Bot, changes: Iterable[str]) -> Bot:
 def text_of(bot: Bot) -> str:
     """Write a bot as a file that reads back as the same; what has its default is left out."""
     tree: dict[str, Any] = msgspec.to_builtins(bot)
-    return tomli_w.dumps(_without_defaults(tree, bot))
+    return tomli_w.dumps(_without_defaults(tree, bot), multiline_strings=True)
 
 
 def _without_defaults(tree: dict[str, Any], of: msgspec.Struct) -> dict[str, Any]:

@@ -37,9 +37,31 @@ _STRATEGIES: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Strategy]]] =
 }
 
 
+def register(name: str, params: type[msgspec.Struct], build: Callable[[Any], Strategy]) -> None:
+    """Add a strategy of a user, or of an installed package (config.own).
+
+    Args:
+        name: Under which bots name it; of code that goes with a bot `path.py:Class#digest`.
+        params: Type of its parameters.
+        build: Makes one for one symbol.
+
+    Raises:
+        ConfigError: There is one of this name.
+    """
+    if name in _STRATEGIES:
+        msg = f"there is a strategy {name} already: rename the entry point"
+        raise ConfigError(msg)
+    _STRATEGIES[name] = params, build
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a strategy of this name."""
+    return name in _STRATEGIES
+
+
 def names() -> list[str]:
-    """Names of all strategies, sorted."""
-    return sorted(_STRATEGIES)
+    """Names of all strategies but those whose code goes with a bot, sorted."""
+    return sorted(name for name in _STRATEGIES if "#" not in name)
 
 
 def params_of(name: str) -> type[msgspec.Struct]:
@@ -62,7 +84,7 @@ def check(name: str, params: Mapping[str, object]) -> msgspec.Struct:
         typed: msgspec.Struct = msgspec.convert(dict(params), kind)
     except msgspec.ValidationError as err:
         known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-        msg = f"strategy {name}: {err} (parameters: {known})"
+        msg = f"strategy {name.partition('#')[0]}: {err} (parameters: {known or 'none'})"
         raise ConfigError(msg) from None
     if isinstance(typed, MultiParams):
         for number, part in enumerate(typed.parts, 1):

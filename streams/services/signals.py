@@ -16,8 +16,9 @@ from collections.abc import Callable
 
 import structlog
 
+from config import own
 from engine.bots import BotStatus
-from engine.errors import BrokenPromiseError
+from engine.errors import BrokenPromiseError, ConfigError
 from engine.ids import make_id
 from engine.messages import (
     Alert,
@@ -76,7 +77,10 @@ class Signals:
         context.stores.append(store)
         position = 0
         if checkpoint is not None:
-            engine.restore(pickle.loads(checkpoint.payload))  # noqa: S301  (our own file, checksummed)
+            codes, state = pickle.loads(checkpoint.payload)  # noqa: S301  (our own file, checksummed)
+            for bot in codes:
+                own.learn(bot)
+            engine.restore(pickle.loads(state))  # noqa: S301  (the same)
             position = checkpoint.header.positions[topology.market]
         await self._publisher.sync()
         self._moved = position
@@ -161,7 +165,13 @@ class Signals:
         assert engine is not None  # noqa: S101  (start came first)
         facts = await facts_of(context, wish, roster.bots.get(wish.bot))
         now = await context.clock.now_ns()
-        answer = roster.answer(wish, facts, engine.newest_ns, now)
+        fault = ""
+        if wish.definition is not None:
+            try:
+                own.learn(wish.definition)
+            except ConfigError as err:
+                fault = str(err)
+        answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
         followed: list[AnyBody] = [answer]
         if isinstance(answer, BotDefined):
             await self._define(engine, answer)
@@ -211,8 +221,19 @@ class Signals:
         if self._pipeline is not None:
             self._pipeline.checkpoint()
 
-    def _encode(self) -> bytes:
-        return b"" if self._engine is None else pickle.dumps(self._engine.state(), protocol=5)
+    def _encode(self) -> bytes | None:
+        """Give the state, behind the code that strategies in it need; a strategy that cannot be kept stops its bot."""
+        engine = self._engine
+        if engine is None:
+            return None
+        codes = [bot for bot in engine.bots() if bot.code]
+        try:
+            state = pickle.dumps(engine.state(), protocol=5)
+        except Exception:
+            engine.give_up_unkept(pickle.dumps)
+            log.exception("the state of a strategy cannot be kept over a restart; no checkpoint is written")
+            return None
+        return pickle.dumps((codes, state), protocol=5)
 
     def status(self) -> Status:
         """Say how it is."""
@@ -226,6 +247,8 @@ class Signals:
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
         problems = [self._problem] if self._problem else []
+        bots = self._roster.bots.values()
+        problems += [f"bot {bot.bot} is stopped: {bot.reason}" for bot in bots if bot.status is BotStatus.ERROR]
         return Status("signals", 0, "", {topology.market: position}, published, 0, counters, problems)
 
     async def _take_told(self, stored: list[Stored]) -> None:
@@ -244,6 +267,7 @@ class Signals:
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
+                    own.learn(body.definition)
                     await self._define(engine, body)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:

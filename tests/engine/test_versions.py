@@ -261,7 +261,7 @@ def test_a_strategy_that_raises_harms_nobody_else_and_is_given_up_after_a_number
     )
     said += _play(engine, bars[18:20])
     failed = engine.failed()
-    assert failed == {"bad": "bot bad, strategy bad, MSFT: IndexError: list index out of range; it raised 10 times"}
+    assert failed == {"bad": "strategy bad, MSFT: IndexError: list index out of range; it raised 10 times"}
     engine.define(_defined(bad, 2, 10, BotStatus.ERROR))
     said += _play(engine, bars[20:])
     assert [one for one in said if one.bot == "alpha"] == _alone(FAST, bars)

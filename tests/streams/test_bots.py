@@ -239,3 +239,98 @@ async def test_a_bot_file_that_cannot_count_is_told_and_stops_nobody_else(world:
     why = "symbols: the venue takes no orders in NOPE (the venue does not know it): leave it out"
     assert told == [f"the bot file of beta does not count: {why}"]
     assert _signals(bodies) == _undisturbed(bodies, 4) != []
+
+
+RAISING = """
+class Raising:
+    def on_bar(self, bar):
+        return bar.close / 0
+
+    def snapshot(self):
+        return {}
+
+
+class Unkept:
+    def __init__(self):
+        self.rule = lambda bar: None
+
+    def on_bar(self, bar):
+        return self.rule(bar)
+
+    def snapshot(self):
+        return {}
+"""
+
+
+async def test_a_strategy_that_raises_stops_its_bot_for_good_and_harms_no_other(world: World) -> None:
+    bad = bot(name="bad", strategy="x.py:Raising", code=RAISING)
+    bars = [*BARS, *(bar(10.0 + number % 3, number) for number in range(11, 16))]
+    async with world.running(ALPHA) as service:
+        await world.store(_wish("w1", 0, bot="bad", definition=bad))
+        assert isinstance(await world.answer("w1"), BotDefined)
+        await world.store(*bars)
+        await _moved(service, 15)
+        assert [problem for problem in service.status().problems if "bad" in problem]
+    async with world.running(ALPHA) as service:
+        await until(lambda: service.status().counters["bots"] == 1, "one bot runs")
+    bodies = await world.stored()
+    defined = [body for body in bodies if isinstance(body, BotDefined) and body.bot == "bad"]
+    assert [(one.revision, one.status) for one in defined] == [(1, "running"), (2, "error")]
+    assert defined[1].reason == (
+        "strategy x.py:Raising, AAPL: ZeroDivisionError: float division by zero; it raised 10 times"
+    )
+    assert sum(isinstance(body, Alert) for body in bodies) == 10
+    engine = SignalEngine("ACC1", "run1", [ALPHA])
+    engine.on_sessions(always_open())
+    assert _signals(bodies) == [body_json(said) for each in bars for said in engine.on_bar(each)]
+
+
+async def test_code_that_cannot_run_is_refused_by_the_role_itself(world: World) -> None:
+    bad = bot(name="bad", strategy="x.py:Raising", code="import nosuchmodule")
+    async with world.running(ALPHA):
+        await world.store(_wish("w1", 0, bot="bad", definition=bad))
+        refused = await world.answer("w1")
+    assert isinstance(refused, BotRefused)
+    assert refused.reason == "strategy x.py:Raising: line 1: ModuleNotFoundError: No module named 'nosuchmodule'"
+
+
+async def test_a_state_that_cannot_be_kept_stops_its_bot_and_not_the_checkpoints(world: World) -> None:
+    bad = bot(name="bad", strategy="x.py:Unkept", code=RAISING)
+    async with world.running(ALPHA) as service:
+        await world.store(_wish("w1", 0, bot="bad", definition=bad))
+        await world.answer("w1")
+        await world.store(*BARS[:4])
+        await _moved(service, 4)
+        assert service._encode() is None
+        await world.store(*BARS[4:6])
+        await _moved(service, 6)
+        await world.store(*BARS[6:8])
+        await _moved(service, 8)
+        assert service._encode() is not None
+    defined = [body for body in await world.stored() if isinstance(body, BotDefined) and body.bot == "bad"]
+    assert defined[-1].status is BotStatus.ERROR
+    assert "strategy x.py:Unkept cannot be kept over a restart" in defined[-1].reason
+
+
+async def test_own_code_goes_on_over_a_restart_where_it_was(world: World) -> None:
+    code = """
+from tapeline.api import Direction, Target
+
+class Counts:
+    def __init__(self):
+        self.bars = 0
+
+    def on_bar(self, bar):
+        self.bars += 1
+        return Target(Direction.LONG if self.bars % 4 < 2 else Direction.FLAT, 1.0, f"bar {self.bars}")
+
+    def snapshot(self):
+        return {"bars": float(self.bars)}
+"""
+    counts = bot(name="counts", strategy="c.py:Counts", code=code)
+    for first, last in ((0, 5), (5, 10)):
+        async with world.running(counts) as service:
+            await world.store(*BARS[first:last])
+            await _moved(service, last)
+    said = [body for body in await world.stored() if isinstance(body, Signal)]
+    assert [one.reason for one in said] == ["bar 1", "bar 2", "bar 4", "bar 6", "bar 8", "bar 10"]

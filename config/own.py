@@ -1,0 +1,118 @@
+"""Strategies of users: a class in a file, whose code goes with the bot's definition, or one of an installed package.
+
+The code of a file is read once, when the bot's file is: from then on it is a field of the definition, stored, versioned
+and rolled back with it. So what decided a bar is known for ever, an edited file changes nothing by itself, and a
+restart on another machine needs no file. A package is named by its entry point (group `tapeline.strategies`).
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from engine.bots import Bot
+from engine.errors import ConfigError
+from engine.strategies import is_known, register
+
+GROUP = "tapeline.strategies"
+_installed: set[str] = set()
+
+
+class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A strategy without parameters."""
+
+
+def read_code(strategy: str, folder: Path) -> str:
+    """Give the text of the file that `path.py:Class` names, from a folder on.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    path = folder / strategy.rpartition(":")[0]
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        msg = f"strategy {strategy}: there is no file {path}"
+        raise ConfigError(msg) from None
+    except (OSError, UnicodeDecodeError) as err:
+        msg = f"strategy {strategy}: {path} cannot be read: {err}"
+        raise ConfigError(msg) from None
+
+
+def learn(bot: Bot) -> None:
+    """Register the strategy whose code a bot carries; nothing for one without code, or known already.
+
+    Raises:
+        ConfigError: The code cannot be run, or has no such class, or the class is no strategy.
+    """
+    if not bot.code or is_known(bot.source):
+        return
+    file, _, name = bot.strategy.rpartition(":")
+    made = _run(bot.strategy, file, bot.source, bot.code)
+    kind = getattr(made, name, None)
+    if not isinstance(kind, type):
+        msg = f"strategy {bot.strategy}: the file has no class {name}"
+        raise ConfigError(msg)
+    _register(bot.source, bot.strategy, kind)
+
+
+def learn_installed() -> None:
+    """Register the strategies of installed packages. Raises ConfigError for one that cannot be loaded."""
+    for point in entry_points(group=GROUP):
+        if point.name in _installed:
+            continue
+        try:
+            kind = point.load()
+        except Exception as err:
+            msg = f"strategy {point.name} of {point.value} cannot be loaded: {type(err).__name__}: {err}"
+            raise ConfigError(msg) from err
+        _register(point.name, point.name, kind)
+        _installed.add(point.name)
+
+
+def _register(source: str, shown: str, kind: Any) -> None:
+    for needed in ("on_bar", "snapshot"):
+        if not callable(getattr(kind, needed, None)):
+            msg = f"strategy {shown}: the class has no method {needed}: see docs/own-strategies.md"
+            raise ConfigError(msg)
+    params = getattr(kind, "Params", NoParams)
+    if not (isinstance(params, type) and issubclass(params, msgspec.Struct)):
+        msg = f"strategy {shown}: Params must be a msgspec.Struct, was {params!r}"
+        raise ConfigError(msg)
+    has_params = hasattr(kind, "Params")
+    factory: Callable[[Any], Any] = kind if has_params else lambda _: kind()
+    register(source, params, factory)
+
+
+def _run(strategy: str, file: str, source: str, code: str) -> ModuleType:
+    """Run the code as a module of its own; it stays, for pickles and tracebacks name it."""
+    digest = source.rpartition("#")[2]
+    module = ModuleType(f"own_{digest}")
+    module.__file__ = shown = f"{file} ({digest})"
+    linecache.cache[shown] = (len(code), None, code.splitlines(keepends=True), shown)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(code, shown, "exec", dont_inherit=True), module.__dict__)  # noqa: S102  (what it is for)
+    except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
+        del sys.modules[module.__name__]
+        line = err.lineno if isinstance(err, SyntaxError) else _line_of(err, shown)
+        msg = f"strategy {strategy}: line {line}: {type(err).__name__}: {err}"
+        raise ConfigError(msg) from None
+    return module
+
+
+def _line_of(err: BaseException, file: str) -> int:
+    """Give the last line of a file that an exception went through; 0: none."""
+    line, trace = 0, err.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

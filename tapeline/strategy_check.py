@@ -1,0 +1,209 @@
+"""`tapeline strategies check`: whether a strategy keeps what every strategy must promise, on made or given bars.
+
+It raises at no bar; the same bars give the same targets; what comes later changes nothing of what was said before; it
+goes on after a restart as if there had been none; its state does not grow with the bars it has seen; its values are
+numbers. What is not checked: whether it earns anything.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import random
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from config import own
+from engine.bots import Bot
+from engine.messages import Bar
+from engine.strategies import Strategy, check, checked, make, senseless
+from engine.values import NS_PER_MINUTE
+
+_COUNT = 6_000
+_CUTS = (0.1, 0.5, 0.9)
+_EVERY, _LENGTHS, _LONGEST = 100, (6_000, 12_000, 24_000, 48_000, 96_000), 96_000
+_GROWTH_MAX = 0.02
+"""Share of the state that is no growth: numbers get longer."""
+_BEGIN_NS = 1_767_623_400_000_000_000
+"""Monday 2026-01-05, 09:30 in New York."""
+
+Said = tuple[str, float, str] | None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found; `fault` is empty where it holds."""
+
+    name: str
+    fault: str
+
+
+def run_check(strategy: str, params: Sequence[str], bars_file: Path | None) -> int:
+    """Print a line per check; 0 when all hold. Raises ConfigError when there is no such strategy."""
+    bot = bot_of(strategy, params)
+    bars = made_bars(_COUNT) if bars_file is None else _bars_of(bars_file)
+    wrong = 0
+    for finding in findings(lambda: make(bot.source, bot.params), bars):
+        wrong += bool(finding.fault)
+        sys.stdout.write(f"{'FAULT' if finding.fault else 'ok':6} {finding.name}{': ' if finding.fault else ''}")
+        sys.stdout.write(f"{finding.fault}\n")
+    return 1 if wrong else 0
+
+
+def bot_of(strategy: str, params: Sequence[str] = ()) -> Bot:
+    """Give a bot with a strategy by name or `path.py:Class`, and parameters as name=value."""
+    from config.bots import changed
+
+    own.learn_installed()
+    code = own.read_code(strategy, Path()) if ".py:" in strategy else ""
+    file, _, name = strategy.rpartition(":")
+    shown = f"{Path(file).name}:{name}" if code else strategy
+    bot = Bot("check", shown, ("AAPL",), Decimal(1), code=code)
+    own.learn(bot)
+    bot = changed(bot, [f"params.{each}" for each in params])
+    check(bot.source, bot.params)
+    return bot
+
+
+def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
+    """Do every check; one that raises ends them, for the others rest on it."""
+    try:
+        strategy = new()
+        said = _play(strategy, bars)
+    except (Exception, SystemExit):  # noqa: BLE001  (whatever a user's code raises)
+        lines = traceback.format_exc().splitlines()
+        return [Finding("raises at no bar", f"{lines[-1]} ({_place(lines)})")]
+    found = [Finding("raises at no bar", "")]
+    found.append(
+        Finding("says something", "" if any(said) else f"no target in {len(bars)} bars: is its warm-up longer?")
+    )
+    found.append(Finding("values are numbers", _first_senseless(new(), bars)))
+    found.append(Finding("same bars, same targets", _difference(said, _play(new(), bars))))
+    found.append(Finding("does not look ahead", _look_ahead(new, bars, said)))
+    found.append(Finding("goes on after a restart", _restart(new, bars, said)))
+    found.append(Finding("state does not grow", _growth(new)))
+    return found
+
+
+def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
+    said: list[Said] = []
+    for bar in bars:
+        target = checked(strategy.on_bar(bar))
+        said.append(None if target is None else (target.direction.value, float(target.strength), target.reason))
+        strategy.snapshot()
+    return said
+
+
+def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
+    for number, bar in enumerate(bars, 1):
+        target = strategy.on_bar(bar)
+        values = strategy.snapshot()
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        fault = f"{wrong[0]} = {values[wrong[0]]!r}" if wrong else senseless(target, values) if target else ""
+        if fault:
+            return f"bar {number}: {fault}"
+    return ""
+
+
+def _difference(one: Sequence[Said], other: Sequence[Said], first: int = 1) -> str:
+    for number, (before, after) in enumerate(zip(one, other, strict=True), first):
+        if before != after:
+            return f"bar {number}: {_shown(before)}, then {_shown(after)}"
+    return ""
+
+
+def _shown(said: Said) -> str:
+    return "nothing" if said is None else f"{said[0]} {said[1]:g} ({said[2]})"
+
+
+def _look_ahead(new: Callable[[], Strategy], bars: Sequence[Bar], said: Sequence[Said]) -> str:
+    """Another future, or none: what was said before stays."""
+    for share in _CUTS:
+        cut = int(len(bars) * share)
+        other = [_mirrored(bar, bars[cut]) for bar in bars[cut:]]
+        for future in ((), other):
+            again = _play(new(), [*bars[:cut], *future])[:cut]
+            if fault := _difference(said[:cut], again):
+                return f"with another future after bar {cut}, {fault}"
+    return ""
+
+
+def _mirrored(bar: Bar, at: Bar) -> Bar:
+    """Give a bar that moves the other way from a point on."""
+
+    def turned(price: float) -> float:
+        return max(2 * at.close - price, 0.01)
+
+    low, high = sorted((turned(bar.low), turned(bar.high)))
+    return msgspec.structs.replace(bar, open=turned(bar.open), high=high, low=low, close=turned(bar.close))
+
+
+def _restart(new: Callable[[], Strategy], bars: Sequence[Bar], said: Sequence[Said]) -> str:
+    for share in _CUTS:
+        cut = int(len(bars) * share)
+        strategy = new()
+        _play(strategy, bars[:cut])
+        try:
+            strategy = pickle.loads(pickle.dumps(strategy, protocol=5))  # noqa: S301  (made right here)
+        except Exception as err:  # noqa: BLE001  (whatever a user's attributes raise)
+            return f"its attributes cannot be kept ({type(err).__name__}: {err}): keep numbers, texts, lists, dicts"
+        if fault := _difference(said[cut:], _play(strategy, bars[cut:]), cut + 1):
+            return f"restarted after bar {cut}, {fault}"
+    return ""
+
+
+def _growth(new: Callable[[], Strategy]) -> str:
+    """Look for a size that it does not pass any more: purges of indicators make it go up and down, over long spans."""
+    strategy, sizes = new(), list[int]()
+    for number, bar in enumerate(made_bars(_LONGEST), 1):
+        strategy.on_bar(bar)
+        if number % _EVERY == 0:
+            try:
+                sizes.append(len(pickle.dumps(strategy, protocol=5)))
+            except Exception:  # noqa: BLE001  (said by the check of restarts)
+                return ""
+        if number in _LENGTHS:
+            third = len(sizes) // 3
+            before, after = max(sizes[third : 2 * third]), max(sizes[2 * third :])
+            if after <= before * (1 + _GROWTH_MAX):
+                return ""
+    return f"{sizes[-1]} bytes after {_LONGEST} bars and still growing: keep no list of all bars, forget the oldest"
+
+
+def _place(lines: Sequence[str]) -> str:
+    where = [line.strip() for line in lines if line.lstrip().startswith("File ")]
+    return where[-1] if where else "no line known"
+
+
+def made_bars(count: int, seed: int = 1) -> list[Bar]:
+    """Make a market: trends, noise, an hour without a move or trade, jumps."""
+    draw, price = random.Random(seed), 100.0
+    bars: list[Bar] = []
+    for number in range(1, count + 1):
+        is_still = 600 <= number % 2_000 < 660
+        drift = 0.0004 * math.sin(number / 150)
+        jump = 0.05 * draw.choice((-1, 1)) if number % 977 == 0 else 0.0
+        before, price = price, price if is_still else max(price * math.exp(drift + jump + draw.gauss(0, 0.001)), 1.0)
+        spread = 0.0 if is_still else abs(draw.gauss(0, 0.0005)) * price
+        volume = 0.0 if is_still else float(draw.randint(100, 9_000))
+        high, low = max(before, price) + spread, min(before, price) - spread
+        bars.append(Bar("AAPL", "1m", _BEGIN_NS + number * NS_PER_MINUTE, before, high, low, price, volume))
+    return bars
+
+
+def _bars_of(path: Path) -> list[Bar]:
+    """Read the bars of the first symbol of a file."""
+    from adapters.exchange.barfile import read_bars
+
+    frame = read_bars(path)
+    symbol = frame.get_column("symbol")[0]
+    rows = frame.filter(frame.get_column("symbol") == symbol).iter_rows(named=True)
+    bars: list[Bar] = []
+    for row in rows:
+        prices = (float(row[name]) for name in ("open", "high", "low", "close"))
+        bars.append(Bar(symbol, "1m", row["open_ns"] + NS_PER_MINUTE, *prices, volume=float(row["volume"])))
+    return bars

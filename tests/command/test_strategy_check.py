@@ -1,0 +1,135 @@
+"""`tapeline strategies new` and `check`: what it writes passes, and planted faults are found, each by its own check."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from config.bots import load
+from engine.errors import ConfigError
+from engine.messages import Bar
+from engine.strategies import Target, names
+from engine.values import Direction
+from tapeline import strategies
+from tapeline.strategy_check import bot_of, findings, made_bars, run_check
+
+BARS = made_bars(2_000)
+
+
+def test_what_new_writes_passes_every_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert strategies.run_new("my_first", tmp_path) == 0
+    assert load(tmp_path / "my_first.toml").strategy == "my_first.py:MyFirst"
+    assert run_check("my_first.py:MyFirst", ["period=30"], None) == 0
+    assert "FAULT" not in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"my_first\.py exists"):
+        strategies.run_new("my_first", tmp_path)
+    with pytest.raises(ConfigError, match="NAME must be 1 to 32"):
+        strategies.run_new("../x", tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name not in ("rule", "multi") and "acme" not in name])
+def test_every_shipped_strategy_passes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_check(name, [], None) == 0, capsys.readouterr().out
+
+
+class _Base:
+    def __init__(self) -> None:
+        self.bars = 0
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.bars += 1
+        return Target(Direction.LONG if self.bars % 7 < 3 else Direction.FLAT, 1.0, f"{self.bars}")
+
+    def snapshot(self) -> dict[str, float]:
+        return {"bars": float(self.bars)}
+
+
+class _Raises(_Base):
+    def on_bar(self, bar: Bar) -> Target | None:
+        return super().on_bar(bar) if bar.volume else Target(Direction.LONG, 1 / bar.volume, "")
+
+
+class _Silent(_Base):
+    def on_bar(self, bar: Bar) -> Target | None:
+        return None
+
+
+class _NotANumber(_Base):
+    def snapshot(self) -> dict[str, float]:
+        return {"bars": float("nan") if self.bars > 900 else 1.0}
+
+
+class _Random(_Base):
+    def on_bar(self, bar: Bar) -> Target | None:
+        return Target(Direction.LONG, random.random(), "dice")
+
+
+class _Remembers(_Base):
+    """Knows the next close, once it has seen it: of a market that it was shown before."""
+
+    closes: dict[int, float] = {}  # noqa: RUF012  (the fault)
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.closes[bar.ts_event] = bar.close
+        after = self.closes.get(bar.ts_event + 60_000_000_000, 0.0)
+        return Target(Direction.LONG if after > bar.close else Direction.FLAT, 1.0, "")
+
+
+class _Forgets(_Base):
+    def __getstate__(self) -> dict[str, int]:
+        return {"bars": 0}
+
+
+class _CannotBeKept(_Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rule = lambda close: close > 1
+
+
+class _Grows(_Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.closes: list[float] = []
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.closes.append(bar.close)
+        return super().on_bar(bar)
+
+
+@pytest.mark.parametrize(
+    ("kind", "faulty"),
+    [
+        (_Base, []),
+        (_Raises, ["raises at no bar"]),
+        (_Silent, ["says something"]),
+        (_NotANumber, ["values are numbers"]),
+        (_Forgets, ["goes on after a restart"]),
+        (_CannotBeKept, ["goes on after a restart"]),
+        (_Grows, ["state does not grow"]),
+    ],
+)
+def test_a_planted_fault_is_found(kind: type[_Base], faulty: list[str]) -> None:
+    assert [found.name for found in findings(kind, BARS) if found.fault] == faulty
+
+
+@pytest.mark.parametrize("kind", [_Random, _Remembers])
+def test_what_is_not_the_same_again_is_found(kind: type[_Base]) -> None:
+    assert "same bars, same targets" in {found.name for found in findings(kind, BARS) if found.fault}
+
+
+def test_a_strategy_that_knew_the_market_before_looks_ahead() -> None:
+    for bar in BARS:
+        _Remembers.closes[bar.ts_event] = bar.close
+    assert "does not look ahead" in {found.name for found in findings(_Remembers, BARS) if found.fault}
+
+
+def test_a_parameter_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="unknown field `x`"):
+        bot_of("rsi", ["x=1"])
+    with pytest.raises(ConfigError, match="unknown strategy 'best'"):
+        bot_of("best")

@@ -1,0 +1,203 @@
+"""Strategies of users: code from a file or a package, what is refused, and that the code goes with the bot."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pickle
+from pathlib import Path
+
+import pytest
+
+from config import bots, own
+from engine.bots import Bot
+from engine.errors import ConfigError
+from engine.signals import SignalEngine
+from engine.strategies import make, names, registry
+from tests.engine.build import D, always_open, bar
+
+GOOD = """
+from __future__ import annotations
+import dataclasses
+import msgspec
+from tapeline.api import Bar, Direction, Target
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    above: float = 10.0
+
+@dataclasses.dataclass
+class Memory:
+    bars: int = 0
+
+class Above:
+    Params = Params
+
+    def __init__(self, params: Params) -> None:
+        self.params, self.memory = params, Memory()
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.memory.bars += 1
+        if bar.close > self.params.above:
+            return Target(Direction.LONG, 1.0, f"bar {self.memory.bars}")
+        return Target(Direction.FLAT, 0.0, f"bar {self.memory.bars}")
+
+    def snapshot(self) -> dict[str, float]:
+        return {"bars": float(self.memory.bars)}
+"""
+
+
+def _bot_file(folder: Path, code: str, kind: str = "Above", params: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.py").write_text(code)
+    path = folder / "bot.toml"
+    path.write_text(f'name = "b"\nstrategy = "mine.py:{kind}"\nsymbols = ["AAPL"]\ncapital = 100\n{params}')
+    return path
+
+
+def _engine(bot: Bot) -> SignalEngine:
+    engine = SignalEngine("ACC1", "run1", [bot])
+    engine.on_sessions(always_open())
+    return engine
+
+
+def test_the_code_goes_with_the_bot_and_not_with_the_file(tmp_path: Path) -> None:
+    path = _bot_file(tmp_path, GOOD, params="params = {above = 11.0}")
+    bot = bots.load(path)
+    assert (bot.strategy, bot.code) == ("mine.py:Above", GOOD)
+    (tmp_path / "mine.py").write_text("gone")
+    engine = _engine(bot)
+    assert engine.on_bar(bar(11.0, 1)) == []
+    [said] = engine.on_bar(bar(12.0, 2))
+    assert (said.strategy, said.reason, said.indicators) == ("mine.py:Above", "bar 2", {"bars": 2.0})
+
+
+def test_other_code_under_the_same_name_is_another_strategy(tmp_path: Path) -> None:
+    first = bots.load(_bot_file(tmp_path / "a", GOOD))
+    second = bots.load(_bot_file(tmp_path / "b", GOOD.replace("bar {self", "BAR {self")))
+    assert first.strategy == second.strategy
+    said = [_engine(bot).on_bar(bar(12.0, 1))[0].reason for bot in (first, second)]
+    assert said == ["bar 1", "BAR 1"]
+
+
+def test_a_bot_with_code_is_written_as_one_file_and_reads_back(tmp_path: Path) -> None:
+    bot = bots.load(_bot_file(tmp_path, GOOD))
+    exported = tmp_path / "exported.toml"
+    exported.write_text(bots.text_of(bot))
+    (tmp_path / "mine.py").unlink()
+    assert bots.load(exported) == bot
+
+
+def test_its_state_lives_through_a_restart_with_everything_in_it(tmp_path: Path) -> None:
+    bot = bots.load(_bot_file(tmp_path, GOOD))
+    engine, again = _engine(bot), _engine(bot)
+    engine.on_bar(bar(9.0, 1))
+    again.restore(pickle.loads(pickle.dumps(engine.state())))
+    assert again.snapshots() == engine.snapshots()
+    assert again.on_bar(bar(12.0, 2))[0].reason == "bar 2"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "params", "why"),
+    [
+        ("x = (", "Above", "", "strategy mine.py:Above: line 1: SyntaxError"),
+        ("import nosuchmodule", "Above", "", "line 1: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("\n\n1 / 0", "Above", "", "line 3: ZeroDivisionError"),
+        ("raise SystemExit(3)", "Above", "", "line 1: SystemExit: 3"),
+        (GOOD, "Below", "", "the file has no class Below"),
+        ("Above = 3", "Above", "", "the file has no class Above"),
+        ("class Above:\n    snapshot = dict", "Above", "", "the class has no method on_bar"),
+        ("class Above:\n    on_bar = print", "Above", "", "the class has no method snapshot"),
+        (
+            "class Above:\n    on_bar = snapshot = print\n    Params = dict",
+            "Above",
+            "",
+            "Params must be a msgspec.Struct",
+        ),
+        (GOOD, "Above", "params = {below = 1.0}", "strategy mine.py:Above: Object contains unknown field `below`"),
+        (GOOD, "Above", 'params = {above = "x"}', "Expected `float`, got `str` - at `$.above` (parameters: above)"),
+        ("class Above:\n    on_bar = snapshot = print", "Above", "params = {x = 1}", "(parameters: none)"),
+        (f"#{'x' * 200_000}\n{GOOD}", "Above", "", "code must have at most 200000 characters"),
+    ],
+)
+def test_refused(tmp_path: Path, code: str, kind: str, params: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bots.load(_bot_file(tmp_path, code, kind, params))
+    assert why in str(caught.value)
+    assert str(tmp_path / "bot.toml") in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = _bot_file(tmp_path, GOOD)
+    (tmp_path / "mine.py").unlink()
+    with pytest.raises(ConfigError, match=r"strategy mine\.py:Above: there is no file .*mine\.py"):
+        bots.load(path)
+
+
+def test_code_belongs_to_a_strategy_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"code goes with a strategy path\.py:Class, was 'rsi'"):
+        bots.validate(Bot("b", "rsi", ("AAPL",), D(1), code="x = 1"))
+    with pytest.raises(ConfigError, match=r"code of mine\.py:Above is missing"):
+        bots.validate(Bot("b", "mine.py:Above", ("AAPL",), D(1)))
+
+
+def test_a_strategy_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acme_strategies.py").write_text(GOOD)
+    info = tmp_path / "acme-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[tapeline.strategies]\nacme_above = acme_strategies:Above\n")
+    monkeypatch.setattr(registry, "_STRATEGIES", dict(registry._STRATEGIES))
+    monkeypatch.setattr(own, "_installed", set())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.metadata.MetadataPathFinder.invalidate_caches()
+    own.learn_installed()
+    assert "acme_above" in names()
+    target = make("acme_above", {"above": 3}).on_bar(bar(4.0))
+    assert target is not None
+    assert target.reason == "bar 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        (["capital=5000"], {"capital": D(5000)}),
+        (["params.period=7", "params.oversold=20.5"], {"params": {"period": 7, "oversold": 20.5}}),
+        (["stops.stop_loss=0.5"], {"stops.stop_loss": 0.5}),
+        (["stops=none"], {"stops": None}),
+        (['symbols=["MSFT", "BTC/USD"]'], {"symbols": ("MSFT", "BTC/USD")}),
+        (["order.type=limit", "order.limit_offset_bps=-3"], {"order.type": "limit", "order.limit_offset_bps": -3.0}),
+    ],
+)
+def test_single_fields_are_set_as_in_a_file(changes: list[str], found: dict[str, object]) -> None:
+    bot = bots.changed(bots.shipped("rsi"), changes)
+    for name, value in found.items():
+        node: object = bot
+        for step in name.split("."):
+            node = node[step] if isinstance(node, dict) else getattr(node, step)
+        if isinstance(value, dict):
+            assert isinstance(node, dict)
+            node = {key: node[key] for key in value}
+        assert node == value
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("capital", "--set takes field=value"),
+        ("=3", "--set takes field=value"),
+        ("capital=much", "capital: invalid decimal string, was 'much'"),
+        ("colour=red", "unknown field 'colour': known here are name, strategy"),
+        ("symbols.first=AAPL", "symbols is no table"),
+        ("stops.stop_loss=7", "stops.stop_loss: expected `float` <= 1.0, was 7"),
+    ],
+)
+def test_a_field_that_cannot_be_set(change: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bots.changed(bots.shipped("rsi"), [change])
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*bots.templates(), "demo"])
+def test_every_shipped_bot_is_written_and_read_back(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(bots.text_of(bots.shipped(name)))
+    assert bots.load(path) == bots.shipped(name)
