@@ -133,6 +133,8 @@ class SignalEngine:
             version = slot.add(defined)
             if defined.flatten:
                 slot.silent_until = defined.from_ts
+            if version.fault:
+                self.fail(bot, version.fault)
             for bar in past.get(symbol, ()) if version.is_fresh else ():
                 self._move(slot, version, bar)
 
@@ -164,6 +166,10 @@ class SignalEngine:
 
     def _slot(self, bot: str, symbol: str) -> Slot | None:
         return next((slot for slot in self._slots.get(symbol, ()) if slot.bot == bot), None)
+
+    def fail(self, bot: str, reason: str) -> None:
+        """Give a bot up, for whoever asks `failed` next."""
+        self._failed[bot] = reason
 
     def failed(self) -> dict[str, str]:
         """Give the bots whose strategies raised too often since the last call, each with the last fault."""

@@ -23,7 +23,18 @@ class Version:
         faults: How often its strategy raised.
     """
 
-    __slots__ = ("bot", "faults", "flatten", "from_ts", "is_fresh", "last_ts", "revision", "status", "strategy")
+    __slots__ = (
+        "bot",
+        "fault",
+        "faults",
+        "flatten",
+        "from_ts",
+        "is_fresh",
+        "last_ts",
+        "revision",
+        "status",
+        "strategy",
+    )
 
     def __init__(self, defined: BotDefined, *, is_fresh: bool) -> None:
         self.bot: Bot = defined.definition
@@ -35,12 +46,17 @@ class Version:
         self.strategy: Strategy | None = None
         self.last_ts = 0
         self.faults = 0
+        self.fault = ""
         if is_fresh:
             self.renew()
 
     def renew(self) -> None:
-        """Make its strategy anew."""
-        self.strategy, self.last_ts = make(self.bot.source, self.bot.params), 0
+        """Make its strategy anew; `fault` says why that cannot be: a package is gone, its class raises."""
+        self.strategy, self.last_ts, self.fault = None, 0, ""
+        try:
+            self.strategy = make(self.bot.source, self.bot.params)
+        except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's class raises)
+            self.fault = f"strategy {self.bot.strategy} cannot be made: {type(err).__name__}: {err}"
 
     def always(self, slot: Slot) -> bool:
         """Whether it decides whenever bars come, not in the regular session only."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import structlog
 
 from config import own
-from engine.bots import BotStatus
+from engine.bots import Bot, BotStatus
 from engine.errors import BrokenPromiseError, ConfigError
 from engine.ids import make_id
 from engine.messages import (
@@ -78,10 +78,8 @@ class Signals:
         position = 0
         if checkpoint is not None:
             codes, state = pickle.loads(checkpoint.payload)  # noqa: S301  (our own file, checksummed)
-            for bot in codes:
-                own.learn(bot)
-            engine.restore(pickle.loads(state))  # noqa: S301  (the same)
-            position = checkpoint.header.positions[topology.market]
+            if self._restore(engine, codes, state):
+                position = checkpoint.header.positions[topology.market]
         await self._publisher.sync()
         self._moved = position
         self._end_at_start = await context.end(topology.market)
@@ -97,6 +95,17 @@ class Signals:
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
+
+    def _restore(self, engine: SignalEngine, codes: list[Bot], state: bytes) -> bool:
+        """Take the state back; without what a user's strategy needs all of them are made anew, from the bars there are."""
+        try:
+            for bot in codes:
+                own.learn(bot)
+            engine.restore(pickle.loads(state))  # noqa: S301  (our own file, checksummed)
+        except Exception:
+            log.exception("a checkpoint cannot be read back; strategies are made anew from the bars in the stream")
+            return False
+        return True
 
     async def _hear(self) -> None:
         """Know the calendar, and every split and bot that is stored by now, before the first bar."""
@@ -185,6 +194,10 @@ class Signals:
         return [self._outgoing(body) for body in followed]
 
     async def _define(self, engine: SignalEngine, defined: BotDefined) -> None:
+        try:
+            own.learn(defined.definition)
+        except ConfigError as err:  # it could be run when it was defined: something else is missing by now
+            engine.fail(defined.bot, str(err))
         must = engine.must_learn(defined) if self._moved and defined.revision > engine.revision(defined.bot) else set()
         engine.define(defined, await bars_until(self._context, must, self._moved) if must else ())
 
@@ -267,7 +280,6 @@ class Signals:
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
-                    own.learn(body.definition)
                     await self._define(engine, body)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:

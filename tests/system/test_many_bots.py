@@ -1,0 +1,147 @@
+"""Many bots in one demo, changed from the command line while bars flow; each says what it says alone."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from config import bots as bot_files
+from config import own
+from engine.bots import Bot
+from engine.messages import Bar, BotDefined, Sessions, body_json
+from engine.signals import SignalEngine
+from engine.strategies import names, params_of
+from tests.engine.build import D
+from tests.system.harness import ROOT, bodies
+from tests.system.test_demo import environment, tapeline
+from tests.system.test_halt import count, wait_until
+
+pytestmark = pytest.mark.system
+
+RAISING = "class Raising:\n    def on_bar(self, bar):\n        return bar.close / 0\n\n    snapshot = dict\n"
+SHORT = {
+    "momentum": {"fast": 3, "slow": 8},
+    "breakout": {"period": 5},
+    "rsi": {"period": 3, "oversold": 45, "overbought": 55},
+    "macd_trend": {"fast": 2, "slow": 5, "signal": 3},
+    "bollinger_reversion": {"period": 5},
+    "stochastic": {"period": 5},
+    "obv_trend": {"period": 5},
+}
+"""Parameters with which a strategy says something within minutes."""
+
+
+def _made(folder: Path, count: int, symbols: list[str]) -> list[Path]:
+    """Bot files: every strategy again and again, on some of the symbols."""
+    draw = random.Random(4)
+    kinds = [name for name in names() if name not in ("rule", "multi", "crypto_scalping")]
+    paths: list[Path] = []
+    for number in range(count):
+        kind = kinds[number % len(kinds)]
+        known = {field.name for field in msgspec.structs.fields(params_of(kind))}
+        params = {name: value for name, value in SHORT.get(kind, {}).items() if name in known}
+        chosen = tuple(sorted(draw.sample(symbols, min(8, len(symbols)))))
+        bot = Bot(f"bot{number}", kind, chosen, D(1_000), params, position_fraction=0.1)
+        path = folder / f"{bot.name}.toml"
+        path.write_text(bot_files.text_of(bot))
+        paths.append(path)
+    return paths
+
+
+def _do(folder: Path, *arguments: str) -> str:
+    done = tapeline("bots", *arguments, "--data-dir", str(folder))
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+def _change(folder: Path, tmp_path: Path, last: int) -> None:
+    """Everything a person may do to bots, while bars come."""
+    (tmp_path / "raising.py").write_text(RAISING)
+    bad = tmp_path / "bad.toml"
+    bad.write_text('name = "bad"\nstrategy = "raising.py:Raising"\nsymbols = ["S000", "S001"]\ncapital = 1000\n')
+    new = tmp_path / "new.toml"
+    new.write_text('name = "new"\nstrategy = "sma_crossover"\nsymbols = ["S000", "S002"]\ncapital = 1000\n')
+    _do(folder, "add", str(bad), str(new))
+    _do(folder, "pause", "bot0", "bot1", "--reason", "look")
+    _do(folder, "update", "bot2", "--set", "capital=900")
+    _do(folder, "update", f"bot{last}", "--set", "strategy=sma_crossover", "--set", "params={fast = 2, slow = 4}")
+    _do(folder, "stop", "bot3")
+    _do(folder, "start", "bot0", "bot1")
+    _do(folder, "update", "new", "--set", "params.fast=2", "--set", 'symbols=["S000", "S002", "S003"]')
+    _do(folder, "start", "bot3")
+    _do(folder, "rollback", f"bot{last}", "1")
+    _do(folder, "pause", "new")
+    _do(folder, "start", "new")
+    refused = tapeline("bots", "update", "bot0", "--set", "params.period=0", "--data-dir", str(folder))
+    assert refused.returncode == 1
+    assert "stays as it is" in refused.stderr
+
+
+def _of(stored: dict[str, list[bytes]], kind: str) -> list[bytes]:
+    return [line for subject, lines in stored.items() if subject.startswith(f"tape.{kind}") for line in lines]
+
+
+def _alone(stored: dict[str, list[bytes]], name: str) -> dict[str, list[bytes]]:
+    """What a bot says, by subject, over the stored bars that nobody shares with it."""
+    opened = msgspec.json.decode(_of(stored, "opened")[0])
+    engine = SignalEngine(opened["account_number"], opened["run"], ())
+    for line in _of(stored, "sessions."):
+        engine.on_sessions(msgspec.json.decode(line, type=Sessions))
+    for line in stored[f"tape.bots.{name}"]:
+        defined = msgspec.json.decode(line, type=BotDefined)
+        own.learn(defined.definition)
+        engine.define(defined)
+    said: dict[str, list[bytes]] = {}
+    for line in _of(stored, "bars."):  # symbol by symbol: a symbol knows nothing of another
+        for signal_ in engine.on_bar(msgspec.json.decode(line, type=Bar)):
+            said.setdefault(f"tape.signals.{name}.{signal_.symbol}", []).append(body_json(signal_))
+    return said
+
+
+def _run(tmp_path: Path, bots: int, symbols: int, speed: int) -> dict[str, list[bytes]]:
+    folder = tmp_path / "data"
+    files = _made(tmp_path, bots, [f"S{number:03}" for number in range(symbols)])
+    command = [sys.executable, "-m", "tapeline", "demo", "--speed", str(speed), "--data-dir", str(folder)]
+    command += [part for path in files for part in ("--bot", str(path))]
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: (folder / "run" / "settings.json").exists() and count(folder, "signals") > 5, 120)
+        _change(folder, tmp_path, bots - 1)
+        time.sleep(3)
+        assert "error" in next(line for line in _do(folder, "list").splitlines() if line.startswith("bad "))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (tmp_path / "out").read_text()
+    finally:
+        process.kill()
+        process.wait()
+    return bodies(folder)
+
+
+@pytest.mark.parametrize(
+    ("bots", "symbols", "speed"),
+    [(5, 12, 120), pytest.param(50, 200, 60, marks=pytest.mark.soak)],
+)
+def test_each_bot_says_what_it_says_alone_while_all_are_changed(
+    tmp_path: Path, bots: int, symbols: int, speed: int
+) -> None:
+    stored = _run(tmp_path, bots, symbols, speed)
+    revisions = [msgspec.json.decode(line, type=BotDefined) for line in _of(stored, "bots.")]
+    there = {defined.bot for defined in revisions}
+    assert there == {*(f"bot{number}" for number in range(bots)), "bad", "new"}
+    assert len(revisions) == bots + 15
+    talkative = 0
+    for name in sorted(there):
+        said = {subject: lines for subject, lines in stored.items() if subject.startswith(f"tape.signals.{name}.")}
+        talkative += bool(said)
+        assert said == _alone(stored, name), name
+    assert not _of(stored, "signals.bad.")
+    assert talkative > bots // 2
+    assert len(_of(stored, "refusals.")) == 1
