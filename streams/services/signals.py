@@ -91,13 +91,13 @@ class Signals:
                 engine.on_own_signal(said)
         if unsaid := engine.forget_unsaid():
             log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
-        self._reader = reader = context.reader(topology.market, position, since=checkpoint)
+        self._reader = reader = context.reader(topology.market, position, since=checkpoint if position else None)
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
 
     def _restore(self, engine: SignalEngine, codes: list[Bot], state: bytes) -> bool:
-        """Take the state back; without what a user's strategy needs all of them are made anew, from the bars there are."""
+        """Take the state back; where a user's strategy cannot be read all are made anew, from the bars there are."""
         try:
             for bot in codes:
                 own.learn(bot)
