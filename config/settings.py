@@ -95,10 +95,11 @@ class FeedSettings(_Section, frozen=True):
 
 
 class SignalsSettings(_Section, frozen=True):
-    """Signals: how often its state is written."""
+    """Signals: how often its state is written, and whether it runs the code of users' strategies."""
 
     checkpoint_messages: Count = 100_000
     checkpoint_s: Seconds = 60.0
+    own_code: bool = True
 
 
 class RiskSettings(_Section, frozen=True):

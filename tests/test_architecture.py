@@ -216,7 +216,7 @@ UNREAD_SETTINGS: list[str] = []
 
 
 def test_every_quantity_among_the_settings_has_its_unit_in_its_name() -> None:
-    unitless = {"live", "is_own", "opposite_sides", "shortable_known", "cancel_on_exit"}
+    unitless = {"live", "is_own", "opposite_sides", "shortable_known", "cancel_on_exit", "own_code"}
     units = re.compile(
         r"_(s|ms|usd|bytes|mb|rows|fraction|attempts|messages|per_min|per_day|workers|orders|quantity)(_max|_min)?$"
         r"|^(threads|rest_workers|positions_max|repeats_max)$"

@@ -100,7 +100,7 @@ class Signals:
         """Take the state back; where a user's strategy cannot be read all are made anew, from the bars there are."""
         try:
             for bot in codes:
-                own.learn(bot)
+                self._learn(bot)
             engine.restore(pickle.loads(state))  # noqa: S301  (our own file, checksummed)
         except Exception:
             log.exception("a checkpoint cannot be read back; strategies are made anew from the bars in the stream")
@@ -177,7 +177,7 @@ class Signals:
         fault = ""
         if wish.definition is not None:
             try:
-                own.learn(wish.definition)
+                self._learn(wish.definition)
             except ConfigError as err:
                 fault = str(err)
         answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
@@ -193,9 +193,16 @@ class Signals:
         roster.apply(answer)
         return [self._outgoing(body) for body in followed]
 
+    def _learn(self, bot: Bot) -> None:
+        """Be able to run a bot's strategy. Raises ConfigError."""
+        if bot.code and not self._context.settings.signals.own_code:
+            msg = f"strategy {bot.strategy}: signals.own_code is off, and with it no code of users is run"
+            raise ConfigError(msg)
+        own.learn(bot)
+
     async def _define(self, engine: SignalEngine, defined: BotDefined) -> None:
         try:
-            own.learn(defined.definition)
+            self._learn(defined.definition)
         except ConfigError as err:  # it could be run when it was defined: something else is missing by now
             engine.fail(defined.bot, str(err))
         must = engine.must_learn(defined) if self._moved and defined.revision > engine.revision(defined.bot) else set()

@@ -12,7 +12,7 @@ import pytest
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from config.settings import Settings
+from config.settings import Settings, SignalsSettings
 from engine.bots import Bot, BotStatus
 from engine.messages import (
     Alert,
@@ -92,9 +92,9 @@ class World:
         raise AssertionError(msg)
 
     @contextlib.asynccontextmanager
-    async def running(self, *bots: Bot, in_order: bool = True) -> AsyncIterator[Signals]:
+    async def running(self, *bots: Bot, in_order: bool = True, own_code: bool = True) -> AsyncIterator[Signals]:
         """Run the role; leaving the block stops it, in order or as a kill does."""
-        settings = Settings(bots=bots)
+        settings = Settings(bots=bots, signals=SignalsSettings(own_code=own_code))
         nats = msgspec.structs.replace(settings.nats, prefix=self.topology.prefix)
         settings = msgspec.structs.replace(settings, nats=nats)
         context = Context(
@@ -334,3 +334,21 @@ class Counts:
             await _moved(service, last)
     said = [body for body in await world.stored() if isinstance(body, Signal)]
     assert [one.reason for one in said] == ["bar 1", "bar 2", "bar 4", "bar 6", "bar 8", "bar 10"]
+
+
+async def test_where_code_of_users_is_switched_off_it_is_refused_and_what_ran_is_stopped(world: World) -> None:
+    bad = bot(name="bad", strategy="off.py:Unkept", code=RAISING)
+    async with world.running(ALPHA):
+        await world.store(_wish("w1", 0, bot="bad", definition=bad))
+        assert isinstance(await world.answer("w1"), BotDefined)
+        await world.store(BARS[0])
+    async with world.running(ALPHA, own_code=False) as service:
+        await world.store(*BARS[1:5])
+        await _moved(service, 5)
+        await world.store(_wish("w2", 0, bot="other", definition=msgspec.structs.replace(bad, name="other")))
+        refused = await world.answer("w2")
+    assert isinstance(refused, BotRefused)
+    assert "signals.own_code is off" in refused.reason
+    bodies = await world.stored()
+    assert [body for body in bodies if isinstance(body, BotDefined)][-1].status is BotStatus.ERROR
+    assert _signals(bodies) == _undisturbed([b for b in bodies if isinstance(b, BotDefined) and b.bot == "alpha"], 5)
