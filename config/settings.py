@@ -239,6 +239,7 @@ def marked_of(bots: Iterable[Bot], limits: RiskLimits) -> tuple[str, ...]:
     if limits.collar_fraction_max is not None:
         return symbols
     with_collar = {name for name, part in limits.bots.items() if part.collar_fraction_max is not None}
+    with_collar |= {bot.name for bot in known if bot.limits and bot.limits.collar_fraction_max is not None}
     of_bots = {symbol for bot in known if bot.stops is not None or bot.name in with_collar for symbol in bot.symbols}
     of_symbols = {name for name, part in limits.symbols.items() if part.collar_fraction_max is not None}
     return tuple(sorted(of_bots | (of_symbols & set(symbols))))

@@ -119,6 +119,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
         stops: When its positions are closed without a signal; None: never.
         order: How its orders are made.
+        limits: Limits of this bot, beside those of the account and of the settings: the strictest counts.
         code: Text of the file with the strategy, where it is one of the user's; read with the bot's file.
     """
 
@@ -132,6 +133,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: Literal["regular", "any"] = "regular"
     stops: Stops | None = None
     order: OrderStyle = OrderStyle()
+    limits: BotLimits | None = None
     code: str = ""
 
     @property
@@ -152,6 +154,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gross_exposure_usd_max: Largest worst-case exposure of the account.
         net_exposure_usd_max: Largest |long - short| of the account, working counted.
         positions_max: Most symbols the account may hold or have orders in.
+        bot_positions_max: The same for one bot.
         open_orders_max: Most orders of the account that may work at once.
         orders_per_min_max: Most approved orders of the account in a minute of venue time.
         bot_orders_per_min_max: The same for one bot.
@@ -195,6 +198,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gross_exposure_usd_max: Usd = None
     net_exposure_usd_max: Usd = None
     positions_max: Count = None
+    bot_positions_max: Count = None
     open_orders_max: Count = 500
     orders_per_min_max: Count = 1_000
     bot_orders_per_min_max: Count = 200

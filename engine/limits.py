@@ -46,9 +46,10 @@ class SymbolLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BotLimits(SymbolLimits, frozen=True, forbid_unknown_fields=True):
-    """Limits of a bot, under [limits.bots.NAME]; each as the one of the account of that name."""
+    """Limits of a bot, under [limits] of its file or [limits.bots.NAME]; each as the account's of that name."""
 
     bot_exposure_fraction_max: Share = None
+    bot_positions_max: Count = None
     bot_orders_per_min_max: Count = None
     bot_orders_per_day_max: Count = None
     repeats_max: Count = None

@@ -12,7 +12,7 @@ import msgspec
 from config import own
 from engine.errors import ConfigError
 from engine.strategies import names, params_of
-from tapeline.strategy_check import bot_of
+from tapeline.strategy_check import named
 
 _TEMPLATE = Path(__file__).with_name("template.py")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -28,7 +28,7 @@ def run_list() -> int:
 
 def run_show(name: str) -> int:
     """Print rule, warm-up, source and parameters of one. Raises ConfigError when there is none of this name."""
-    source = bot_of(name).source
+    source = named(name).source
     kind = params_of(source)
     sys.stdout.write(f"{_about(source)}\n\nParameters: {cleandoc(kind.__doc__ or '')}\n\n")
     for field in msgspec.structs.fields(kind):

@@ -55,17 +55,22 @@ def run_check(strategy: str, params: Sequence[str], bars_file: Path | None) -> i
 
 
 def bot_of(strategy: str, params: Sequence[str] = ()) -> Bot:
-    """Give a bot with a strategy by name or `path.py:Class`, and parameters as name=value."""
+    """Give a bot with a strategy by name or `path.py:Class`, and parameters as name=value. Raises ConfigError."""
     from config.bots import changed
 
+    bot = changed(named(strategy), [f"params.{each}" for each in params])
+    check(bot.source, bot.params)
+    return bot
+
+
+def named(strategy: str) -> Bot:
+    """Give a bot with a strategy by name or `path.py:Class`, whose parameters are not looked at."""
     own.learn_installed()
     code = own.read_code(strategy, Path()) if ".py:" in strategy else ""
     file, _, name = strategy.rpartition(":")
     shown = f"{Path(file).name}:{name}" if code else strategy
     bot = Bot("check", shown, ("AAPL",), Decimal(1), code=code)
     own.learn(bot)
-    bot = changed(bot, [f"params.{each}" for each in params])
-    check(bot.source, bot.params)
     return bot
 
 

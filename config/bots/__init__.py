@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import tomli_w
@@ -16,9 +16,12 @@ from config.settings import readable
 from engine.bots import Bot, OrderStyle, RiskLimits, Stops
 from engine.definitions import name_fault, validate
 from engine.errors import ConfigError
+from engine.limits import BotLimits
 
 _OF_DEMO = "demo"
 SHIPPED = Path(__file__).parent
+UNIVERSES = {"top10": ("AAPL", "MSFT", "GOOGL", "AMZN", "NVDA", "TSLA", "META", "BRK.B", "UNH", "JNJ")}
+"""Names that stand for symbols in a bot file; a definition has the symbols, so its history says what was traded."""
 
 
 def shipped(name: str) -> Bot:
@@ -91,6 +94,13 @@ def with_code(bot: Bot, folder: Path) -> Bot:
 
 def read(tree: dict[str, object]) -> Bot:
     """Make a bot of the built-in values of a file. Raises ConfigError naming field and value."""
+    symbols = tree.get("symbols")
+    if isinstance(symbols, str) and symbols in UNIVERSES:
+        symbols = [symbols]
+    if isinstance(symbols, list):
+        names = cast("list[object]", symbols)
+        spread = (UNIVERSES.get(name, (name,)) if isinstance(name, str) else (name,) for name in names)
+        tree = {**tree, "symbols": [each for part in spread for each in part]}
     try:
         return msgspec.convert(tree, Bot, strict=False)
     except msgspec.ValidationError as err:
@@ -147,7 +157,7 @@ def _without_defaults(tree: dict[str, Any], of: msgspec.Struct) -> dict[str, Any
 
 
 def _known(section: str) -> list[str]:
-    struct = {"": Bot, "stops": Stops, "order": OrderStyle}.get(section)
+    struct = {"": Bot, "stops": Stops, "order": OrderStyle, "limits": BotLimits}.get(section)
     return [] if struct is None else [field.name for field in msgspec.structs.fields(struct)]
 
 

@@ -103,7 +103,7 @@ class RiskCore:
         self._guards = Guards(self._bots, self.state.guards, self.state.portfolio, self._working)
         self._books = Books(self.state, self._exposure, self._working, self._guards, self._sessions, limits=limits)
         self._way = Way(self.state, self._working)
-        self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions)
+        self._judge = Judge(self.state, limits, self._exposure, self._working, self._sessions, bots=self._bots)
         self._standing = Standing(
             self.state, self._bots, limits, self._sessions, tell=self._books.say, net=self._judge.net
         )

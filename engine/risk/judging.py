@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from engine.bots import Bot, BotStatus, RiskLimits
@@ -43,14 +44,22 @@ class Judge:
         exposure: Sums over the portfolio.
         working: The open orders.
         sessions: The calendar.
+        bots: By name, as they are now.
     """
 
     def __init__(
-        self, state: RiskState, limits: RiskLimits, exposure: Exposure, working: Working, sessions: SessionTable
+        self,
+        state: RiskState,
+        limits: RiskLimits,
+        exposure: Exposure,
+        working: Working,
+        sessions: SessionTable,
+        *,
+        bots: Mapping[str, Bot],
     ) -> None:
         self._state = state
         self._limits = limits
-        self.narrowed = Narrowed(limits)
+        self.narrowed = Narrowed(limits, bots)
         self._exposure = exposure
         self._working = working
         self._sessions = sessions

@@ -73,7 +73,7 @@ class Losses:
         self._state = state
         self._bots = bots
         self._limits = limits
-        self._narrowed = Narrowed(limits)
+        self._narrowed = Narrowed(limits, bots)
         self._exposure = exposure
         self._sessions = sessions
 

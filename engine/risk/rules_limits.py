@@ -66,6 +66,13 @@ def positions(p: Proposal) -> Refusal | None:
     )
 
 
+def bot_positions(p: Proposal) -> Refusal | None:
+    """Refuse a bot one symbol too many."""
+    is_new = p.held == 0 and p.working == 0
+    observed = Decimal(p.of_bot.open_symbols + is_new)
+    return above("bot_positions_max", "too many open positions of the bot", p.limits.bot_positions_max, observed)
+
+
 def buying_power(p: Proposal) -> Refusal | None:
     """Refuse what free cash does not cover, price buffer included; shorts need it too.
 

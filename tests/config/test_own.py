@@ -201,3 +201,23 @@ def test_every_shipped_bot_is_written_and_read_back(tmp_path: Path, name: str) -
     path = tmp_path / "x.toml"
     path.write_text(bots.text_of(bots.shipped(name)))
     assert bots.load(path) == bots.shipped(name)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ('"top10"', bots.UNIVERSES["top10"]),
+        ('["top10", "BTC/USD"]', (*bots.UNIVERSES["top10"], "BTC/USD")),
+    ],
+)
+def test_a_universe_stands_for_its_symbols(tmp_path: Path, written: str, found: tuple[str, ...]) -> None:
+    path = tmp_path / "u.toml"
+    path.write_text(f'name = "u"\nstrategy = "rsi"\nsymbols = {written}\ncapital = 100\n')
+    assert bots.load(path).symbols == found
+
+
+def test_a_universe_and_one_of_its_symbols_are_twice_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "u.toml"
+    path.write_text('name = "u"\nstrategy = "rsi"\nsymbols = ["top10", "AAPL"]\ncapital = 100\n')
+    with pytest.raises(ConfigError, match="symbols must not repeat"):
+        bots.load(path)

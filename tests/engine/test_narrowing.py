@@ -32,10 +32,22 @@ def test_the_strictest_counts_whoever_says_it(name: str) -> None:
 
 def test_a_limit_that_is_off_for_the_account_is_on_for_one() -> None:
     limits = RiskLimits(bots={"alpha": BotLimits(order_quantity_max=D(5))})
-    narrowed = Narrowed(limits)
+    narrowed = Narrowed(limits, {})
     assert narrowed.of("alpha", "AAPL").order_quantity_max == 5
     assert narrowed.of("beta", "AAPL").order_quantity_max is None
-    assert Narrowed(RiskLimits()).of("alpha", "AAPL") == RiskLimits()
+    assert Narrowed(RiskLimits(), {}).of("alpha", "AAPL") == RiskLimits()
+
+
+def test_a_bots_own_limits_count_beside_the_others_and_change_with_it() -> None:
+    limits = RiskLimits(bots={"alpha": BotLimits(order_quantity_max=D(5))})
+    bots = {"alpha": bot(limits=BotLimits(order_quantity_max=D(3), bot_positions_max=2))}
+    narrowed = Narrowed(limits, bots)
+    assert narrowed.of("alpha", "AAPL").order_quantity_max == 3
+    assert narrowed.of("alpha", "AAPL").bot_positions_max == 2
+    bots["alpha"] = bot(limits=BotLimits(order_quantity_max=D(9)))
+    assert narrowed.of("alpha", "AAPL").order_quantity_max == 5
+    bots["alpha"] = bot()
+    assert narrowed.of("alpha", "AAPL").bot_positions_max is None
 
 
 def _core(**more: object) -> RiskCore:

@@ -209,6 +209,11 @@ TABLE: dict[str, Row] = {
         above={"account": Sums(open_symbols=3)}, observed="4", nan="a count", missing="a count of our own",
         name="positions_max", off={"positions_max": None},
     ),
+    "bot_positions": Row(
+        limits={"bot_positions_max": 3}, below={"of_bot": Sums(open_symbols=1)}, at={"of_bot": Sums(open_symbols=2)},
+        above={"of_bot": Sums(open_symbols=3)}, observed="4", nan="a count", missing="a count of our own",
+        name="bot_positions_max", off={"bot_positions_max": None},
+    ),
     "open_orders": _count("open_orders_max", "open_orders"),
     "orders_per_min": _count("orders_per_min_max", "account_minute"),
     "bot_orders_per_min": _count("bot_orders_per_min_max", "bot_minute"),
