@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -16,6 +16,7 @@ from streams.role import Context, last_per_subject
 from streams.subjects import escape
 
 _ASK_S_MAX = 10.0
+_FEW = 20
 
 
 def assets_subject(prefix: str) -> str:
@@ -47,15 +48,17 @@ async def facts_of(context: Context, wish: ChangeBot, known: BotDefined | None) 
     return Facts(assets=assets, funds=funds if isinstance(funds, VenueFunds) else None, held=held)
 
 
-async def _assets(context: Context, symbols: Iterable[str], *, may_ask: bool) -> dict[str, SymbolStatus]:
-    found: dict[str, SymbolStatus] = {}
-    unknown: list[str] = []
-    for symbol in symbols:
-        said = await _last(context, f"{context.topology.prefix}.status.assets.{escape(symbol)}")
-        if isinstance(said, SymbolStatus):
-            found[symbol] = said
-        else:
-            unknown.append(symbol)
+async def _assets(context: Context, symbols: Sequence[str], *, may_ask: bool) -> dict[str, SymbolStatus]:
+    prefix = f"{context.topology.prefix}.status.assets"
+    if len(symbols) > _FEW:
+        stored = [
+            decode(data).body for data in await last_per_subject(context, context.topology.trading, f"{prefix}.>")
+        ]
+    else:
+        stored = [await _last(context, f"{prefix}.{escape(symbol)}") for symbol in symbols]
+    known = {said.symbol: said for said in stored if isinstance(said, SymbolStatus)}
+    found = {symbol: known[symbol] for symbol in symbols if symbol in known}
+    unknown = [symbol for symbol in symbols if symbol not in known]
     if unknown and may_ask:
         with contextlib.suppress(NatsError, TimeoutError, msgspec.DecodeError):
             question = msgspec.json.encode(unknown)
