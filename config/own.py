@@ -19,7 +19,7 @@ import msgspec
 
 from engine.bots import Bot
 from engine.errors import ConfigError
-from engine.strategies import is_known, register
+from engine.strategies import fault_text, is_known, register
 
 GROUP = "tapeline.strategies"
 _installed: set[str] = set()
@@ -52,7 +52,7 @@ def learn(bot: Bot) -> None:
     Raises:
         ConfigError: The code cannot be run, or has no such class, or the class is no strategy.
     """
-    if not bot.code or is_known(bot.source):
+    if not bot.code or ".py:" not in bot.strategy or is_known(bot.source):
         return
     file, _, name = bot.strategy.rpartition(":")
     made = _run(bot.strategy, file, bot.source, bot.code)
@@ -71,7 +71,7 @@ def learn_installed() -> None:
         try:
             kind = point.load()
         except Exception as err:
-            msg = f"strategy {point.name} of {point.value} cannot be loaded: {type(err).__name__}: {err}"
+            msg = f"strategy {point.name} of {point.value} cannot be loaded: {fault_text(err)}"
             raise ConfigError(msg) from err
         _register(point.name, point.name, kind)
         _installed.add(point.name)
@@ -94,6 +94,8 @@ def _register(source: str, shown: str, kind: Any) -> None:
 def _run(strategy: str, file: str, source: str, code: str) -> ModuleType:
     """Run the code as a module of its own; it stays, for pickles and tracebacks name it."""
     digest = source.rpartition("#")[2]
+    if (known := sys.modules.get(f"own_{digest}")) is not None:
+        return known  # another class of the same text: pickles name its classes by this module
     module = ModuleType(f"own_{digest}")
     module.__file__ = shown = f"{file} ({digest})"
     linecache.cache[shown] = (len(code), None, code.splitlines(keepends=True), shown)
@@ -103,7 +105,8 @@ def _run(strategy: str, file: str, source: str, code: str) -> ModuleType:
     except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
         del sys.modules[module.__name__]
         line = err.lineno if isinstance(err, SyntaxError) else _line_of(err, shown)
-        msg = f"strategy {strategy}: line {line}: {type(err).__name__}: {err}"
+        said = f"SyntaxError: {err.msg}" if isinstance(err, SyntaxError) else fault_text(err)
+        msg = f"strategy {strategy}: line {line}: {said}"
         raise ConfigError(msg) from None
     return module
 

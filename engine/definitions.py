@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from engine.adoption import NOBODY
 from engine.bots import Bot
 from engine.errors import ConfigError
-from engine.strategies import check, make
+from engine.strategies import check, fault_text, make
 from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option, timeframe_ns
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -42,7 +42,7 @@ def validate(bot: Bot) -> None:
     try:
         make(bot.source, bot.params)
     except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's class raises)
-        msg = f"bot {bot.name!r}: strategy {bot.strategy} cannot be made: {type(err).__name__}: {err}"
+        msg = f"bot {bot.name!r}: strategy {bot.strategy} cannot be made: {fault_text(err)}"
         raise ConfigError(msg) from None
 
 

@@ -25,6 +25,7 @@ from engine.values import plain
 
 FILE = "file"
 """Who wishes what a bot file says."""
+_GONE = "no bot file speaks of it any more"
 _GIVEN = frozenset({BotStatus.RUNNING, BotStatus.PAUSED, BotStatus.STOPPED, BotStatus.REMOVED})
 _LOOK = "look at it again with `tapeline bots show`"
 
@@ -36,11 +37,13 @@ class Facts(msgspec.Struct, frozen=True):
         assets: What the venue says of symbols; one that is not there is not judged.
         funds: What the account may spend; None where the venue did not say yet.
         held: What the bot holds now, signed, by symbol.
+        working: Symbols in which an order of it is under way.
     """
 
     assets: Mapping[str, SymbolStatus] = {}
     funds: VenueFunds | None = None
     held: Mapping[str, Decimal] = {}
+    working: frozenset[str] = frozenset()
 
 
 class Roster:
@@ -64,8 +67,10 @@ class Roster:
                 known = self.bots.get(body.bot)
                 if known is not None and known.revision >= body.revision:
                     return
-                if wish is not None and wish.by == FILE and wish.definition is not None:
-                    self._files[body.bot] = wish.definition
+                if wish is not None and wish.by == FILE:
+                    self._files.pop(body.bot, None)  # a file that comes back says something new
+                    if wish.definition is not None:
+                        self._files[body.bot] = wish.definition
                 if known is None or known.definition != body.definition:
                     self._spoken_by[body.bot] = body.by
                 self.bots[body.bot] = body
@@ -98,18 +103,23 @@ class Roster:
         wishes: list[ChangeBot] = []
         there = {bot.name: bot for bot in bots}
         for name, bot in there.items():
-            if self._files.get(name) == bot:
+            if self._files.get(name) == bot or any(wish.definition == bot for wish in self._waiting_of(name)):
                 continue
-            revision = 0 if (known := self.bots.get(name)) is None else known.revision
+            known = self.bots.get(name)
+            revision = 0 if known is None else known.revision
+            is_back = known is not None and known.status is BotStatus.STOPPED and known.reason == _GONE
             wish_id = make_id(account, name, FILE, revision, now_ns)
-            wishes.append(ChangeBot(wish_id, name, revision, FILE, now_ns, "its bot file says so", bot))
+            status = BotStatus.RUNNING if is_back else None
+            wishes.append(ChangeBot(wish_id, name, revision, FILE, now_ns, "its bot file says so", bot, status))
         for name, known in self.bots.items():
             if name in there or known.status is BotStatus.REMOVED or self._spoken_by.get(name) != FILE:
                 continue
             wish_id = make_id(account, name, FILE, known.revision, now_ns)
-            reason = "no bot file speaks of it any more"
-            wishes.append(ChangeBot(wish_id, name, known.revision, FILE, now_ns, reason, status=BotStatus.REMOVED))
+            wishes.append(ChangeBot(wish_id, name, known.revision, FILE, now_ns, _GONE, status=BotStatus.REMOVED))
         return wishes
+
+    def _waiting_of(self, bot: str) -> list[ChangeBot]:
+        return [wish for wish in self.waiting.values() if wish.bot == bot and wish.by == FILE]
 
     def answer(
         self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int, code_fault: str = ""
@@ -137,7 +147,7 @@ class Roster:
         if fault or definition is None:
             return BotRefused(wish.bot, revision, fault, wish.id, now_ns)
         status = _status(wish, known if is_there else None)
-        if wish.by == FILE and status is BotStatus.REMOVED and any(facts.held.values()):
+        if wish.by == FILE and status is BotStatus.REMOVED and (any(facts.held.values()) or facts.working):
             status = BotStatus.STOPPED  # what it holds keeps its stops, and a person sees it
         fault = code_fault or _fault(wish, definition, status, known if is_there else None, facts)
         if fault:
@@ -147,7 +157,7 @@ class Roster:
             revision=revision + 1,
             definition=definition,
             status=status,
-            from_ts=max(wish.from_ts, newest_ns, 0 if known is None else known.from_ts),
+            from_ts=max(newest_ns, 0 if known is None else known.from_ts),
             by=wish.by,
             cause=wish.id,
             ts_event=now_ns,
@@ -157,7 +167,7 @@ class Roster:
 
     @staticmethod
     def _revision_fault(wish: ChangeBot, revision: int, *, is_there: bool) -> str:
-        if wish.revision == revision:
+        if wish.revision == revision or wish.by == FILE:  # a file says what shall be, whatever was
             return ""
         if wish.revision == 0 and not is_there:
             return ""  # a new one under the name of one that was removed
@@ -198,25 +208,33 @@ def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | Non
         return f"there is no bot {wish.bot} to remove"
     if wish.flatten and status not in (BotStatus.PAUSED, BotStatus.STOPPED):
         return f"flatten goes with status paused or stopped, was {status}"
-    if known is not None and (known.definition, known.status) == (bot, status) and not wish.flatten:
+    is_read = wish.by == FILE and wish.definition is not None  # that it was is worth a revision
+    if known is not None and (known.definition, known.status) == (bot, status) and not (wish.flatten or is_read):
         return f"bot {wish.bot} is {status} already, and nothing else would change"
     try:
         if wish.definition is not None:
             validate(bot)
     except ConfigError as err:
         return str(err).removeprefix(f"bot {bot.name!r}: ")
+    is_running = known is not None and known.status is BotStatus.RUNNING
+    if status is BotStatus.REMOVED and is_running and wish.by != FILE:
+        return f"bot {bot.name} is running: stop it first, with `tapeline bots stop {bot.name} --flatten`"
     return _held_fault(bot, status, facts) or (_market_fault(bot, known, facts) if wish.definition else "")
 
 
 def _held_fault(bot: Bot, status: BotStatus, facts: Facts) -> str:
     """Say that what is held would have no owner any more."""
-    for symbol, quantity in sorted(facts.held.items()):
-        if quantity and (status is BotStatus.REMOVED or symbol not in bot.symbols):
-            what = "status removed" if status is BotStatus.REMOVED else f"symbols without {symbol}"
-            return (
-                f"{what}: bot {bot.name} holds {plain(quantity)} {symbol}; close it first with "
-                f"`tapeline bots stop {bot.name} --flatten`"
-            )
+    is_removed = status is BotStatus.REMOVED
+    held = {symbol: q for symbol, q in sorted(facts.held.items()) if q and (is_removed or symbol not in bot.symbols)}
+    working = sorted(symbol for symbol in facts.working if is_removed or symbol not in bot.symbols)
+    what = "it" if is_removed else f"symbols without {', '.join(sorted({*held, *working}))}"
+    if held:
+        shown = ", ".join(f"{plain(quantity)} {symbol}" for symbol, quantity in held.items())
+        mend = f"close what it holds with `tapeline bots stop {bot.name} --flatten` first"
+        return f"{what} cannot be {'removed' if is_removed else 'had'}: bot {bot.name} holds {shown}; {mend}"
+    if working:
+        mend = "wait for its end, or cancel it with `tapeline orders cancel`"
+        return f"{what} cannot be {'removed' if is_removed else 'had'}: an order in {', '.join(working)} works; {mend}"
     return ""
 
 

@@ -29,7 +29,7 @@ from engine.ids import bar_key, make_id
 from engine.messages import Alert, Bar, BotDefined, Sessions, Signal, Split
 from engine.sessions import SessionTable
 from engine.splits import adjusted
-from engine.strategies import Target, checked, senseless
+from engine.strategies import Target, checked, fault_text, senseless, values_of
 from engine.values import Direction
 from engine.versions import Slot, Version
 
@@ -120,6 +120,7 @@ class SignalEngine:
         if defined.revision <= self.revision(bot):
             return
         self._revisions[bot] = defined.revision
+        self._failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
         for bar in history:
             chained = self._chained(bar)
@@ -187,8 +188,10 @@ class SignalEngine:
                 try:
                     keep(version.strategy)
                 except Exception as fault:  # noqa: BLE001  (whatever a user's attributes raise)
-                    what = f"{type(fault).__name__}: {fault}"
-                    self._failed[slot.bot] = f"strategy {version.bot.strategy} cannot be kept over a restart ({what})"
+                    version.strategy = None
+                    if version.revision == self.revision(slot.bot):
+                        what = f"strategy {version.bot.strategy} cannot be kept over a restart ({fault_text(fault)})"
+                        self._failed[slot.bot] = what
 
     # --- what else is known ------------------------------------------------------------------------------------------
 
@@ -200,10 +203,6 @@ class SignalEngine:
     def splits(self) -> int:
         """How many splits are in the state."""
         return len(self._splits)
-
-    def knows(self, ids: Iterable[str]) -> bool:
-        """Whether these splits are in the state."""
-        return all(key in self._splits for key in ids)
 
     def is_new(self, split: Split) -> bool:
         """Whether a split is not in the state yet."""
@@ -333,7 +332,7 @@ class SignalEngine:
         if target is None or version.strategy is None or (target.direction, target.strength) == slot.published:
             return {}
         try:
-            return {str(name): float(value) for name, value in version.strategy.snapshot().items()}
+            return values_of(version.strategy)
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (the same)
             self._take_fault(slot, version, bar, fault)
             return None
@@ -341,7 +340,7 @@ class SignalEngine:
     def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
         version.faults += 1
         self.counters.faults += 1
-        what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {type(fault).__name__}: {fault}"
+        what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault_text(fault)}"
         if version is slot.active and not bar.is_backfill and bar.ts_event > slot.emitted_until:
             alert_id = make_id(self._account, self._run, slot.bot, "fault", bar.symbol, bar.ts_event)
             self._alerts.append(Alert(alert_id, "error", "signals", f"{what}; this bar decides nothing", bar.ts_event))

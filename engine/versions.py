@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from engine.bots import Bot, BotStatus
 from engine.messages import BotDefined, Signal
-from engine.strategies import Strategy, make
+from engine.strategies import Strategy, fault_text, make
 from engine.values import AssetClass, Direction, asset_class_of
 
 _LOOKS = (BotStatus.RUNNING, BotStatus.PAUSED)
@@ -56,7 +56,7 @@ class Version:
         try:
             self.strategy = make(self.bot.source, self.bot.params)
         except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's class raises)
-            self.fault = f"strategy {self.bot.strategy} cannot be made: {type(err).__name__}: {err}"
+            self.fault = f"strategy {self.bot.strategy} cannot be made: {fault_text(err)}"
 
     def always(self, slot: Slot) -> bool:
         """Whether it decides whenever bars come, not in the regular session only."""
@@ -126,6 +126,8 @@ class Slot:
         goes_on = not new.is_fresh and new.status in _LOOKS and self.symbol in new.bot.symbols
         if goes_on and old is not None:
             new.strategy, new.last_ts, new.faults = old.strategy, old.last_ts, old.faults
+        if old is not None and old.flatten and new.status is not BotStatus.RUNNING:
+            new.flatten = True  # what was to be closed may not be said yet
         is_first = old is None
         speaks_anew = new.status is BotStatus.RUNNING and not (goes_on and old and old.status is BotStatus.RUNNING)
         if speaks_anew and not is_first and new.from_ts >= self.emitted_until:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from engine.messages import AnyBody, BotDefined, ChangeBot, Position, SymbolStatus, VenueFunds, decode
+from engine.definitions import name_fault
+from engine.messages import (
+    AnyBody,
+    BotDefined,
+    ChangeBot,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    OrderReplaced,
+    Position,
+    SymbolStatus,
+    VenueFunds,
+    decode,
+)
 from engine.roster import FILE, Facts
 from streams.role import Context, last_per_subject
 from streams.subjects import escape
 
 _ASK_S_MAX = 10.0
-_FEW = 20
+_FEW, _PER_QUESTION = 20, 1_000
 
 
 def assets_subject(prefix: str) -> str:
@@ -24,28 +39,44 @@ def assets_subject(prefix: str) -> str:
     return f"{prefix}.cmd.assets"
 
 
-async def facts_of(context: Context, wish: ChangeBot, known: BotDefined | None) -> Facts:
+async def facts_of(context: Context, wish: ChangeBot, bots: Mapping[str, BotDefined]) -> Facts:
     """Gather the facts.
 
     Args:
         context: The role's.
         wish: About a bot.
-        known: The bot as it is.
+        bots: As they are.
     """
+    if name_fault(wish.bot):
+        return Facts()
+    known = bots.get(wish.bot)
     prefix, stream = context.topology.prefix, context.topology.trading
-    held: dict[str, Decimal] = {}
+    held, working = dict[str, Decimal](), frozenset[str]()
     if known is not None:
         for data in await last_per_subject(context, stream, f"{prefix}.positions.{escape(wish.bot)}.>"):
             body = decode(data).body
             if isinstance(body, Position):
                 held[body.symbol] = body.signed_qty
+        working = await _working(context, wish.bot)
     if wish.definition is None:
-        return Facts(held=held)
+        return Facts(held=held, working=working)
     before = () if known is None else known.definition.symbols
     new = [symbol for symbol in wish.definition.symbols if symbol not in before]
     funds = await _last(context, f"{prefix}.funds")
     assets = await _assets(context, new, may_ask=wish.by != FILE)
-    return Facts(assets=assets, funds=funds if isinstance(funds, VenueFunds) else None, held=held)
+    return Facts(assets=assets, funds=funds if isinstance(funds, VenueFunds) else None, held=held, working=working)
+
+
+async def _working(context: Context, bot: str) -> frozenset[str]:
+    """Name the symbols in which the bot's last intent has no end that is the last event there."""
+    prefix, stream = context.topology.prefix, context.topology.trading
+    ended: set[str] = set()
+    for data in await last_per_subject(context, stream, f"{prefix}.orders.{escape(bot)}.>"):
+        body = decode(data).body
+        if isinstance(body, OrderFilled | OrderCanceled | OrderExpired | OrderRejected | OrderReplaced):
+            ended.add(body.client_order_id)
+    intents = [decode(d).body for d in await last_per_subject(context, stream, f"{prefix}.intents.{escape(bot)}.>")]
+    return frozenset(body.symbol for body in intents if isinstance(body, OrderIntent) and body.id not in ended)
 
 
 async def _assets(context: Context, symbols: Sequence[str], *, may_ask: bool) -> dict[str, SymbolStatus]:
@@ -60,10 +91,13 @@ async def _assets(context: Context, symbols: Sequence[str], *, may_ask: bool) ->
     found = {symbol: known[symbol] for symbol in symbols if symbol in known}
     unknown = [symbol for symbol in symbols if symbol not in known]
     if unknown and may_ask:
-        with contextlib.suppress(NatsError, TimeoutError, msgspec.DecodeError):
-            question = msgspec.json.encode(unknown)
-            answer = await context.nc.request(assets_subject(context.topology.prefix), question, timeout=_ASK_S_MAX)
-            found |= {said.symbol: said for said in msgspec.json.decode(answer.data, type=list[SymbolStatus])}
+        for part in itertools.batched(unknown, _PER_QUESTION):
+            try:
+                question = msgspec.json.encode(part)
+                answer = await context.nc.request(assets_subject(context.topology.prefix), question, timeout=_ASK_S_MAX)
+                found |= {said.symbol: said for said in msgspec.json.decode(answer.data, type=list[SymbolStatus])}
+            except (NatsError, TimeoutError, msgspec.DecodeError):
+                break  # nobody knows now; risk denies what the venue does not trade
     return found
 
 

@@ -42,6 +42,8 @@ from engine.messages import (
 )
 from engine.values import Purpose
 
+_BOT_MAX = 96
+"""A name that is refused for its length is still one token."""
 _NOTHING = "%"
 """Never the encoding of a symbol: there a percent sign is followed by two digits."""
 
@@ -99,7 +101,7 @@ def subject_of(prefix: str, body: AnyBody) -> str:
         case BotDefined():
             return f"{prefix}.bots.{escape(body.bot)}"
         case BotRefused():
-            return f"{prefix}.refusals.{escape(body.bot)}"
+            return f"{prefix}.refusals.{escape(body.bot)[:_BOT_MAX]}"
         case Split():
             return f"{prefix}.splits.{escape(body.symbol)}"
         case Mark():

@@ -28,7 +28,6 @@ def read_settings(config: Path | None, data_dir: Path | None) -> Settings:
     settings = load(config, os.environ, {} if data_dir is None else {"data_dir": str(data_dir)})
     inline = tuple(bot_files.with_code(bot, Path()) for bot in settings.bots)
     bots = inline + tuple(bot_files.load(Path(name)) for name in settings.bot_files)
-    bots = bots or (bot_files.shipped("demo"),)
     bot_files.validate_all(bots)
     bot_files.check_limits(settings.limits, bots)
     return msgspec.structs.replace(settings, bots=bots, bot_files=())
@@ -60,6 +59,8 @@ def run_daemon(roles: Sequence[str], config: Path | None, data_dir: Path | None)
         supervisor.start()
         folders.remember(settings.data_path)
         sys.stderr.write(f"tapeline: running in {settings.data_path}, NATS at {supervisor.settings.nats.url}\n")
+        if not settings.bots:
+            sys.stderr.write("tapeline: bot_files names no bot: see `tapeline bots list`, add one with `bots add`\n")
         while not stopping.wait(_POLL_S):
             supervisor.poll()
     finally:

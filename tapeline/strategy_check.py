@@ -21,7 +21,7 @@ import msgspec
 from config import own
 from engine.bots import Bot
 from engine.messages import Bar
-from engine.strategies import Strategy, check, checked, make, senseless
+from engine.strategies import Strategy, check, checked, fault_text, make, senseless, values_of
 from engine.values import NS_PER_MINUTE
 
 _COUNT = 6_000
@@ -79,9 +79,9 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
     try:
         strategy = new()
         said = _play(strategy, bars)
-    except (Exception, SystemExit):  # noqa: BLE001  (whatever a user's code raises)
+    except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
         lines = traceback.format_exc().splitlines()
-        return [Finding("raises at no bar", f"{lines[-1]} ({_place(lines)})")]
+        return [Finding("raises at no bar", f"{fault_text(err)} ({_place(lines)})")]
     found = [Finding("raises at no bar", "")]
     found.append(
         Finding("says something", "" if any(said) else f"no target in {len(bars)} bars: is its warm-up longer?")
@@ -99,14 +99,14 @@ def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
     for bar in bars:
         target = checked(strategy.on_bar(bar))
         said.append(None if target is None else (target.direction.value, float(target.strength), target.reason))
-        strategy.snapshot()
+        values_of(strategy)
     return said
 
 
 def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
     for number, bar in enumerate(bars, 1):
         target = strategy.on_bar(bar)
-        values = strategy.snapshot()
+        values = values_of(strategy)
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         fault = f"{wrong[0]} = {values[wrong[0]]!r}" if wrong else senseless(target, values) if target else ""
         if fault:

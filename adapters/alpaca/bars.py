@@ -91,33 +91,38 @@ class BarStream(SocketLife, DataStream):
         self._acked: dict[str, set[str]] = {}
         self._refused = False
         self._partial = 0
-        self._joining: dict[str, bool] = {}  # asked for while connected: whether bars too, or trades and quotes alone
+        self._asked: dict[str, None] = {}  # bars wanted later and not acknowledged so far
+        self._asked_ticks: dict[str, None] = {}
 
     async def follow(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
-        """Subscribe to what is new of these; one that is connecting subscribes to everything then, or connects again.
+        """Subscribe to what is new of these, now or as soon as the connection is there.
+
+        What the venue never acknowledged is asked for apart from the rest: it must not take the rest along.
 
         Args:
             symbols: All of this connection's class.
             marked: Those whose trades and quotes are wanted.
         """
-        new = [symbol for symbol in symbols if symbol not in frozenset(self.wanted)]
-        newly = [symbol for symbol in marked if symbol not in frozenset(self.marked)]
-        self.wanted += tuple(new)
-        self.marked += tuple(symbol for symbol in newly if symbol in frozenset(self.wanted))
-        self._handlers["bars"].update(dict.fromkeys(new, _unused))
-        self._reader.has_ticks = bool(self.marked)
-        if not (new or newly) or not self.up or self._held is not None:
-            return
-        self._joining |= {**dict.fromkeys(newly, False), **dict.fromkeys(new, True)}
-        asked: list[tuple[tuple[str, ...], list[str]]] = [(("bars",), new), (("trades", "quotes"), newly)]
+        known, followed = {*self.wanted, *self._asked}, {*self.marked, *self._asked_ticks}
+        self._asked |= dict.fromkeys(symbol for symbol in symbols if symbol not in known)
+        self._asked_ticks |= dict.fromkeys(symbol for symbol in marked if symbol not in followed)
+        self._reader.has_ticks = bool(self.marked or self._asked_ticks)
+        if self.up and self._held is None:
+            await self._ask_for_more()
+
+    async def _ask_for_more(self) -> None:
+        """Ask for what is wanted and not acknowledged; who listens is told when it is."""
+        bars, ticks = list(self._asked), list(self._asked_ticks)
+        asked: list[tuple[tuple[str, ...], list[str]]] = [(("bars",), bars), (("trades", "quotes"), ticks)]
         if self.asset_class is AssetClass.US_EQUITY:
-            asked.append((("statuses", "lulds"), new))
+            asked.append((("statuses", "lulds"), bars))
         try:
-            for channels, names in asked:
-                if names:
-                    await self._send(channels, names)
-        except WebSocketException as error:  # the connection is lost: the next one subscribes to everything
-            self.reporter.report("warning", f"{self._at}: not subscribed to {few(new or newly)} yet: {error}")
+            async with asyncio.timeout(self.config.ack_s_max):
+                for channels, names in asked:
+                    if names:
+                        await self._send(channels, names)
+        except (WebSocketException, AttributeError, TimeoutError) as error:  # the connection is lost; the next one asks
+            self.reporter.report("warning", f"{self._at}: not subscribed to {few(bars or ticks)} yet: {error}")
 
     # --- in place of alpaca-py's -------------------------------------------------------------------------------------
 
@@ -141,7 +146,6 @@ class BarStream(SocketLife, DataStream):
     async def _send_subscribe_msg(self) -> None:
         """Subscribe to everything and wait until the venue says so; what arrives meanwhile is held back."""
         self._acked, self._refused, self._held = {}, False, []
-        self._joining.clear()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.ack_s_max):
@@ -165,6 +169,8 @@ class BarStream(SocketLife, DataStream):
         )
         for read, ts_recv in held:
             self._tell(read, ts_recv)
+        if self._asked or self._asked_ticks:
+            await self._ask_for_more()
 
     async def _ask_for(self, what: str, channels: Sequence[str], symbols: Sequence[str]) -> None:
         """Subscribe to what the connection can do without; say so where it must."""
@@ -228,7 +234,7 @@ class BarStream(SocketLife, DataStream):
                 for channel, acked in record.items()
                 if isinstance(acked, list)
             }
-            if self._joining and self._held is None:
+            if (self._asked or self._asked_ticks) and self._held is None:
                 self._join()
         elif record.get("T") == "error":
             code, text = record.get("code"), record.get("msg")
@@ -236,18 +242,22 @@ class BarStream(SocketLife, DataStream):
             self._refused = True
 
     def _join(self) -> None:
-        """Tell of symbols that were asked for while connected and are acknowledged now, with all that was asked."""
-        marked = frozenset(self.marked)
-        there = [
+        """Tell of what was asked for later and is acknowledged now: from here on it belongs to the connection."""
+        bars = tuple(symbol for symbol in self._asked if self._is_acked("bars", symbol))
+        ticks = tuple(
             symbol
-            for symbol in self.wanted
-            if symbol in self._joining
-            and self._is_acked("bars", symbol)
-            and (symbol not in marked or (self._is_acked("trades", symbol) and self._is_acked("quotes", symbol)))
-        ]
-        new = tuple(symbol for symbol in there if self._joining.pop(symbol))
-        if there:
-            self._call(self.listener.on_connected, new, tuple(symbol for symbol in there if symbol in marked))
+            for symbol in self._asked_ticks
+            if self._is_acked("trades", symbol) and self._is_acked("quotes", symbol)
+        )
+        self.wanted += bars
+        self.marked += ticks
+        self._handlers["bars"].update(dict.fromkeys(bars, _unused))
+        for symbol in bars:
+            del self._asked[symbol]
+        for symbol in ticks:
+            del self._asked_ticks[symbol]
+        if bars or ticks:
+            self._call(self.listener.on_connected, bars, ticks)
 
     def _is_acked(self, channel: str, symbol: str) -> bool:
         acked = self._acked.get(channel, ())

@@ -56,7 +56,6 @@ class ChangeBot(Body, frozen=True):
         definition: None leaves it as it is.
         status: None leaves it as it is; a new bot runs.
         flatten: With status paused or stopped: its positions are closed.
-        from_ts: Bars that closed by then, ns UTC, are decided as before; 0: from the next bar on.
     """
 
     id: str
@@ -68,7 +67,6 @@ class ChangeBot(Body, frozen=True):
     definition: Bot | None = None
     status: BotStatus | None = None
     flatten: bool = False
-    from_ts: int = 0
 
 
 class BotDefined(Body, frozen=True):

@@ -124,7 +124,9 @@ class RiskCore:
 
     def apply(self, body: AnyBody) -> list[AnyBody]:
         """Let a stored message change the state; return what it causes (ledger, modes, protection, exits, alerts)."""
-        return [*self._apply(body), *self._books.alerts()]
+        caused = [*self._apply(body), *self._books.alerts()]
+        self._definitions.moved(body, self._working)
+        return caused
 
     def _apply(self, body: AnyBody) -> list[AnyBody]:
         match body:
@@ -172,7 +174,7 @@ class RiskCore:
             case Command():
                 return self._obey(body)
             case BotDefined():
-                return self._definitions.define(body, self._guards, self._working)
+                return list(self._definitions.define(body, self._guards, self._working))
             case TradingState():
                 relatch(self.state, body)
             case OrderRejected() | OrderFilled() | OrderCanceled() | OrderExpired() | OrderReplaced():
@@ -240,11 +242,12 @@ class RiskCore:
     @property
     def has_work(self) -> bool:
         """Whether `decide_waiting` may have something to say."""
-        return bool(self.state.waiting or self.state.wishes or self._guards.touched or self._standing.is_open)
+        is_asked = self.state.waiting or self.state.wishes or self._definitions.is_due
+        return bool(is_asked or self._guards.touched or self._standing.is_open)
 
     def decide_waiting(self, now_ns: int) -> list[Answer]:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
-        answers: list[Answer] = []
+        answers: list[Answer] = [*self._definitions.cancels(self._working, now_ns)]
         for wish in list(self.state.wishes.values()):
             verdict = self._replacer.answer(wish, now_ns)
             answers += [verdict, *self._apply_verdict(verdict)]

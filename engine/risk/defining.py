@@ -2,7 +2,9 @@
 
 A bot that does not run is where a rule could have put it: what it holds may be reduced, its stops stay. Its orders that
 rest and would open something are asked to end. Other stops hold for what is held already: guards take them over at
-once, and exits at the venue are asked to end, whereupon they are placed anew where the new stops say.
+once, and exits at the venue are asked to end, whereupon they are placed anew where the new stops say: not those that
+wait for their entry, and not while trading is halted, but as soon as they do not. What must end is looked for at every
+decision, so the order in which orders and definitions are stored does not matter.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from collections.abc import Iterable
 
 from engine.bots import Bot, BotStatus
 from engine.ids import make_id
-from engine.messages import AnyBody, BotDefined, CancelOrder, OrderIntent
+from engine.messages import BotDefined, CancelOrder, OrderAdopted, OrderIntent, Protection
 from engine.risk.guards import Guards
-from engine.risk.state import RiskState
+from engine.risk.state import RiskState, remember
 from engine.risk.working import OpenOrder, Working
-from engine.values import Purpose, TradingMode
+from engine.values import OrderClass, Purpose, TradingMode
 
 
 class Definitions:
@@ -27,6 +29,7 @@ class Definitions:
 
     Attributes:
         bots: By name, as they are now; those removed too, for what they hold.
+        is_due: Whether orders may have to end.
     """
 
     def __init__(self, bots: Iterable[Bot], state: RiskState) -> None:
@@ -34,6 +37,7 @@ class Definitions:
         self.bots = {bot.name: bot for bot in bots}
         self.bots |= {name: defined.definition for name, defined in state.bots.items()}
         self._symbols = {name: frozenset(bot.symbols) for name, bot in self.bots.items()}
+        self.is_due = True
 
     def trades(self, bot: str, symbol: str) -> bool:
         """Whether a bot of this name trades a symbol, or holds something in it."""
@@ -41,8 +45,8 @@ class Definitions:
             bot in self.bots and self._state.portfolio.signed_qty(bot, symbol) != 0
         )
 
-    def define(self, body: BotDefined, guards: Guards, working: Working) -> list[AnyBody]:
-        """Take in a definition; give what it causes."""
+    def define(self, body: BotDefined, guards: Guards, working: Working) -> list[Protection]:
+        """Take in a definition; give what it changes for what is held. Orders that must end are due afterwards."""
         name, state = body.bot, self._state
         known = state.bots.get(name)
         if known is not None and known.revision >= body.revision:
@@ -50,23 +54,60 @@ class Definitions:
         before = self.bots.get(name)
         state.bots[name], self.bots[name] = body, body.definition
         self._symbols[name] = frozenset(body.definition.symbols)
-        unwanted: list[OpenOrder] = []
-        if body.status is not BotStatus.RUNNING:
-            unwanted += [order for order in working.of_bot(name) if _may_open(order)]
-        caused: list[AnyBody] = []
-        if before is not None and before.stops != body.definition.stops:
-            for key in [key for key in state.portfolio.holdings if key.startswith(f"{name}|")]:
-                caused += guards.restop(name, key.split("|", 1)[1], body.cause, body.ts_event)
-            if state.mode is not TradingMode.HALTED:  # no others could be placed
-                unwanted += [order for order in working.of_bot(name) if order.body.purpose is Purpose.PROTECT]
-        return [*caused, *(self._cancel(order, body) for order in unwanted if order.body.id not in state.canceling)]
+        self.is_due = True
+        if before is None or before.stops == body.definition.stops:
+            return []
+        for parent, key in state.legs_due.items():
+            if key.startswith(f"{name}|"):
+                remember(state.old_exits, parent, key)
+        for order in working.of_bot(name):
+            if order.body.purpose is Purpose.PROTECT or _carries_exits(order):
+                remember(state.old_exits, order.body.id, f"{name}|{order.body.symbol}")
+        held = [key.split("|", 1)[1] for key in state.portfolio.holdings if key.startswith(f"{name}|")]
+        return [told for symbol in held for told in guards.restop(name, symbol, body.cause, body.ts_event)]
 
-    def _cancel(self, order: OpenOrder, body: BotDefined) -> CancelOrder:
-        key, what = order.body.id, f"bot {body.bot} is {body.status}, revision {body.revision}"
-        wish_id = make_id(self._state.account, self._state.run, "cancel", key, body.cause)
-        return CancelOrder(wish_id, key, what, "risk", body.ts_event)
+    def moved(self, body: object, working: Working) -> None:
+        """Look again at what is due when an order changed, or trading goes on; forget exits of what is closed."""
+        state = self._state
+        for order_id, key in list(state.old_exits.items()):
+            self.is_due = True
+            bot, symbol = key.split("|", 1)
+            if not working.of(bot, symbol) and not state.portfolio.signed_qty(bot, symbol):
+                del state.old_exits[order_id]
+        if isinstance(body, OrderIntent):  # of before a stop, and stored after it
+            defined = state.bots.get(body.bot)
+            self.is_due = self.is_due or (defined is not None and defined.status is not BotStatus.RUNNING)
+
+    def cancels(self, working: Working, now_ns: int) -> list[CancelOrder]:
+        """Wish for the end of orders that no definition stands for any more, once each."""
+        self.is_due, state, wishes = False, self._state, list[CancelOrder]()
+        for order in list(state.orders.values()) if state.bots else ():
+            defined = state.bots.get(order.body.bot)
+            if defined is None or order.body.id in state.canceling or not self._is_over(order, defined, working):
+                continue
+            key = order.body.id
+            state.canceling[key] = None
+            what = f"bot {defined.bot} is {defined.status}, revision {defined.revision}"
+            wish_id = make_id(state.account, state.run, "cancel", key, defined.cause)
+            wishes.append(CancelOrder(wish_id, key, what, "risk", now_ns))
+        return wishes
+
+    def _is_over(self, order: OpenOrder, defined: BotDefined, working: Working) -> bool:
+        """Whether it is an entry that rests, of a bot that does not run or trade it, or an exit of old stops."""
+        body = order.body
+        if body.purpose is Purpose.PROTECT:
+            parent = body.parent if isinstance(body, OrderAdopted) else ""
+            is_old = body.id in self._state.old_exits or parent in self._state.old_exits
+            is_halted = self._state.mode is TradingMode.HALTED  # no others could be placed
+            return is_old and order.is_accepted and not is_halted and not working.waits_for_entry(order)
+        is_idle = defined.status is not BotStatus.RUNNING or body.symbol not in self._symbols[defined.bot]
+        return is_idle and _may_open(order)
 
 
 def _may_open(order: OpenOrder) -> bool:
     body = order.body
     return body.purpose is Purpose.TARGET and order.is_resting and isinstance(body, OrderIntent) and body.reserved > 0
+
+
+def _carries_exits(order: OpenOrder) -> bool:
+    return isinstance(order.body, OrderIntent) and order.body.order_class is not OrderClass.SIMPLE

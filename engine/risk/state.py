@@ -74,6 +74,7 @@ class RiskState(msgspec.Struct):
         blocked: Symbols whose price nothing explains.
         targets: Last target per `bot|symbol`.
         bots: As the stream defined them last.
+        old_exits: Exits, and entries that carry exits, of stops that are others by now, with their `bot|symbol`.
         legs_due: Entries that carry exits of which none is known yet, with their `bot|symbol`.
     """
 
@@ -106,6 +107,7 @@ class RiskState(msgspec.Struct):
     blocked: dict[str, Block] = msgspec.field(default_factory=dict[str, Block])
     targets: dict[str, Target] = msgspec.field(default_factory=dict[str, Target])
     legs_due: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    old_exits: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     bots: dict[str, BotDefined] = msgspec.field(default_factory=dict[str, BotDefined])
 
 

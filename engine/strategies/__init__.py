@@ -1,6 +1,19 @@
 """Strategies by name. A strategy turns bars of one symbol into a target; it knows no quantity, no account, no clock."""
 
-from engine.strategies.base import Strategy, Target, checked, senseless
+from engine.strategies.base import Strategy, Target, checked, fault_text, senseless, values_of
 from engine.strategies.registry import check, is_known, make, names, params_of, register
 
-__all__ = ["Strategy", "Target", "check", "checked", "is_known", "make", "names", "params_of", "register", "senseless"]
+__all__ = [
+    "Strategy",
+    "Target",
+    "check",
+    "checked",
+    "fault_text",
+    "is_known",
+    "make",
+    "names",
+    "params_of",
+    "register",
+    "senseless",
+    "values_of",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,19 +32,54 @@ class Strategy(Protocol):
         ...
 
 
+_TEXT_MAX, _NAME_MAX, _VALUES_MAX = 500, 64, 200
+
+
 def checked(target: object) -> Target | None:
-    """Give what `on_bar` gave if it is a target or None. Raises TypeError."""
+    """Give what `on_bar` gave, of plain numbers and texts, if it is a target or None. Raises TypeError."""
     if target is None:
         return None
     if not isinstance(target, Target):
         msg = f"on_bar must give a Target or None, gave {type(target).__name__}"
         raise TypeError(msg)
-    kinds = (target.direction, Direction), (target.strength, float | int), (target.reason, str)
-    for value, kind in kinds:
-        if not isinstance(value, kind):
-            msg = f"a Target is of a Direction, a strength from 0 to 1 and a reason in words, had {value!r}"
-            raise TypeError(msg)
-    return target
+    given: Any = target
+    direction, strength = given.direction, given.strength
+    is_number = isinstance(strength, float | int) and not isinstance(strength, bool)
+    if not (is_number and isinstance(direction, Direction)):
+        msg = "a Target is of a Direction, a strength from 0 to 1 and a reason in words"
+        raise TypeError(msg)
+    reason = plain_text(target.reason, _TEXT_MAX)
+    if type(target.strength) is float and reason is target.reason:
+        return target
+    return Target(target.direction, float(target.strength), reason)
+
+
+def values_of(strategy: Strategy) -> dict[str, float]:
+    """Give a strategy's values, of plain numbers and short names. Raises whatever it raises, TypeError, ValueError."""
+    values = strategy.snapshot()
+    if len(values) > _VALUES_MAX:
+        msg = f"snapshot may have {_VALUES_MAX} values, had {len(values)}"
+        raise ValueError(msg)
+    return {plain_text(name, _NAME_MAX): float(value) for name, value in values.items()}
+
+
+def plain_text(text: object, most: int) -> str:
+    """Give a text as it can be stored: one line, valid Unicode, not longer than `most`. Raises TypeError."""
+    if not isinstance(text, str):
+        msg = f"a text was expected, was {type(text).__name__}"
+        raise TypeError(msg)
+    if type(text) is str and len(text) <= most and text.isascii() and text.isprintable():
+        return text
+    whole = " ".join(str.split(text))
+    return whole[:most].encode("utf-8", "replace").decode("utf-8")
+
+
+def fault_text(fault: BaseException) -> str:
+    """Say what was raised in one line that can be stored, whatever its own words are."""
+    try:
+        return f"{type(fault).__name__}: {plain_text(str(fault), _TEXT_MAX)}"
+    except Exception:  # noqa: BLE001  (an exception whose words raise)
+        return type(fault).__name__
 
 
 def senseless(target: Target, values: Mapping[str, float]) -> str:

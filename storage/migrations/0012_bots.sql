@@ -3,7 +3,6 @@ CREATE TABLE bot_changes (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, revision BIGINT NOT NULL, "by" VARCHAR NOT NULL,
     ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, reason VARCHAR NOT NULL,
     definition VARCHAR, status VARCHAR, flatten BOOLEAN NOT NULL,
-    from_ts TIMESTAMPTZ NOT NULL, from_ts_ns BIGINT NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );

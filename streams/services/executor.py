@@ -60,6 +60,7 @@ from streams.tasks import Tasks
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 5_000
+_SYNC_LOOK_S = 0.5
 _GATHER_ABOVE, _GATHER_S = 8, 0.005
 """With many requests open, answers of a few milliseconds are stored together: a batch costs one fsync."""
 
@@ -277,8 +278,10 @@ class Executor:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_asked_for.wait(), self._settings.activities_every_s)
-            self._is_asked_for.clear()
-            if self._is_synced:
+            if not self._is_synced:
+                await asyncio.sleep(_SYNC_LOOK_S)
+            else:
+                self._is_asked_for.clear()
                 self._asker.ask(set())
                 try:
                     await self._ask_the_venue()

@@ -156,7 +156,7 @@ class Risk:
             self._due.pop(self._id(body), None)
             if not isinstance(body, TradingState):
                 return
-        if isinstance(body, Signal | Alert | CancelOrder):
+        if isinstance(body, Signal | Alert):
             self._due.pop(body.id, None)
         if isinstance(body, Signal):
             self._received[body.id] = (message.head.ts_recv, message.head.trace)

@@ -15,6 +15,7 @@ import pickle
 from collections.abc import Callable
 
 import structlog
+from nats.errors import Error as NatsError
 
 from config import own
 from engine.bots import Bot, BotStatus
@@ -33,8 +34,9 @@ from engine.messages import (
     decode,
     decode_market,
 )
-from engine.roster import FILE, Roster, faulty
+from engine.roster import FILE, Facts, Roster, faulty
 from engine.signals import SignalEngine
+from engine.strategies import fault_text
 from streams.asking import facts_of
 from streams.checkpoint import CheckpointStore
 from streams.history import bars_until
@@ -46,6 +48,9 @@ from streams.role import Context, Status, last_per_subject
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 250
+_AGAIN_S = 1.0
+_WARMED_MAX = 500
+"""A bot with more new symbols than this is not warmed up at run time: reading their past would hold up all bars."""
 
 
 class Signals:
@@ -63,6 +68,7 @@ class Signals:
         self._moved = 0
         self._end_at_start = 0
         self._moving = asyncio.Lock()
+        self._is_asked = asyncio.Event()
         self._reader: Reader | None = None
         self._problem = ""
 
@@ -129,7 +135,8 @@ class Signals:
             await self._publisher.one(context.outgoing(wish, wish.id))
             roster.apply(wish)
         while roster.waiting and self._moved >= self._end_at_start:
-            await self._publisher.atomic(await self._answer(next(iter(roster.waiting.values()))))
+            wish = next(iter(roster.waiting.values()))
+            await self._publisher.atomic(await self._answer(wish, await facts_of(context, wish, roster.bots)))
 
     async def run(self) -> None:
         """Move strategies bar by bar while what followed from earlier bars is being published."""
@@ -137,6 +144,7 @@ class Signals:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._move_on(self._pipeline))
             group.create_task(self._listen())
+            group.create_task(self._answer_on(self._pipeline))
             group.create_task(self._pipeline.publish(self._announce))
 
     async def _move_on(self, pipeline: Pipeline) -> None:
@@ -149,47 +157,54 @@ class Signals:
             async with self._moving:
                 outgoing = self._move(engine, batch)
                 self._moved = batch[-1].seq
-            await pipeline.put([*outgoing, *await self._losses()])
-            await self._answer_waiting(pipeline)
+                await pipeline.put([*outgoing, *await self._losses()])
+            if self._roster.waiting:
+                self._is_asked.set()
 
     async def _listen(self) -> None:
-        """Take in the calendar and splits as they are stored, and answer wishes about bots."""
+        """Take in the calendar, splits and wishes about bots as they are stored."""
         assert self._told is not None  # noqa: S101  (start came first)
-        assert self._pipeline is not None  # noqa: S101  (start came first)
         while True:
             await self._take_told(await self._told.batch(100))
-            await self._answer_waiting(self._pipeline)
+            self._is_asked.set()
             await self._announce()
 
-    async def _answer_waiting(self, pipeline: Pipeline) -> None:
+    async def _answer_on(self, pipeline: Pipeline) -> None:
         """Answer every wish: between two bars, and never before bars that were decided in a former life."""
-        while self._roster.waiting and self._moved >= self._end_at_start:
-            async with self._moving:
-                if self._roster.waiting:
-                    await pipeline.put_aside(await self._answer(next(iter(self._roster.waiting.values()))))
+        while True:
+            await self._is_asked.wait()
+            self._is_asked.clear()
+            while self._roster.waiting and self._moved >= self._end_at_start:
+                wish = next(iter(self._roster.waiting.values()))
+                try:  # bars go on meanwhile
+                    facts = await facts_of(self._context, wish, self._roster.bots)
+                except (NatsError, OSError, TimeoutError) as err:
+                    log.warning("a wish about a bot waits", bot=wish.bot, reason=str(err) or type(err).__name__)
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
+                async with self._moving:
+                    await pipeline.put_aside(await self._answer(wish, facts))
 
-    async def _answer(self, wish: ChangeBot) -> list[Outgoing]:
+    async def _answer(self, wish: ChangeBot, facts: Facts) -> list[Outgoing]:
         """Answer a wish about a bot between two bars; give the answer and what follows from it."""
         context, engine, roster = self._context, self._engine, self._roster
         assert engine is not None  # noqa: S101  (start came first)
-        facts = await facts_of(context, wish, roster.bots.get(wish.bot))
         now = await context.clock.now_ns()
         fault = ""
         if wish.definition is not None:
             try:
                 self._learn(wish.definition)
-            except ConfigError as err:
-                fault = str(err)
+            except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
+                fault = str(err) if isinstance(err, ConfigError) else fault_text(err)
         answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
         followed: list[AnyBody] = [answer]
         if isinstance(answer, BotDefined):
             await self._define(engine, answer)
             followed += engine.flatten(answer) if answer.flatten else []
-        elif wish.by == FILE:
+        elif wish.by == FILE and wish.definition is not None:
             what = f"the bot file of {wish.bot} does not count: {answer.reason}"
-            followed.append(
-                Alert(make_id(context.account, context.run, "file", wish.id), "error", "signals", what, now)
-            )
+            alert_id = make_id(context.account, context.run, "file", wish.id)
+            followed.append(Alert(alert_id, "error", "signals", what, now))
         roster.apply(answer)
         return [self._outgoing(body) for body in followed]
 
@@ -201,12 +216,21 @@ class Signals:
         own.learn(bot)
 
     async def _define(self, engine: SignalEngine, defined: BotDefined) -> None:
+        """Take in a definition; a bot whose strategy cannot be run any more is given up."""
+        if defined.revision <= engine.revision(defined.bot):
+            return
+        fault = ""
         try:
             self._learn(defined.definition)
-        except ConfigError as err:  # it could be run when it was defined: something else is missing by now
-            engine.fail(defined.bot, str(err))
-        must = engine.must_learn(defined) if self._moved and defined.revision > engine.revision(defined.bot) else set()
+        except (Exception, SystemExit) as err:  # noqa: BLE001  (it could be run when it was defined)
+            fault = str(err) if isinstance(err, ConfigError) else fault_text(err)
+        must = engine.must_learn(defined) if self._moved else set[str]()
+        if len(must) > _WARMED_MAX:
+            log.warning("too many symbols to read their past bars: they warm up from now on", bot=defined.bot)
+            must = set[str]()
         engine.define(defined, await bars_until(self._context, must, self._moved) if must else ())
+        if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
+            engine.fail(defined.bot, fault)
 
     def _outgoing(self, body: AnyBody) -> Outgoing:
         context = self._context
@@ -267,8 +291,9 @@ class Signals:
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
         problems = [self._problem] if self._problem else []
-        bots = self._roster.bots.values()
-        problems += [f"bot {bot.bot} is stopped: {bot.reason}" for bot in bots if bot.status is BotStatus.ERROR]
+        stopped = [bot for bot in self._roster.bots.values() if bot.status is BotStatus.ERROR]
+        mend = "mend it, then `tapeline bots start"
+        problems += [f"bot {bot.bot} is in error: {bot.reason}; {mend} {bot.bot}`" for bot in stopped]
         return Status("signals", 0, "", {topology.market: position}, published, 0, counters, problems)
 
     async def _take_told(self, stored: list[Stored]) -> None:
@@ -287,7 +312,8 @@ class Signals:
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
-                    await self._define(engine, body)
+                    async with self._moving:
+                        await self._define(engine, body)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
@@ -303,7 +329,10 @@ class Signals:
                 )
         outgoing += [self._outgoing(alert) for alert in engine.alerts()]
         for name, reason in engine.failed().items():
-            stopped = faulty(self._roster.bots[name], reason, engine.newest_ns)
+            known = self._roster.bots[name]
+            if known.status not in (BotStatus.RUNNING, BotStatus.PAUSED):
+                continue
+            stopped = faulty(known, reason, engine.newest_ns)
             self._roster.apply(stopped)
             engine.define(stopped)
             outgoing.append(self._outgoing(stopped))

@@ -221,3 +221,14 @@ def test_a_universe_and_one_of_its_symbols_are_twice_the_same(tmp_path: Path) ->
     path.write_text('name = "u"\nstrategy = "rsi"\nsymbols = ["top10", "AAPL"]\ncapital = 100\n')
     with pytest.raises(ConfigError, match="symbols must not repeat"):
         bots.load(path)
+
+
+def test_two_classes_of_one_file_live_beside_each_other(tmp_path: Path) -> None:
+    code = GOOD + "\n\nclass Other(Above):\n    pass\n"
+    first = bots.load(_bot_file(tmp_path, code))
+    engine = _engine(first)
+    engine.on_bar(bar(12.0, 1))
+    bots.load(_bot_file(tmp_path, code, "Other"))
+    with pytest.raises(ConfigError, match="no class Nope"):
+        bots.load(_bot_file(tmp_path, code, "Nope"))
+    assert pickle.loads(pickle.dumps(engine.state()))

@@ -45,11 +45,10 @@ def test_a_new_bot_runs_from_the_bar_after_the_newest_one() -> None:
     assert roster.waiting == {}
 
 
-def test_a_bot_decides_from_a_later_bar_where_that_is_wished_and_never_from_an_earlier_one() -> None:
-    roster = Roster()
-    assert _granted(roster, _wish(definition=ALPHA, from_ts=minute(9)), newest=minute(3)).from_ts == minute(9)
-    again = _granted(roster, _wish("w2", 1, status=BotStatus.PAUSED), newest=minute(4))
-    assert again.from_ts == minute(9)
+def test_a_version_never_counts_from_before_the_one_before_it() -> None:
+    roster = _with_alpha()
+    assert _granted(roster, _wish("w1", 1, status=BotStatus.PAUSED), newest=minute(9)).from_ts == minute(9)
+    assert _granted(roster, _wish("w2", 2, status=BotStatus.RUNNING), newest=minute(4)).from_ts == minute(9)
 
 
 def test_a_life() -> None:
@@ -96,13 +95,14 @@ _DELISTED = {"AAPL": SymbolStatus("AAPL", "assets", "the venue does not know it"
         (
             _wish(revision=1, definition=bot(symbols=("MSFT",))),
             Facts(held={"AAPL": D("10")}),
-            "symbols without AAPL: bot alpha holds 10 AAPL; close it first with `tapeline bots stop alpha --flatten`",
+            "symbols without AAPL cannot be had: bot alpha holds 10 AAPL; close what it holds with `tapeline bots stop alpha",
         ),
         (
-            _wish(revision=1, status=BotStatus.REMOVED),
-            Facts(held={"AAPL": D("-2.5"), "MSFT": D("0")}),
-            "status removed: bot alpha holds -2.5 AAPL",
+            _wish(revision=1, definition=bot(symbols=("MSFT",))),
+            Facts(working=frozenset({"AAPL"})),
+            "symbols without AAPL cannot be had: an order in AAPL works; wait for its end",
         ),
+        (_wish(revision=1, status=BotStatus.REMOVED), Facts(), "bot alpha is running: stop it first, with `tapeline"),
         (
             _wish(bot="beta", definition=bot(name="beta")),
             Facts(assets=_DELISTED),
@@ -124,6 +124,27 @@ def test_refused(wish: ChangeBot, facts: Facts, why: str) -> None:
     assert (answer.cause, answer.revision) == ("w1", 1 if wish.bot == "alpha" else 0)
     assert roster.bots == before
     assert roster.waiting == {}
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        (
+            Facts(held={"AAPL": D("-2.5"), "MSFT": D("0"), "UNH": D("1")}),
+            "it cannot be removed: bot alpha holds -2.5 AAPL, 1 UNH; close",
+        ),
+        (
+            Facts(working=frozenset({"AAPL"})),
+            "it cannot be removed: an order in AAPL works; wait for its end, or cancel",
+        ),
+    ],
+)
+def test_what_holds_something_or_may_soon_is_not_removed(facts: Facts, why: str) -> None:
+    roster = _with_alpha()
+    _granted(roster, _wish("w1", 1, status=BotStatus.STOPPED))
+    answer = _told(roster, _wish("w2", 2, status=BotStatus.REMOVED), facts)
+    assert isinstance(answer, BotRefused)
+    assert why in answer.reason
 
 
 def test_a_bot_that_is_there_may_go_on_with_a_symbol_that_is_gone_and_with_its_capital() -> None:
@@ -216,8 +237,40 @@ def test_a_bot_of_a_file_that_still_holds_something_is_stopped_until_it_does_not
 def test_a_bot_that_a_command_removed_stays_away() -> None:
     roster = Roster()
     _start(roster, ALPHA)
-    _granted(roster, _wish("w1", 1, status=BotStatus.REMOVED))
+    _granted(roster, _wish("w1", 1, status=BotStatus.STOPPED))
+    _granted(roster, _wish("w2", 2, status=BotStatus.REMOVED))
     assert _start(roster, ALPHA) == []
+
+
+def test_a_file_that_is_away_and_comes_back_unchanged_brings_its_bot_back() -> None:
+    roster = Roster()
+    _start(roster, ALPHA)
+    assert _shown(_start(roster)) == [("alpha", 2, "removed")]
+    assert _shown(_start(roster, ALPHA)) == [("alpha", 3, "running")]
+    holds = Facts(held={"AAPL": D("3")})
+    assert _shown(_start(roster, facts=holds)) == [("alpha", 4, "stopped")]
+    assert _shown(_start(roster, ALPHA, facts=holds)) == [("alpha", 5, "running")]
+
+
+def test_a_file_that_says_what_a_command_made_true_is_read_and_counts_no_more() -> None:
+    roster = Roster()
+    _start(roster, ALPHA)
+    other = msgspec.structs.replace(ALPHA, capital=D("5"))
+    _granted(roster, _wish("w1", 1, definition=other))
+    assert _shown(_start(roster, other)) == [("alpha", 3, "running")]
+    _granted(roster, _wish("w2", 3, definition=ALPHA))
+    assert _start(roster, other) == []
+
+
+def test_a_file_counts_whatever_a_command_changed_while_it_waited() -> None:
+    roster = Roster()
+    _start(roster, ALPHA)
+    newer = msgspec.structs.replace(ALPHA, capital=D("6"))
+    [wish] = roster.of_files([newer], "ACC1|run1", T0)
+    _granted(roster, _wish("w1", 1, status=BotStatus.PAUSED))
+    roster.apply(wish)
+    assert roster.of_files([newer], "ACC1|run1", T0 + 1) == []
+    assert _granted(roster, wish).definition == newer
 
 
 def test_a_refused_file_is_read_again_at_the_next_start() -> None:

@@ -93,8 +93,6 @@ def test_making_anew_says_nothing_and_forgets_nothing_that_was_said() -> None:
     assert made.counters.signals == before
     assert made.on_bar(bars[AT - 1]) == []  # a bar that is known stays refused
     assert not made.is_new(SPLIT)
-    assert made.knows(["ca1"])
-    assert not made.knows(["ca2"])
 
 
 def test_a_late_bar_from_before_the_split_is_taken_in_new_shares() -> None:

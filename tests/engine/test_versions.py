@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bots import Bot, BotStatus
-from engine.messages import Bar, BotDefined, Signal, body_json
+from engine.messages import Bar, BotDefined, Head, Signal, body_json, decode, encode
 from engine.signals import SignalEngine
 from engine.strategies import Target
 from engine.values import Direction
@@ -266,4 +266,91 @@ def test_a_strategy_that_raises_harms_nobody_else_and_is_given_up_after_a_number
     said += _play(engine, bars[20:])
     assert [one for one in said if one.bot == "alpha"] == _alone(FAST, bars)
     assert engine.counters.faults == 10
+    assert engine.failed() == {}
+
+
+def test_a_close_that_was_not_said_outlives_another_revision() -> None:
+    engine = _engine(FAST)
+    [entry] = _play(engine, [bar(10.0, 1), bar(11.0, 2)])
+    again = _engine()
+    again.restore(pickle.loads(pickle.dumps(engine.state())))
+    again.define(_defined(FAST, 2, 2, BotStatus.STOPPED, flatten=True))
+    again.define(_defined(msgspec.structs.replace(FAST, capital=FAST.capital / 2), 3, 2, BotStatus.STOPPED))
+    again.on_own_signal(entry)
+    assert [one.direction for one in again.on_bar(bar(12.0, 3))] == [Direction.FLAT]
+
+
+class _Odd:
+    """Gives what a user may give by mistake."""
+
+    def __init__(self, target: object, values: object = None) -> None:
+        self.target, self.values = target, values if values is not None else {}
+
+    def on_bar(self, bar: Bar) -> Any:
+        if isinstance(self.target, BaseException):
+            raise self.target
+        return self.target
+
+    def snapshot(self) -> Any:
+        return self.values
+
+
+class _WordsError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "said"),
+    [
+        (Target(Direction.LONG, True, "x"), None, None),
+        (Target(Direction.LONG, 10**400, "x"), None, None),
+        (Target("long", 1.0, "x"), None, None),  # type: ignore[arg-type]
+        (Target(Direction.LONG, 1.0, 3), None, None),  # type: ignore[arg-type]
+        (Target(Direction.LONG, 1, _Text("two\nlines")), None, "two lines"),
+        (Target(Direction.LONG, 1.0, "x" * 2_000_000), None, "x" * 500),
+        (Target(Direction.LONG, 1.0, "a\ud800b"), None, "a?b"),
+        (Target(Direction.LONG, 1.0, "x"), {f"v{number}": 1.0 for number in range(300)}, None),
+        (Target(Direction.LONG, 1.0, "x"), {"v": "text"}, None),
+        (Target(Direction.LONG, 1.0, "x"), {3: 1.0}, None),
+        (Target(Direction.LONG, 1.0, "x"), [1.0], None),
+        (_WordsError(), None, None),
+        (SystemExit(3), None, None),
+        (ValueError("two\nlines" * 10_000), None, None),
+    ],
+)
+def test_what_a_strategy_gives_is_said_as_it_can_be_stored_or_is_its_fault(
+    monkeypatch: pytest.MonkeyPatch, target: object, values: object, said: str | None
+) -> None:
+    from engine import versions
+
+    monkeypatch.setattr(versions, "make", lambda *_: _Odd(target, values))
+    engine = _engine(bot(strategy="odd"))
+    signals = engine.on_bar(bar(10.0, 1))
+    assert [one.reason for one in signals] == ([] if said is None else [said])
+    assert engine.counters.faults == (said is None)
+    for body in (*signals, *engine.alerts()):
+        assert decode(encode(Head(1), body)).body == body
+        assert len(body_json(body)) < 2_000
+
+
+def test_one_that_cannot_be_kept_is_given_up_once_and_the_rest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import versions
+
+    real = versions.make
+    odd = _Odd(Target(Direction.FLAT, 0.0, "x"), {})
+    odd.rule = lambda: None  # type: ignore[attr-defined]
+    monkeypatch.setattr(versions, "make", lambda name, params: odd if name == "odd" else real(name, params))
+    engine = _engine(FAST, bot(name="odd", strategy="odd"))
+    engine.on_bar(bar(10.0, 1))
+    with pytest.raises(Exception, match=r"pickle|local"):
+        pickle.dumps(engine.state())
+    engine.give_up_unkept(pickle.dumps)
+    assert list(engine.failed()) == ["odd"]
+    assert pickle.dumps(engine.state())
+    engine.give_up_unkept(pickle.dumps)
     assert engine.failed() == {}

@@ -27,6 +27,14 @@ _ALL = (
         "the position moves before what followed is stored",
     ),
     Patch(
+        "checkpoint_while_something_is_owed",
+        "streams.pipeline:Pipeline.checkpoint",
+        " or self._owed",
+        "",
+        "the other guard against that",
+        part_of="position_before_publish",
+    ),
+    Patch(
         "repeated_bar_published",
         "engine.ingest:IngestCore.on_bars",
         "if bar.ts_event <= last.get(bar.symbol, 0):",
@@ -333,7 +341,7 @@ _ALL = (
     ),
     Patch(
         "bots_changed_before_known_bars",
-        "streams.services.signals:Signals._answer_waiting",
+        "streams.services.signals:Signals._answer_on",
         " and self._moved >= self._end_at_start",
         "",
         "a restarted signals changes bots at bars that its former life decided",

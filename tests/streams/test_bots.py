@@ -21,6 +21,7 @@ from engine.messages import (
     BotRefused,
     ChangeBot,
     Head,
+    OrderExpired,
     Position,
     Signal,
     SymbolStatus,
@@ -37,7 +38,7 @@ from streams.role import Context, NoPoints
 from streams.services.signals import Signals
 from streams.subjects import subject_of
 from streams.topology import Topology
-from tests.engine.build import T0, D, always_open, bar, bot, minute
+from tests.engine.build import T0, D, always_open, bar, bot, intent, minute
 from tests.streams.feeding import StillClock, open_ledger
 from tests.streams.wire import until
 
@@ -206,11 +207,16 @@ async def test_a_symbol_that_nobody_knows_is_asked_for(world: World) -> None:
 async def test_what_is_held_keeps_its_owner(world: World) -> None:
     async with world.running(ALPHA):
         await world.store(Position("alpha", "AAPL", D(3), D(10), D(0), "f1", T0))
-        await world.store(_wish("w1", 1, status=BotStatus.REMOVED))
+        await world.store(_wish("w0", 1, status=BotStatus.STOPPED), _wish("w1", 2, status=BotStatus.REMOVED))
         refused = await world.answer("w1")
-        await world.store(Position("alpha", "AAPL", D(0), D(0), D(0), "f2", T0))
-        await world.store(_wish("w2", 1, status=BotStatus.REMOVED))
-        granted = await world.answer("w2")
+        await world.store(Position("alpha", "AAPL", D(0), D(0), D(0), "f2", T0), intent("i1", bot="alpha"))
+        await world.store(_wish("w2", 2, status=BotStatus.REMOVED))
+        under_way = await world.answer("w2")
+        await world.store(OrderExpired("i1", "alpha", "AAPL", "not_sent", T0))
+        await world.store(_wish("w3", 2, status=BotStatus.REMOVED))
+        granted = await world.answer("w3")
+    assert isinstance(under_way, BotRefused)
+    assert "an order in AAPL works" in under_way.reason
     assert isinstance(refused, BotRefused)
     assert "holds 3 AAPL" in refused.reason
     assert isinstance(granted, BotDefined)
@@ -352,3 +358,36 @@ async def test_where_code_of_users_is_switched_off_it_is_refused_and_what_ran_is
     bodies = await world.stored()
     assert [body for body in bodies if isinstance(body, BotDefined)][-1].status is BotStatus.ERROR
     assert _signals(bodies) == _undisturbed([b for b in bodies if isinstance(b, BotDefined) and b.bot == "alpha"], 5)
+
+
+async def test_a_bot_whose_code_is_not_run_any_more_is_told_once_and_what_it_was_before_harms_nobody(
+    world: World,
+) -> None:
+    bad = bot(name="bad", strategy="old.py:Unkept", code=RAISING)
+    kept = msgspec.structs.replace(ALPHA, name="kept")
+    async with world.running(ALPHA):
+        await world.store(_wish("w1", 0, bot="bad", definition=bad))
+        await world.store(_wish("w2", 0, bot="kept", definition=msgspec.structs.replace(bad, name="kept")))
+        await world.store(_wish("w3", 1, bot="kept", definition=kept))
+        await world.store(_wish("w4", 0, bot="gone", definition=msgspec.structs.replace(bad, name="gone")))
+        await world.store(_wish("w5", 1, bot="gone", status=BotStatus.STOPPED))
+        await world.store(_wish("w6", 2, bot="gone", status=BotStatus.REMOVED))
+        assert isinstance(await world.answer("w6"), BotDefined)
+    for first, last in ((0, 5), (5, 10)):
+        async with world.running(ALPHA, own_code=False) as service:
+            for one in BARS[first:last]:
+                await world.store(one)
+                await asyncio.sleep(0.01)
+            await _moved(service, last)
+    last_of = {body.bot: body for body in await world.stored() if isinstance(body, BotDefined)}
+    shown = {name: (body.revision, str(body.status)) for name, body in last_of.items()}
+    assert shown == {"alpha": (1, "running"), "bad": (2, "error"), "kept": (2, "running"), "gone": (3, "removed")}
+
+
+async def test_a_name_that_fits_no_subject_is_refused_and_harms_nobody(world: World) -> None:
+    async with world.running(ALPHA):
+        wish = ChangeBot("w1", "x" * 5_000, 0, "me", T0, definition=ALPHA)
+        await world.js.publish(f"{world.topology.prefix}.changes.x", encode(Head(1), wish))
+        refused = await world.answer("w1")
+    assert isinstance(refused, BotRefused)
+    assert "name must be 1..32" in refused.reason
