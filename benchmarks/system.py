@@ -42,6 +42,7 @@ def every_rule_on(symbols: Sequence[str]) -> dict[str, object]:
         "gross_exposure_usd_max": _HIGH,
         "net_exposure_usd_max": _HIGH,
         "positions_max": _HIGH,
+        "bot_positions_max": _HIGH,
         "open_orders_max": _HIGH,
         "orders_per_min_max": _HIGH,
         "bot_orders_per_min_max": _HIGH,

@@ -10,7 +10,7 @@ import pytest
 from config.bots import load
 from engine.errors import ConfigError
 from engine.messages import Bar
-from engine.strategies import Target, names
+from engine.strategies import Target
 from engine.values import Direction
 from tapeline import strategies
 from tapeline.strategy_check import bot_of, findings, made_bars, run_check
@@ -32,8 +32,8 @@ def test_what_new_writes_passes_every_check(
         strategies.run_new("../x", tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name not in ("rule", "multi") and "acme" not in name])
-def test_every_shipped_strategy_passes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["breakout", "macd_trend", "stochrsi_ema"])
+def test_shipped_strategies_pass(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_check(name, [], None) == 0, capsys.readouterr().out
 
 

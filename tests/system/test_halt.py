@@ -138,6 +138,30 @@ class Venue:
         return (at - wall_ns) / 1e9
 
 
+def bots(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return tapeline("bots", *arguments, "--data-dir", str(folder))
+
+
+def test_bots_are_changed_from_the_command_line(running):
+    """Many bots, all commands: test_many_bots.py, in .ci/run."""
+    paused = bots(running, "pause", "lively", "--reason", "look")
+    assert (paused.returncode, paused.stdout.split(",")[0]) == (0, "bot lively: paused"), paused.stderr
+    [listed] = json.loads(bots(running, "list", "--json").stdout)
+    assert (listed["status"], listed["revision"], listed["reason"]) == ("paused", 2, "look")
+    refused = bots(running, "update", "lively", "--set", "params.fast=9")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("tapeline: bot lively stays as it is: strategy sma_crossover: fast and slow must")
+    assert bots(running, "start", "lively").returncode == 0
+    unknown = bots(running, "stop", "livly")
+    assert unknown.returncode == 2
+    assert unknown.stderr == "tapeline: there is no bot 'livly': known are lively\n"
+    revisions = json.loads(bots(running, "history", "lively", "--json").stdout)
+    assert [(each["revision"], each["status"]) for each in revisions] == [
+        (1, "running"), (2, "paused"), (3, "running"),
+    ]  # fmt: skip
+    assert revisions[0]["from_ts"] < revisions[1]["from_ts"] <= revisions[2]["from_ts"]
+
+
 def test_halt_and_resume(running):
     venue = Venue(running)
     done = tapeline("halt", "--reason", "odd fills", "--data-dir", str(running))

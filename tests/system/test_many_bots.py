@@ -125,14 +125,10 @@ def _run(tmp_path: Path, bots: int, symbols: int, speed: int) -> dict[str, list[
     return bodies(folder)
 
 
-@pytest.mark.parametrize(
-    ("bots", "symbols", "speed"),
-    [(5, 12, 120), pytest.param(50, 200, 60, marks=pytest.mark.soak)],
-)
-def test_each_bot_says_what_it_says_alone_while_all_are_changed(
-    tmp_path: Path, bots: int, symbols: int, speed: int
-) -> None:
-    stored = _run(tmp_path, bots, symbols, speed)
+@pytest.mark.soak
+def test_each_bot_says_what_it_says_alone_while_all_are_changed(tmp_path: Path) -> None:
+    bots = 50
+    stored = _run(tmp_path, bots, symbols=200, speed=60)
     revisions = [msgspec.json.decode(line, type=BotDefined) for line in _of(stored, "bots.")]
     there = {defined.bot for defined in revisions}
     assert there == {*(f"bot{number}" for number in range(bots)), "bad", "new"}
