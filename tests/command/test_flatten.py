@@ -306,7 +306,8 @@ POINTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("lag", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["prompt", "positions lag"])
+@pytest.mark.soak
+@pytest.mark.parametrize("lag", [False, True], ids=["prompt", "positions lag"])
 def test_stopped_at_every_point_and_run_again(lag, tmp_path):
     """One account after another, stopped once at each point, then run to the end: closed exactly once."""
     with trading(tmp_path, days=5, partial_fill_probability=0.5) as exchange:

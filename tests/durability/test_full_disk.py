@@ -40,6 +40,7 @@ def on_a_small_disk(tmp_path: Path, megabytes: int, *arguments: str, timeout: fl
     return done.stdout
 
 
+@pytest.mark.soak
 def test_everything_that_writes_lives_with_a_full_disk(tmp_path: Path) -> None:
     said = on_a_small_disk(tmp_path, 12, "tests/durability/small_disk.py")
     assert "5 passed" in said

@@ -252,6 +252,7 @@ def test_what_risk_made_of_a_fill_that_is_gone_goes_too(killed: Path, tmp_path: 
 
 
 @pytest.mark.kill
+@pytest.mark.soak
 def test_a_mending_killed_at_each_point_goes_on(stopped: Path, tmp_path: Path) -> None:
     """With -9, each time the next one a point later; nats-server goes with it."""
     settings = copied(stopped, tmp_path / "data")

@@ -52,6 +52,7 @@ def check(path, *, at_least=0):
     return position
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", [1])
 def test_every_named_point(tmp_path, seed):
     """One file dies at each point in turn and goes on after each: nothing lost, nothing doubled, whole at the end."""
