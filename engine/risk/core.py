@@ -97,6 +97,7 @@ class RiskCore:
         self._bots = self._definitions.bots
         self._sessions = SessionTable()
         self._priced = ("", 0)
+        self._unstored: dict[str, OrderIntent] = {}
         self._exposure = Exposure(self.state.portfolio, self.state.marks, self.state.earlier)
         self._losses = Losses(self.state, self._bots, limits, exposure=self._exposure, sessions=self._sessions)
         self._working = Working(self.state.orders)
@@ -141,6 +142,7 @@ class RiskCore:
             case OrderIntent() | RiskDenied() | TargetReached():
                 if not isinstance(body, OrderIntent):  # stored, not only made: a replay must fire at the same marks
                     self._guards.arm(body.bot, body.symbol, body.signal_id)
+                self._unstored.pop(body.id, None)
                 return list(self._apply_verdict(body))
             case OrderAdopted():
                 return self._books.adopt(body)
@@ -234,7 +236,7 @@ class RiskCore:
         if command.mode is TradingMode.ACTIVE:
             self._books.resume()
             self._standing.resume()
-            self.state.track.forgive(self._exposure)
+            self.state.track.forgive(self._exposure, self._unstored.values(), self._limits.repeats_window_s * NS_PER_S)
         return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
 
     # --- what follows from it --------------------------------------------------------------------------------------
@@ -272,6 +274,7 @@ class RiskCore:
             answers += answer if isinstance(answer, list) else [answer, *self._apply_verdict(answer)]
         for intent in self.protector.wanted(now_ns):
             answers += [intent, *self._apply_verdict(intent)]
+        self._unstored |= {one.id: one for one in answers if isinstance(one, OrderIntent)}
         return [*answers, *self._books.alerts()]
 
     def _denied(

@@ -7,6 +7,7 @@ for the account. Memory is bounded: times older than the longest window are drop
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from engine.messages import OrderIntent
 from engine.portfolio import normal
 from engine.risk.exposure import Exposure
-from engine.values import NS_PER_MINUTE, ZERO, Side
+from engine.values import NS_PER_MINUTE, ZERO, Purpose, Side
 
 ACCOUNT = ""
 
@@ -58,7 +59,7 @@ class Track(msgspec.Struct):
         for scope in (ACCOUNT, intent.bot):
             _note(self.minute, scope, at, NS_PER_MINUTE)
             self.today[scope] = self.today.get(scope, 0) + 1
-        _note(self.sides, f"{intent.bot}|{intent.symbol}|{intent.side}", at, window_ns)
+        self._note_side(intent, window_ns)
 
     def in_minute(self, scope: str, now_ns: int) -> int:
         """Orders of the minute before now."""
@@ -76,11 +77,23 @@ class Track(msgspec.Struct):
         """Fall from the peak, USD."""
         return self.peak.get(scope, ZERO) - pnl
 
-    def forgive(self, exposure: Exposure) -> None:
-        """Measure from here on: a person resumed, knowing what had happened."""
+    def forgive(self, exposure: Exposure, unstored: Iterable[OrderIntent], window_ns: int) -> None:
+        """Measure from here on: a person resumed, knowing what had happened.
+
+        Args:
+            exposure: As it is now.
+            unstored: Orders approved and not stored yet: in the stream they come after the resume.
+            window_ns: Of the rule on repeats.
+        """
         self.day_pnl = exposure.pnl()
         self.peak = exposure.pnl()
         self.sides.clear()
+        for intent in unstored:
+            if intent.purpose is not Purpose.PROTECT:
+                self._note_side(intent, window_ns)
+
+    def _note_side(self, intent: OrderIntent, window_ns: int) -> None:
+        _note(self.sides, f"{intent.bot}|{intent.symbol}|{intent.side}", intent.decided_ns, window_ns)
 
 
 def _note(table: dict[str, list[int]], key: str, at: int, window_ns: int) -> None:

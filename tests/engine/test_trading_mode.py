@@ -228,3 +228,23 @@ def test_sums_kept_up_are_those_made_anew() -> None:
             assert kept.account == anew.account
             assert kept.pnl() == anew.pnl()
             assert kept.account.realized == core.state.portfolio.realized_pnl
+
+
+def test_what_is_stored_after_a_resume_counts_as_repeated_whenever_it_was_decided() -> None:
+    """A restart reads the resume first: what a person knew of is what was stored by then."""
+    known = (opened(), always_open(), *lent("AAPL"), signal())
+    resume = Command("c1", TradingMode.ACTIVE, "look", "me", minute(1))
+    live = RiskCore([bot()], RiskLimits())
+    for body in known:
+        live.apply(body)
+    decided = [body for body in live.decide_waiting(minute(1)) if isinstance(body, OrderIntent)]
+    assert len(decided) == 1
+    live.apply(resume)
+    for body in decided:
+        live.apply(body)
+    again = RiskCore([bot()], RiskLimits())
+    for body in (*known, resume, *decided):
+        again.apply(body)
+    assert live.state.track.sides == again.state.track.sides != {}
+    live.apply(Command("c2", TradingMode.ACTIVE, "look again", "me", minute(2)))
+    assert live.state.track.sides == {}
