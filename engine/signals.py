@@ -98,8 +98,9 @@ class SignalEngine:
         return self._revisions.get(bot, 0)
 
     def bots(self) -> list[Bot]:
-        """Every definition that decides, or will."""
-        versions = (version for slots in self._slots.values() for slot in slots for version in slot.versions())
+        """Give the definitions whose strategies are in the state."""
+        every = (version for slots in self._slots.values() for slot in slots for version in slot.versions())
+        versions = (version for version in every if version.strategy is not None)
         return list({(version.bot.name, version.revision): version.bot for version in versions}.values())
 
     def must_learn(self, defined: BotDefined) -> set[str]:

@@ -354,3 +354,11 @@ def test_one_that_cannot_be_kept_is_given_up_once_and_the_rest_is_kept(monkeypat
     assert pickle.dumps(engine.state())
     engine.give_up_unkept(pickle.dumps)
     assert engine.failed() == {}
+
+
+def test_code_of_what_does_not_look_any_more_is_not_asked_for() -> None:
+    engine = _engine(FAST, bot(name="beta", params={"fast": 1, "slow": 2}))
+    assert {one.name for one in engine.bots()} == {"alpha", "beta"}
+    engine.define(_defined(FAST, 2, 2, BotStatus.ERROR))
+    _play(engine, _bars(3))
+    assert {one.name for one in engine.bots()} == {"beta"}
