@@ -42,7 +42,7 @@ class KillAt:
                 self._kill(name, self.kills[0][2])
 
     def _kill(self, name: str, victims: list[str]) -> None:
-        pids = {victim: pid for victim, pid in processes().items() if victim in victims}
+        pids = {victim: pid for victim, pid in processes(self.folder).items() if victim in victims}
         if len(pids) < len(victims) or not self._claim(list(pids.values())):
             return  # one of them is away: at the next passing
         with (self.folder / f"kill-{self.role}-{self.done:03d}").open("x") as file:
@@ -73,8 +73,11 @@ class KillAt:
         return True
 
 
-def processes() -> dict[str, int]:
-    """Process ids of nats-server and the roles that live, all children of our parent, the supervisor."""
+def processes(folder: Path) -> dict[str, int]:
+    """Process ids of nats-server and the roles that live, all children of our parent, the supervisor.
+
+    A nats-server is there when it has said so in its log: one killed before its first line would be a start nobody sees.
+    """
     parent = os.getppid()
     found: dict[str, int] = {}
     for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
@@ -83,10 +86,20 @@ def processes() -> dict[str, int]:
         except OSError:
             continue
         if words[0].endswith(NATS):
-            found[NATS] = int(child)
+            if f"[{child}]" in _ready(folder):
+                found[NATS] = int(child)
         elif len(words) > 2 and words[1].endswith("kill_role.py"):
             found[words[2]] = int(child)
     return found
+
+
+def _ready(folder: Path) -> set[str]:
+    """Process ids, in brackets, of the nats-servers that once were ready."""
+    try:
+        lines = (folder / "data" / "nats" / "nats.log").read_text().splitlines()
+    except FileNotFoundError:
+        return set()
+    return {line.split()[0] for line in lines if line.endswith("Server is ready")}
 
 
 def kill_and_wait(pid: int) -> None:
