@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,8 @@ from engine.errors import ConfigError
 from engine.strategies import fault_text, is_known, register
 
 GROUP = "tapeline.strategies"
-_installed: set[str] = set()
+_installed: dict[str, str] = {}
+"""Entry points that were looked at, each with why its strategy cannot be used; empty: it can."""
 
 
 class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,8 +51,11 @@ def learn(bot: Bot) -> None:
     """Register the strategy whose code a bot carries; nothing for one without code, or known already.
 
     Raises:
-        ConfigError: The code cannot be run, or has no such class, or the class is no strategy.
+        ConfigError: The code cannot be run, or has no such class, or the class is no strategy, or it is one of an
+            installed package that cannot be used.
     """
+    if fault := _installed.get(bot.strategy):
+        raise ConfigError(fault)
     if not bot.code or ".py:" not in bot.strategy or is_known(bot.source):
         return
     file, _, name = bot.strategy.rpartition(":")
@@ -63,18 +67,26 @@ def learn(bot: Bot) -> None:
     _register(bot.source, bot.strategy, kind)
 
 
-def learn_installed() -> None:
-    """Register the strategies of installed packages. Raises ConfigError for one that cannot be loaded."""
+def learn_installed() -> dict[str, str]:
+    """Register the strategies of installed packages; one that cannot be used harms its own bots only.
+
+    Returns:
+        Why a strategy cannot be used, by name; of those that cannot.
+    """
     for point in entry_points(group=GROUP):
-        if point.name in _installed:
-            continue
-        try:
-            kind = point.load()
-        except Exception as err:
-            msg = f"strategy {point.name} of {point.value} cannot be loaded: {fault_text(err)}"
-            raise ConfigError(msg) from err
-        _register(point.name, point.name, kind)
-        _installed.add(point.name)
+        if point.name not in _installed:
+            _installed[point.name] = _learn_installed(point)
+    return {name: fault for name, fault in _installed.items() if fault}
+
+
+def _learn_installed(point: EntryPoint) -> str:
+    try:
+        _register(point.name, point.name, point.load())
+    except ConfigError as err:
+        return str(err)
+    except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a package raises when it is imported)
+        return f"strategy {point.name} of {point.value} cannot be loaded: {fault_text(err)}"
+    return ""
 
 
 def _register(source: str, shown: str, kind: Any) -> None:

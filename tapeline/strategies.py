@@ -20,9 +20,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 def run_list() -> int:
     """Print a line per strategy."""
-    own.learn_installed()
+    broken = own.learn_installed()
     for name in names():
         sys.stdout.write(f"{name:20} {(_about(name).splitlines() or [''])[0]}\n")
+    for name, fault in broken.items():
+        sys.stdout.write(f"{name:20} cannot be used: {fault}\n")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 import pickle
 from pathlib import Path
 
@@ -139,17 +140,43 @@ def test_code_belongs_to_a_strategy_of_a_file(tmp_path: Path) -> None:
         bots.validate(Bot("b", "mine.py:Above", ("AAPL",), D(1)))
 
 
-def test_a_strategy_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "acme_strategies.py").write_text(GOOD)
-    info = tmp_path / "acme-1.2.dist-info"
+def _install(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: str) -> None:
+    (folder / "acme_strategies.py").write_text(code)
+    info = folder / "acme-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[tapeline.strategies]\nacme_above = acme_strategies:Above\n")
+    (info / "entry_points.txt").write_text(f"[tapeline.strategies]\nacme_above = acme_strategies:{kind}\n")
     monkeypatch.setattr(registry, "_STRATEGIES", dict(registry._STRATEGIES))
-    monkeypatch.setattr(own, "_installed", set())
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(own, "_installed", {})
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "acme_strategies", raising=False)
     importlib.metadata.MetadataPathFinder.invalidate_caches()
-    own.learn_installed()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "why"),
+    [
+        ("1 / 0\n", "Above", "acme_above of acme_strategies:Above cannot be loaded: ZeroDivisionError"),
+        ("raise SystemExit(3)\n", "Above", "cannot be loaded: SystemExit: 3"),
+        (GOOD, "Other", "cannot be loaded: AttributeError"),
+        ("class Above:\n    pass\n", "Above", "strategy acme_above: the class has no method on_bar"),
+    ],
+)
+def test_a_broken_package_harms_the_bots_that_use_it_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: str, why: str
+) -> None:
+    _install(tmp_path, monkeypatch, code, kind)
+    assert why in own.learn_installed()["acme_above"]
+    own.learn(Bot("b", "rsi", ("AAPL",), D(1)))
+    for _ in range(2):  # also when it is looked at again
+        with pytest.raises(ConfigError) as caught:
+            bots.with_code(Bot("b", "acme_above", ("AAPL",), D(1)), tmp_path)
+        assert why in str(caught.value)
+
+
+def test_a_strategy_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(tmp_path, monkeypatch, GOOD, "Above")
+    assert own.learn_installed() == {}
     assert "acme_above" in names()
     target = make("acme_above", {"above": 3}).on_bar(bar(4.0))
     assert target is not None
