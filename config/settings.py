@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from config.faults import readable
 from engine.bots import Bot, RiskLimits
 from engine.errors import ConfigError
 
@@ -95,10 +96,15 @@ class FeedSettings(_Section, frozen=True):
 
 
 class SignalsSettings(_Section, frozen=True):
-    """Signals: how often its state is written, and whether it runs the code of users' strategies."""
+    """Signals: how often its state is written, and whether it runs the code of users' strategies.
+
+    `bar_wait_ms`: how long after the end of a bot's window, or a multiple of its frequency, the bar of a symbol is
+    waited for before it counts as quiet.
+    """
 
     checkpoint_messages: Count = 100_000
     checkpoint_s: Seconds = 60.0
+    bar_wait_ms: Annotated[int, msgspec.Meta(ge=100, le=59_000)] = 5_000
     own_code: bool = True
 
 
@@ -280,7 +286,7 @@ def parse(tree: object) -> Settings:
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as err:
-        msg = f"settings: {readable(str(err), tree)}"
+        msg = f"settings: {readable(str(err), tree, Settings, 'setting')}"
         raise ConfigError(msg) from None
     for section, struct in (("", settings), ("nats.", settings.nats), ("alpaca.", settings.alpaca)):
         for name in struct.__struct_fields__:
@@ -288,48 +294,6 @@ def parse(tree: object) -> Settings:
                 msg = f"{section}{name} holds a user or password: settings are written down, take it out of the URL"
                 raise ConfigError(msg)
     return settings
-
-
-def readable(text: str, tree: object, known_at: Callable[[str], list[str]] | None = None) -> str:
-    """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name, or the value.
-
-    Args:
-        text: What msgspec says.
-        tree: What it was given.
-        known_at: Gives the names that are known at a path; None: those of settings.
-    """
-    what, _, where = text.partition(" - at `$")
-    section = where.rstrip("`").lstrip(".")
-    if "unknown field" in what:
-        name = what.split("`")[1]
-        full = f"{section}.{name}" if section else name
-        known = (known_at or _known)(section)
-        return f"unknown {'setting' if known_at is None else 'field'} {full!r}" + (
-            f": known here are {', '.join(known)}" if known else ""
-        )
-    value = _value_at(tree, section)
-    was = "" if value is None or isinstance(value, dict | list) else f", was {value!r}"
-    return f"{section or 'file'}: {what[:1].lower()}{what[1:]}{was}"
-
-
-def _value_at(tree: object, path: str) -> object:
-    """What stands at `bots[0].capital` in a tree of built-in values; None if nothing does."""
-    node: object = tree
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        try:
-            node = node[int(index) if index else name]  # type: ignore[index]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return node
-
-
-def _known(section: str) -> list[str]:
-    struct: object = Settings()
-    if section:
-        struct = getattr(struct, section, None)
-    if not isinstance(struct, msgspec.Struct):
-        return [field.name for field in msgspec.structs.fields(Bot)] if section.startswith("bots") else []
-    return [field.name for field in msgspec.structs.fields(struct)]
 
 
 def configured_data_dir(environment: Mapping[str, str]) -> Path | None:

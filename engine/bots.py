@@ -11,6 +11,7 @@ import msgspec
 from engine.ids import make_id
 from engine.limits import BotLimits, Count, Part, Share, SymbolLimits, Usd, refuse_senseless
 from engine.values import OrderType, TimeInForce
+from engine.window import Window
 
 
 class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +38,7 @@ class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Millis = Annotated[int, msgspec.Meta(ge=1, le=10**11)]
 """Three years at most: added to a time in ns it stays one."""
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Bps = Annotated[float, msgspec.Meta(ge=-5_000, le=5_000)]
 
 
@@ -117,6 +119,9 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         capital: USD this bot may use.
         position_fraction: Share of the capital that one symbol's full-strength target uses, (0, 1].
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
+        window: Hours in which it says what it wants; None: whenever there is a market for it.
+        trading_frequency: `every_bar`, or N: what it wants is said at the first event at or after each multiple of N
+            seconds, counted from 1970 on, UTC; its strategy looks at every bar all the same.
         stops: When its positions are closed without a signal; None: never.
         order: How its orders are made.
         limits: Limits of this bot, beside those of the account and of the settings: the strictest counts.
@@ -131,6 +136,8 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeframe: str = "1m"
     position_fraction: float = 0.1
     session: Literal["regular", "any"] = "regular"
+    window: Window | None = None
+    trading_frequency: Literal["every_bar"] | Seconds = "every_bar"
     stops: Stops | None = None
     order: OrderStyle = OrderStyle()
     limits: BotLimits | None = None

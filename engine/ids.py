@@ -27,6 +27,12 @@ def bar_key(symbol: str, timeframe: str, ts_event: int, revision: int) -> str:
     return f"{symbol}|{timeframe}|{ts_event}|{revision}"
 
 
+def bar_close_ns(key: str) -> int | None:
+    """Give the close of the bar that a key names, ns UTC; None for what is no key of a bar."""
+    parts = key.split("|")
+    return int(parts[2]) if len(parts) == 4 and parts[0] != "mark" and parts[2].isdecimal() else None
+
+
 def fill_key(venue_order_id: str, cum_qty: str) -> str:
     """Name a fill: trade_updates and activities call the same execution by different ids, but agree on these two."""
     return f"{venue_order_id}|{cum_qty}"

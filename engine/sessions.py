@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from engine.messages import Sessions
-from engine.newyork import midnight_before
 from engine.values import AssetClass
+from engine.zones import midnight_before
 
 
 class SessionTable:
@@ -43,6 +43,16 @@ class SessionTable:
             first, last = max(from_ns, opened), min(to_ns, self._spans[opened])
             count += max(0, last // step_ns - first // step_ns)
         return count
+
+    def between(self, from_ns: int, to_ns: int) -> list[tuple[int, int]]:
+        """Give opening and close of the regular sessions that have a part in [from_ns, to_ns), by time."""
+        index = max(0, bisect_right(self._opens, from_ns) - 1)
+        found: list[tuple[int, int]] = []
+        while index < len(self._opens) and (opened := self._opens[index]) < to_ns:
+            if (closed := self._spans[opened]) > from_ns:
+                found.append((opened, closed))
+            index += 1
+        return found
 
     def coming(self, ts_ns: int) -> tuple[int, int]:
         """Give the first session that opens after `ts_ns`, ns UTC; (0, 0) if none is known."""

@@ -14,27 +14,30 @@ Invariants:
    up beside the old one, on the same bars. So what a bar is decided by follows from its time alone, whenever the
    version was heard of. A version with the same strategy, parameters and timeframe goes on with what the old one knows.
 8. A strategy that raises harms its own bot only, and is stopped after a number of times.
+9. A moment at which a bot has to speak without a bar (its window ends, or a multiple of its frequency comes) is named
+   by a stored `Timer`, with the symbols in which no bar from the moment on came in time. Time is what bars say, or the
+   clock where none comes: the same bars make the same timers, so a bot's signals do not depend on other bots.
 Called by streams/services/signals and later by the backtester. Never sees a quantity or a clock.
 """
 
 from __future__ import annotations
 
-import math
+from bisect import insort
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from engine.bots import Bot, BotStatus
-from engine.ids import bar_key, make_id
-from engine.messages import Alert, Bar, BotDefined, Sessions, Signal, Split
-from engine.sessions import SessionTable
-from engine.splits import adjusted
+from engine.messages import Alert, Bar, BotDefined, Sessions, Signal, Split, Timer
+from engine.pacing import FLAT, Pace, keeps_time
+from engine.slots import WARMED_MAX, Slots, Snapshot, looks, rehearse
+from engine.speech import Speech
+from engine.splits import SplitBook
 from engine.strategies import Target, checked, fault_text, senseless, values_of
-from engine.values import Direction
+from engine.values import NS_PER_MS, Direction
 from engine.versions import Slot, Version
 
 _FAULTS_MAX = 10
-_FLAT = (Direction.FLAT, 0.0)
 
 
 class SignalCounters(msgspec.Struct):
@@ -54,17 +57,19 @@ class SignalEngine:
         account: Account number, part of every id.
         run: Run id of the data directory, part of every id.
         bots: Bots there are from the beginning, at revision 1.
+        bar_wait_ms: How long after a moment its bars are waited for, by the time of others or the clock.
     """
 
-    def __init__(self, account: str, run: str, bots: Iterable[Bot]) -> None:
-        self._account = account
-        self._run = run
-        self._sessions = SessionTable()
-        self._slots: dict[str, list[Slot]] = {}
-        self._revisions: dict[str, int] = {}
+    def __init__(self, account: str, run: str, bots: Iterable[Bot], bar_wait_ms: int = 5_000) -> None:
+        self._speech = Speech(account, run)
+        self._wait_ns = bar_wait_ms * NS_PER_MS
+        self._pace = Pace()
+        self._slots = Slots()
         self._newest = 0
-        self._splits: dict[str, Split] = {}
-        self._split: frozenset[str] = frozenset()
+        self._splits = SplitBook()
+        self._timers: list[Timer] = []
+        self.is_told = False
+        """Whether there are moments that the stream knows of and `on_clock` has not come to."""
         self._alerts: list[Alert] = []
         self._failed: dict[str, str] = {}
         for bot in bots:
@@ -73,42 +78,46 @@ class SignalEngine:
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        return self._slots, self._revisions, self._newest, list(self._splits.values())
+        return self._slots.state(), self._newest, list(self._splits.known.values())
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        known: dict[str, list[Slot]]
-        known, revisions, self._newest, splits = state  # type: ignore[misc]
+        slots, self._newest, splits = state  # type: ignore[misc]
         for split in splits:
-            self._learn(split)
-        for symbol in dict.fromkeys((*known, *self._slots)):
-            own = [slot for slot in self._slots.get(symbol, []) if slot.bot not in revisions]
-            self._slots[symbol] = [*known.get(symbol, []), *own]
-        self._revisions |= revisions
+            self._splits.add(split)
+        self._slots.restore(slots)
+        self._pace.is_known = False
 
     # --- which bots there are ----------------------------------------------------------------------------------------
 
     @property
     def newest_ns(self) -> int:
-        """Close of the newest bar that was given, ns UTC."""
+        """Close of the newest bar that was given, or a later moment that came without one, ns UTC."""
         return self._newest
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
-        return self._revisions.get(bot, 0)
+        return self._slots.revision(bot)
 
     def bots(self) -> list[Bot]:
         """Give the definitions whose strategies are in the state."""
-        every = (version for slots in self._slots.values() for slot in slots for version in slot.versions())
-        versions = (version for version in every if version.strategy is not None)
-        return list({(version.bot.name, version.revision): version.bot for version in versions}.values())
+        return self._slots.bots()
 
-    def must_learn(self, defined: BotDefined) -> set[str]:
-        """Name the symbols whose past bars `define` needs: those that get a strategy which knows nothing yet."""
-        if defined.status not in (BotStatus.RUNNING, BotStatus.PAUSED):
-            return set()
-        slots = {symbol: self._slot(defined.bot, symbol) for symbol in defined.definition.symbols}
-        return {symbol for symbol, slot in slots.items() if slot is None or not slot.goes_on(defined.definition)}
+    def snapshots(self) -> list[Snapshot]:
+        """Give of every bot in every symbol the close of its last bar, the last target said, and its values."""
+        return self._slots.snapshots()
+
+    def must_learn(self, bot: Bot, status: BotStatus) -> set[str]:
+        """Name the symbols whose past bars `define` needs: those that get a strategy which knows nothing yet.
+
+        None of more than `WARMED_MAX`: they warm up from now on.
+        """
+        fresh = self._slots.fresh(bot) if looks(status) else set[str]()
+        return set() if len(fresh) > WARMED_MAX else fresh
+
+    def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
+        """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
+        return rehearse(bot, map(self._splits.chained, history), _FAULTS_MAX)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
@@ -120,54 +129,34 @@ class SignalEngine:
         bot = defined.bot
         if defined.revision <= self.revision(bot):
             return
-        self._revisions[bot] = defined.revision
         self._failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
         for bar in history:
-            chained = self._chained(bar)
+            chained = self._splits.chained(bar)
             past.setdefault(chained.symbol, []).append(chained)
-        held = [symbol for symbol, slots in self._slots.items() if any(slot.bot == bot for slot in slots)]
-        for symbol in dict.fromkeys((*defined.definition.symbols, *held)):
-            slot = self._slot(bot, symbol)
-            if slot is None:
-                slot = Slot(bot, symbol)
-                self._slots.setdefault(symbol, []).append(slot)
-            version = slot.add(defined)
-            if defined.flatten:
-                slot.silent_until = defined.from_ts
+        added = self._slots.add(defined)
+        if self._newest and len(added) > WARMED_MAX and not past:
+            what = f"bot {bot}: its {len(added)} symbols warm up from now on: the past of at most {WARMED_MAX} is read"
+            self._alerts.append(self._speech.notice(defined, what))
+        for slot, version in added:
             if version.fault:
                 self.fail(bot, version.fault)
-            for bar in past.get(symbol, ()) if version.is_fresh else ():
+            for bar in past.get(slot.symbol, ()) if version.is_fresh else ():
                 self._move(slot, version, bar)
+            self._pace.plan(slot)
 
     def flatten(self, defined: BotDefined) -> list[Signal]:
         """Say flat at once wherever the bot may hold something, at the last price known; else its next bar says so."""
         signals: list[Signal] = []
-        for symbol in list(self._slots):
-            slot = self._slot(defined.bot, symbol)
-            if slot is None or slot.last is None or slot.published == _FLAT:
+        for slot in self._slots.every():
+            if slot.bot != defined.bot or slot.last is None or slot.published == FLAT:
                 continue
-            ts_event, revision, close = slot.last
-            slot.published, slot.emitted_until = _FLAT, max(slot.emitted_until, ts_event)
-            signals.append(
-                Signal(
-                    id=make_id(self._account, self._run, defined.bot, "flatten", symbol, defined.revision),
-                    bot=defined.bot,
-                    symbol=symbol,
-                    strategy=defined.definition.strategy,
-                    direction=Direction.FLAT,
-                    strength=0.0,
-                    price=close,
-                    reason=f"{defined.status} by {defined.by}, with its positions closed",
-                    bar=bar_key(symbol, defined.definition.timeframe, ts_event, revision),
-                    ts_event=ts_event,
-                )
-            )
+            target = Target(*FLAT, f"{defined.status} by {defined.by}, with its positions closed")
+            signal = self._speech.flat(slot, Version(defined, is_fresh=False), target)
+            slot.published, slot.emitted_until = FLAT, max(slot.emitted_until, slot.last[0])
+            signals += [] if signal is None else [signal]
         self.counters.signals += len(signals)
         return signals
-
-    def _slot(self, bot: str, symbol: str) -> Slot | None:
-        return next((slot for slot in self._slots.get(symbol, ()) if slot.bot == bot), None)
 
     def fail(self, bot: str, reason: str) -> None:
         """Give a bot up, for whoever asks `failed` next."""
@@ -184,30 +173,22 @@ class SignalEngine:
         Args:
             keep: Raises for what cannot be kept.
         """
-        for slot in (slot for slots in self._slots.values() for slot in slots):
-            for version in slot.versions():
-                try:
-                    keep(version.strategy)
-                except Exception as fault:  # noqa: BLE001  (whatever a user's attributes raise)
-                    version.strategy = None
-                    if version.revision == self.revision(slot.bot):
-                        what = f"strategy {version.bot.strategy} cannot be kept over a restart ({fault_text(fault)})"
-                        self._failed[slot.bot] = what
+        self._failed |= self._slots.unkept(keep)
 
     # --- what else is known ------------------------------------------------------------------------------------------
 
     def on_sessions(self, sessions: Sessions) -> None:
         """Take in the venue's calendar."""
-        self._sessions.add(sessions)
+        self._pace.on_sessions(sessions)
 
     @property
     def splits(self) -> int:
         """How many splits are in the state."""
-        return len(self._splits)
+        return len(self._splits.known)
 
     def is_new(self, split: Split) -> bool:
         """Whether a split is not in the state yet."""
-        return split.id not in self._splits
+        return split.id not in self._splits.known
 
     def on_split(self, split: Split, history: Iterable[Bar]) -> None:
         """Make the strategies of a symbol anew, in shares of after a split.
@@ -216,11 +197,11 @@ class SignalEngine:
             split: Of that symbol, or the name it has now.
             history: Bars of the old and the new name that were given to `on_bar`, by time; the more, the better warmed.
         """
-        self._learn(split)
-        bars = [self._chained(bar) for bar in history]
+        self._splits.add(split)
+        bars = [self._splits.chained(bar) for bar in history]
         of_symbol = [bar for bar in bars if bar.symbol == split.new_symbol]
-        for slot in self._slots.get(split.new_symbol, []):
-            slot.last = None
+        for slot in self._slots.of(split.new_symbol) or []:
+            slot.last = slot.wish = None
             for version in slot.versions():
                 if version.strategy is None:
                     continue
@@ -230,21 +211,9 @@ class SignalEngine:
                     self._move(slot, version, bar)
                 version.last_ts = max(version.last_ts, last_ts)
 
-    def _learn(self, split: Split) -> None:
-        self._splits[split.id] = split
-        self._splits = dict(sorted(self._splits.items(), key=lambda item: (item[1].ts_event, item[0])))
-        self._split |= {split.symbol}
-
-    def _chained(self, bar: Bar) -> Bar:
-        """Give a bar in today's shares and under today's name."""
-        for split in self._splits.values():
-            if bar.symbol == split.symbol and bar.ts_event <= split.ts_event:
-                bar = adjusted(bar, split.ratio, split.new_symbol)
-        return bar
-
     def on_own_signal(self, signal: Signal) -> None:
         """Learn from the stream what was already said, so that a restart does not say it again."""
-        slot = self._slot(signal.bot, signal.symbol)
+        slot = self._slots.find(signal.bot, signal.symbol)
         if slot is None:
             return
         if slot.said is None or signal.ts_event >= slot.said.ts_event:
@@ -264,12 +233,12 @@ class SignalEngine:
             Bot and symbol of each.
         """
         found: list[tuple[str, str]] = []
-        for slot in (slot for slots in self._slots.values() for slot in slots):
+        for slot in self._slots.every():
             said = slot.said
             if slot.emitted_until <= (0 if said is None else said.ts_event):
                 continue
             slot.emitted_until = 0 if said is None else said.ts_event
-            slot.published = _FLAT if said is None else (said.direction, said.strength)
+            slot.published = FLAT if said is None else (said.direction, said.strength)
             found.append((slot.bot, slot.symbol))
         return found
 
@@ -279,13 +248,15 @@ class SignalEngine:
         """Move every strategy on this symbol and timeframe by one bar; return the targets that changed."""
         self.counters.bars += 1
         self._newest = max(self._newest, bar.ts_event)
-        slots = self._slots.get(bar.symbol)
+        signals = self._come_to(bar.ts_event)
+        slots = self._slots.of(bar.symbol)
         if slots is None:
-            return []
-        if bar.symbol in self._split and (today := self._chained(bar)).symbol == bar.symbol:
+            return signals
+        if (today := self._splits.chained(bar)).symbol == bar.symbol:
             bar = today
-        signals: list[Signal] = []
         for slot in slots:
+            while slot.timers and slot.timers[0][0] < bar.ts_event:
+                self._speak_at(slot, slot.timers.pop(0)[1], signals)
             while slot.coming and bar.ts_event > slot.coming[0].from_ts:
                 slot.take_over()
             for version in slot.coming:
@@ -301,19 +272,74 @@ class SignalEngine:
             values = self._values(slot, active, bar, target)
             target = self._sensible(slot, active, bar, target, values)
             slot.last = bar.ts_event, bar.revision, bar.close
-            if active.status is not BotStatus.RUNNING:
-                target = Target(*_FLAT, f"{active.status}, with its positions closed") if active.flatten else None
-            if target is None or (target.direction, target.strength) == slot.published:
-                continue
-            if bar.is_backfill or bar.ts_event <= max(slot.emitted_until, slot.silent_until):
-                continue
-            if not (active.always(slot) or self._sessions.is_open(slot.asset_class, bar.ts_event)):
-                continue
-            slot.published = (target.direction, target.strength)
-            slot.emitted_until = bar.ts_event
-            signals.append(self._signal(active, bar, target, values or {}))
+            said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=bar.is_backfill)
+            if said is not None:
+                signals.append(self._speech.of_bar(active, bar, *said))
+            if keeps_time(active.bot):
+                self._pace.plan(slot)
         self.counters.signals += len(signals)
         return signals
+
+    # --- moments without a bar ---------------------------------------------------------------------------------------
+
+    @property
+    def due_ns(self) -> int:
+        """Venue time at which `on_clock` has something to do; 0: none is known."""
+        if not self._pace.is_known:
+            self._pace.plan_all(self._slots.every())
+        due = self._pace.next_due()
+        return due + self._wait_ns if due else 0
+
+    def on_timer(self, timer: Timer) -> None:
+        """Learn from the stream of a moment that came without bars; it counts before the next bar from it on."""
+        for symbol, closed in timer.symbols.items():
+            slot = self._slots.find(timer.bot, symbol)
+            if slot is not None and slot.seen < timer.ts_event and (closed, timer.ts_event) not in slot.timers:
+                insort(slot.timers, (closed, timer.ts_event))
+                self.is_told = True
+
+    def on_clock(self, now_ns: int) -> list[Signal]:
+        """Say what is due by the clock; called when every bar that was decided in a former life is known."""
+        signals: list[Signal] = []
+        for slot in self._slots.every() if self.is_told else ():
+            while slot.timers:
+                self._speak_at(slot, slot.timers.pop(0)[1], signals)
+        self.is_told = False
+        signals += self._come_to(now_ns)
+        self.counters.signals += len(signals)
+        return signals
+
+    def timers(self) -> list[Timer]:
+        """Give the moments that came without bars since the last call; to be stored before what is said at them."""
+        timers, self._timers = self._timers, []
+        return timers
+
+    def _come_to(self, now_ns: int) -> list[Signal]:
+        """Say what is due by a time, in every symbol."""
+        signals: list[Signal] = []
+        while 0 < self.due_ns <= now_ns:
+            ts, bot, slots = self._pace.take_due()
+            quiet = [slot for slot in slots if all(told != ts for _, told in slot.timers)]
+            if quiet:
+                self._timers.append(self._speech.timer(bot, ts, quiet))
+            for slot in slots:
+                slot.timers = [told for told in slot.timers if told[1] != ts]
+                self._speak_at(slot, ts, signals)
+        return signals
+
+    def _speak_at(self, slot: Slot, ts: int, signals: list[Signal]) -> None:
+        """Say what a bot wants at a moment without a bar, with the last price known."""
+        while slot.coming and ts > slot.coming[0].from_ts:
+            slot.take_over()
+        active, (target, values) = slot.active, slot.wish or (None, {})
+        if active is not None and slot.last is not None:
+            said = self._pace.said(slot, active, ts, target, values)
+            signal = None if said is None else self._speech.at_moment(slot, active, ts, *said)
+            signals += [] if signal is None else [signal]
+        slot.seen, self._newest = max(slot.seen, ts), max(self._newest, ts)
+        self._pace.plan(slot)
+
+    # --- strategies --------------------------------------------------------------------------------------------------
 
     def _move(self, slot: Slot, version: Version, bar: Bar) -> Target | None:
         """Move one version's strategy by a bar that is new to it; nothing comes of a bar at which it raises."""
@@ -343,20 +369,9 @@ class SignalEngine:
         self.counters.faults += 1
         what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault_text(fault)}"
         if version is slot.active and not bar.is_backfill and bar.ts_event > slot.emitted_until:
-            alert_id = make_id(self._account, self._run, slot.bot, "fault", bar.symbol, bar.ts_event)
-            self._alerts.append(Alert(alert_id, "error", "signals", f"{what}; this bar decides nothing", bar.ts_event))
+            self._alerts.append(self._speech.alert("fault", slot, f"{what}; this bar decides nothing", bar.ts_event))
         if version.revision == self.revision(slot.bot) and version.faults >= _FAULTS_MAX:
             self._failed[slot.bot] = f"{what.removeprefix(f'bot {slot.bot}, ')}; it raised {version.faults} times"
-
-    def snapshots(self) -> list[tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]]]:
-        """Give of every bot in every symbol the close of its last bar, the last target said, and its values."""
-        return sorted(
-            (slot.bot, slot.symbol, newest.last_ts, slot.published, newest.strategy.snapshot())
-            for slots in self._slots.values()
-            for slot in slots
-            for newest in slot.versions()[-1:]
-            if newest.strategy is not None
-        )
 
     def alerts(self) -> list[Alert]:
         """Give what a person should be told since the last call."""
@@ -375,25 +390,8 @@ class SignalEngine:
                 f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault}; nothing is opened on that: "
                 "mend the strategy or its parameters"
             )
-            alert_id = make_id(self._account, self._run, slot.bot, "senseless", bar.symbol, bar.ts_event)
-            self._alerts.append(Alert(alert_id, "error", "signals", what, bar.ts_event))
+            self._alerts.append(self._speech.alert("senseless", slot, what, bar.ts_event))
         slot.is_senseless = bool(fault)
         if fault:
             return Target(Direction.FLAT, 0.0, target.reason) if target.direction is Direction.FLAT else None
         return target
-
-    def _signal(self, version: Version, bar: Bar, target: Target, values: dict[str, float]) -> Signal:
-        key, bot = bar_key(bar.symbol, bar.timeframe, bar.ts_event, bar.revision), version.bot
-        return Signal(
-            id=make_id(self._account, self._run, bot.name, "signal", key, 0),
-            bot=bot.name,
-            symbol=bar.symbol,
-            strategy=bot.strategy,
-            direction=target.direction,
-            strength=target.strength,
-            price=bar.close,
-            reason=target.reason,
-            bar=key,
-            ts_event=bar.ts_event,
-            indicators={name: value for name, value in values.items() if math.isfinite(value)},
-        )

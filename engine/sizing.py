@@ -8,6 +8,7 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, Decimal
 
 from engine.bots import Bot
+from engine.ids import bar_close_ns
 from engine.messages import Signal
 from engine.ordering import lot_of
 from engine.values import PRICE_MAX, ZERO, price_tick, round_to, to_decimal
@@ -19,6 +20,12 @@ def reference_price(signal: Signal) -> Decimal:
         return ZERO
     exact = to_decimal(signal.price)
     return round_to(exact, price_tick(signal.symbol, exact))
+
+
+def priced_ns(signal: Signal) -> int:
+    """Give the time of a signal's price, ns UTC: its bar's close, which is before it where it came without a bar."""
+    closed = bar_close_ns(signal.bar)
+    return signal.ts_event if closed is None else min(closed, signal.ts_event)
 
 
 def target_quantity(bot: Bot, signal: Signal, price: Decimal) -> Decimal:

@@ -119,3 +119,26 @@ def adjusted(bar: Bar, ratio: Decimal, symbol: str) -> Bar:
         volume=bar.volume * factor,
         vwap=None if bar.vwap is None else bar.vwap / factor,
     )
+
+
+class SplitBook:
+    """Every split that is known, and bars as they are after all of them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Split] = {}
+        self._symbols: frozenset[str] = frozenset()
+
+    def add(self, split: Split) -> None:
+        """Take one in; one that is known changes nothing."""
+        self.known[split.id] = split
+        self.known = dict(sorted(self.known.items(), key=lambda item: (item[1].ts_event, item[0])))
+        self._symbols |= {split.symbol}
+
+    def chained(self, bar: Bar) -> Bar:
+        """Give a bar in today's shares and under today's name."""
+        if bar.symbol not in self._symbols:
+            return bar
+        for split in self.known.values():
+            if bar.symbol == split.symbol and bar.ts_event <= split.ts_event:
+                bar = adjusted(bar, split.ratio, split.new_symbol)
+        return bar

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from engine.bots import Bot, BotStatus
 from engine.messages import BotDefined, Signal
-from engine.strategies import Strategy, fault_text, make
-from engine.values import AssetClass, Direction, asset_class_of
+from engine.strategies import Strategy, Target, fault_text, make
+from engine.values import Direction, asset_class_of
 
+_IN_STREAM = ("said", "timers")
 _LOOKS = (BotStatus.RUNNING, BotStatus.PAUSED)
 
 
@@ -58,10 +59,6 @@ class Version:
         except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's class raises)
             self.fault = f"strategy {self.bot.strategy} cannot be made: {fault_text(err)}"
 
-    def always(self, slot: Slot) -> bool:
-        """Whether it decides whenever bars come, not in the regular session only."""
-        return self.bot.session == "any" or slot.asset_class is AssetClass.CRYPTO
-
 
 class Slot:
     """One bot in one symbol.
@@ -74,11 +71,15 @@ class Slot:
         published: The last target said; None: whatever comes next is said.
         said: The last signal in the stream, as found at the start.
         last: Close, revision and price of the last bar.
+        seen: The last moment at which it was asked what it wants: close of a live bar, or of a timer.
+        wish: A target, with what it rests on, that waits for such a moment.
+        timers: Moments without a bar that the stream knows of, not come to yet, each behind the close of the last bar.
+        due: The next moment at which it may have to speak without a bar; 0: none.
     """
 
     __slots__ = (
-        "active", "asset_class", "bot", "coming", "emitted_until", "is_senseless", "last", "published", "said",
-        "silent_until", "symbol",
+        "active", "asset_class", "bot", "coming", "due", "emitted_until", "is_senseless", "last", "published", "said",
+        "seen", "silent_until", "symbol", "timers", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -93,15 +94,20 @@ class Slot:
         self.said: Signal | None = None
         self.last: tuple[int, int, float] | None = None
         self.is_senseless = False
+        self.seen = 0
+        self.wish: tuple[Target, dict[str, float]] | None = None
+        self.timers: list[tuple[int, int]] = []
+        self.due = 0
 
     def __getstate__(self) -> tuple[object, ...]:
         """Give what a checkpoint keeps: all but what the stream knows."""
-        return tuple(getattr(self, name) for name in self.__slots__ if name != "said")
+        return tuple(getattr(self, name) for name in self.__slots__ if name not in _IN_STREAM)
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
         """Take it back."""
         self.said = None
-        for name, value in zip((name for name in self.__slots__ if name != "said"), state, strict=True):
+        self.timers = []
+        for name, value in zip((name for name in self.__slots__ if name not in _IN_STREAM), state, strict=True):
             setattr(self, name, value)
 
     def versions(self) -> list[Version]:
@@ -124,7 +130,9 @@ class Slot:
         """Let the next version decide from here on."""
         old, new = self.active, self.coming.pop(0)
         goes_on = not new.is_fresh and new.status in _LOOKS and self.symbol in new.bot.symbols
-        if goes_on and old is not None:
+        if not goes_on:
+            self.wish = None
+        elif old is not None:
             new.strategy, new.last_ts, new.faults = old.strategy, old.last_ts, old.faults
         if old is not None and old.flatten and new.status is not BotStatus.RUNNING:
             new.flatten = True  # what was to be closed may not be said yet

@@ -58,6 +58,7 @@ from engine.messages import (
     Split,
     SymbolStatus,
     TargetReached,
+    Timer,
     TradingState,
     VenueFunds,
 )
@@ -202,6 +203,7 @@ TABLES: tuple[Table, ...] = (
     _table("bot_changes", "id", ChangeBot),
     _table("bots", "bot revision", BotDefined),
     _table("bot_refusals", "cause", BotRefused),
+    _table("timers", "id", Timer),
     _table("trading_states", "cause", TradingState),
     _table("alerts", "id", Alert),
 )

@@ -37,6 +37,7 @@ from engine.messages import (
     Split,
     SymbolStatus,
     TargetReached,
+    Timer,
     TradingState,
     VenueFunds,
 )
@@ -100,6 +101,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.changes.{escape(body.bot)}"
         case BotDefined():
             return f"{prefix}.bots.{escape(body.bot)}"
+        case Timer():
+            return f"{prefix}.timers.{escape(body.bot)}"
         case BotRefused():
             return f"{prefix}.refusals.{escape(body.bot)[:_BOT_MAX]}"
         case Split():

@@ -76,6 +76,7 @@ class Topology(msgspec.Struct, frozen=True):
             "changes.*",
             "bots.*",
             "refusals.*",
+            "timers.*",
             "state",
         )
         return [

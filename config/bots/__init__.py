@@ -12,11 +12,10 @@ import msgspec
 import tomli_w
 
 from config import own
-from config.settings import readable
-from engine.bots import Bot, OrderStyle, RiskLimits, Stops
+from config.faults import readable
+from engine.bots import Bot, RiskLimits
 from engine.definitions import name_fault, validate
 from engine.errors import ConfigError
-from engine.limits import BotLimits
 
 _OF_DEMO = "demo"
 SHIPPED = Path(__file__).parent
@@ -104,7 +103,7 @@ def read(tree: dict[str, object]) -> Bot:
     try:
         return msgspec.convert(tree, Bot, strict=False)
     except msgspec.ValidationError as err:
-        raise ConfigError(readable(str(err), tree, _known)) from None
+        raise ConfigError(readable(str(err), tree, Bot)) from None
 
 
 def changed(bot: Bot, changes: Iterable[str]) -> Bot:
@@ -154,11 +153,6 @@ def _without_defaults(tree: dict[str, Any], of: msgspec.Struct) -> dict[str, Any
         inner = isinstance(value, msgspec.Struct)
         kept[field.name] = _without_defaults(tree[field.name], value) if inner else tree[field.name]
     return kept
-
-
-def _known(section: str) -> list[str]:
-    struct = {"": Bot, "stops": Stops, "order": OrderStyle, "limits": BotLimits}.get(section)
-    return [] if struct is None else [field.name for field in msgspec.structs.fields(struct)]
 
 
 def validate_all(bots: Iterable[Bot]) -> None:

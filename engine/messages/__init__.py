@@ -15,7 +15,7 @@ import msgspec
 
 from engine.errors import BrokenPromiseError
 from engine.messages.base import SCHEMA, Body, Head
-from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, TradingState
+from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, Timer, TradingState
 from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
 from engine.messages.market import Bar, BarMarks, Gap, Mark, SymbolStatus
@@ -76,6 +76,7 @@ __all__ = [
     "Split",
     "SymbolStatus",
     "TargetReached",
+    "Timer",
     "TradingBody",
     "TradingState",
     "VenueFunds",
@@ -122,6 +123,7 @@ TradingBody = (
     | ChangeBot
     | BotDefined
     | BotRefused
+    | Timer
     | TradingState
     | Alert
 )

@@ -105,6 +105,22 @@ class BotRefused(Body, frozen=True):
     ts_event: int
 
 
+class Timer(Body, frozen=True):
+    """A moment of a bot that came without a bar: what was to be said then is said at the last price known.
+
+    Attributes:
+        id: Hash of (account, run, bot, moment, symbols).
+        symbols: Those of which no bar from the moment on was there, although it was waited for; each with the close of
+            its last bar, ns UTC. What comes late, from before the moment, is decided as after it.
+        ts_event: The moment, ns UTC: the end of a window, or a multiple of the bot's trading_frequency.
+    """
+
+    id: str
+    bot: str
+    symbols: dict[str, int]
+    ts_event: int
+
+
 class Alert(Body, frozen=True):
     """Something a person should look at. `level`: info, warning, error, critical."""
 

@@ -68,7 +68,7 @@ from engine.risk.verdicts import approval, denial
 from engine.risk.waiting import Way, lineage, turns
 from engine.risk.working import OrderEnd, Working
 from engine.sessions import SessionTable
-from engine.sizing import order_quantity, reference_price, target_quantity
+from engine.sizing import order_quantity, priced_ns, reference_price, target_quantity
 from engine.values import (
     NS_PER_S,
     AssetClass,
@@ -301,7 +301,7 @@ class RiskCore:
             reason = f"held {plain(held)} and working {plain(working)} are the target{rest}"
             return TargetReached(self.verdict_id(signal, ordinal), signal.id, bot.name, signal.symbol, reason, now_ns)
         in_the_way = self._way.in_the_way(bot.name, signal.symbol, quantity)
-        last_price = self._exposure.last_before(signal.symbol, signal.ts_event)
+        last_price = self._exposure.last_before(signal.symbol, priced_ns(signal))
         if in_the_way:
             if any(order.body.purpose is Purpose.PROTECT for order in in_the_way):
                 verdict = self._judged(signal, ordinal, quantity, (price, last_price), now_ns)
@@ -352,7 +352,7 @@ class RiskCore:
             return
         self._priced = (signal.id, now_ns)
         self.state.track.turn(self._sessions.day_start(now_ns), self._exposure)
-        self._exposure.mark(signal.symbol, reference_price(signal), signal.ts_event)
+        self._exposure.mark(signal.symbol, reference_price(signal), priced_ns(signal))
         self.state.track.observe(signal.bot, self._exposure)
 
     def _apply_verdict(self, verdict: Verdict) -> list[TradingState]:

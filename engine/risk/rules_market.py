@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.risk.proposal import Proposal, Refusal, above
+from engine.sizing import priced_ns
 from engine.values import (
     NS_PER_MINUTE,
     NS_PER_MS,
@@ -175,9 +176,9 @@ def cooldown(p: Proposal) -> Refusal | None:
     age_s = (p.now_ns - p.stopped_ns) // NS_PER_S
     if not p.stopped_ns:
         return None
-    if p.signal.ts_event < p.stopped_ns:
+    if (priced := priced_ns(p.signal)) < p.stopped_ns:
         reason = "its bar is older than the stop that closed the position"
-        return Refusal("cooldown_s", reason, str(p.stopped_ns), str(p.signal.ts_event))
+        return Refusal("cooldown_s", reason, str(p.stopped_ns), str(priced))
     if age_s >= p.limits.cooldown_s:
         return None
     reason = "a stop closed the position not long ago"
@@ -189,7 +190,7 @@ def cooldown(p: Proposal) -> Refusal | None:
 
 def stale_bar(p: Proposal) -> Refusal | None:
     """Refuse a decision that rests on an old bar, or on one from the future."""
-    age_ms = (p.now_ns - p.signal.ts_event) // NS_PER_MS
+    age_ms = (p.now_ns - priced_ns(p.signal)) // NS_PER_MS
     if 0 <= age_ms <= p.limits.bar_age_ms_max:
         return None
     return Refusal("bar_age_ms_max", "the bar behind the signal is too old", str(p.limits.bar_age_ms_max), str(age_ms))

@@ -22,6 +22,14 @@ CREATE TABLE bot_refusals (
     seq BIGINT
 );
 
+-- Moments of a bot that came without a bar in these symbols.
+CREATE TABLE timers (
+    id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbols VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
 -- Each bot as it is now.
 CREATE VIEW bot_control AS
     SELECT bot, status, reason, revision, "by", from_ts, ts_event AS changed_at,

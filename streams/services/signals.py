@@ -31,12 +31,14 @@ from engine.messages import (
     Sessions,
     Signal,
     Split,
+    Timer,
     decode,
     decode_market,
 )
 from engine.roster import FILE, Facts, Roster, faulty
 from engine.signals import SignalEngine
 from engine.strategies import fault_text
+from engine.values import NS_PER_S
 from streams.asking import facts_of
 from streams.checkpoint import CheckpointStore
 from streams.history import bars_until
@@ -49,8 +51,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 250
 _AGAIN_S = 1.0
-_WARMED_MAX = 500
-"""A bot with more new symbols than this is not warmed up at run time: reading their past would hold up all bars."""
+_LOOK_S = 0.2
+"""How often the clock is looked at while a moment may come without a bar."""
 
 
 class Signals:
@@ -69,6 +71,7 @@ class Signals:
         self._end_at_start = 0
         self._moving = asyncio.Lock()
         self._is_asked = asyncio.Event()
+        self._is_due = asyncio.Event()
         self._reader: Reader | None = None
         self._problem = ""
 
@@ -78,7 +81,7 @@ class Signals:
         topology = context.topology
         await context.identify()
         store = self._open_store(f"{context.account}/{context.run}")
-        engine = self._engine = SignalEngine(context.account, context.run, ())
+        engine = self._engine = SignalEngine(context.account, context.run, (), context.settings.signals.bar_wait_ms)
         checkpoint = store.newest()
         context.stores.append(store)
         position = 0
@@ -116,7 +119,7 @@ class Signals:
     async def _hear(self) -> None:
         """Know the calendar, and every split and bot that is stored by now, before the first bar."""
         context, topology = self._context, self._context.topology
-        kinds = ("sessions", "splits", "changes", "bots", "refusals")
+        kinds = ("sessions", "splits", "changes", "bots", "refusals", "timers")
         last: set[bytes] = set()
         for kind in kinds:
             last |= {*await last_per_subject(context, topology.trading, f"{topology.prefix}.{kind}.>")}
@@ -145,6 +148,7 @@ class Signals:
             group.create_task(self._move_on(self._pipeline))
             group.create_task(self._listen())
             group.create_task(self._answer_on(self._pipeline))
+            group.create_task(self._keep_time(self._pipeline))
             group.create_task(self._pipeline.publish(self._announce))
 
     async def _move_on(self, pipeline: Pipeline) -> None:
@@ -160,6 +164,8 @@ class Signals:
                 await pipeline.put([*outgoing, *await self._losses()])
             if self._roster.waiting:
                 self._is_asked.set()
+            if engine.is_told or engine.due_ns:
+                self._is_due.set()
 
     async def _listen(self) -> None:
         """Take in the calendar, splits and wishes about bots as they are stored."""
@@ -167,7 +173,32 @@ class Signals:
         while True:
             await self._take_told(await self._told.batch(100))
             self._is_asked.set()
+            self._is_due.set()
             await self._announce()
+
+    async def _keep_time(self, pipeline: Pipeline) -> None:
+        """Say what is due at moments without a bar, when all is known that a former life said of them.
+
+        In lock-step time is what bars say: there the clock is not asked.
+        """
+        engine, clock = self._engine, self._context.clock
+        assert engine is not None  # noqa: S101  (start came first)
+        await clock.now_ns()
+        while True:
+            await self._is_due.wait()
+            self._is_due.clear()
+            look_s = clock.look_s(_LOOK_S)
+            if self._moved < self._end_at_start or not (engine.is_told or (look_s and engine.due_ns)):
+                continue
+            now = 0 if look_s is None else await clock.now_ns()
+            async with self._moving:
+                signals = engine.on_clock(now)
+                outgoing = [self._outgoing(body) for body in (*engine.timers(), *signals)]
+                if outgoing:
+                    await pipeline.put_aside(outgoing)
+            if look_s and engine.due_ns:
+                await asyncio.sleep(min(look_s, max(_LOOK_S / 10, (engine.due_ns - now) / NS_PER_S)))
+                self._is_due.set()
 
     async def _answer_on(self, pipeline: Pipeline) -> None:
         """Answer every wish: between two bars, and never before bars that were decided in a former life."""
@@ -184,22 +215,23 @@ class Signals:
                     continue
                 async with self._moving:
                     await pipeline.put_aside(await self._answer(wish, facts))
+                self._is_due.set()
 
     async def _answer(self, wish: ChangeBot, facts: Facts) -> list[Outgoing]:
         """Answer a wish about a bot between two bars; give the answer and what follows from it."""
         context, engine, roster = self._context, self._engine, self._roster
         assert engine is not None  # noqa: S101  (start came first)
         now = await context.clock.now_ns()
-        fault = ""
-        if wish.definition is not None:
-            try:
-                self._learn(wish.definition)
-            except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
-                fault = str(err) if isinstance(err, ConfigError) else fault_text(err)
+        known = roster.bots.get(wish.bot)
+        definition = wish.definition or (None if known is None else known.definition)
+        status = wish.status or (BotStatus.RUNNING if known is None else known.status)
+        fault = "" if wish.definition is None else self._learn_fault(wish.definition)
+        past = list[Bar]() if definition is None or fault else await self._past(engine, definition, status)
+        fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past))
         answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
         followed: list[AnyBody] = [answer]
         if isinstance(answer, BotDefined):
-            await self._define(engine, answer)
+            self._define(engine, answer, past)
             followed += engine.flatten(answer) if answer.flatten else []
         elif wish.by == FILE and wish.definition is not None:
             what = f"the bot file of {wish.bot} does not count: {answer.reason}"
@@ -215,20 +247,24 @@ class Signals:
             raise ConfigError(msg)
         own.learn(bot)
 
-    async def _define(self, engine: SignalEngine, defined: BotDefined) -> None:
+    def _learn_fault(self, bot: Bot) -> str:
+        try:
+            self._learn(bot)
+        except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
+            return str(err) if isinstance(err, ConfigError) else fault_text(err)
+        return ""
+
+    async def _past(self, engine: SignalEngine, bot: Bot, status: BotStatus) -> list[Bar]:
+        """Read the past bars that a definition's strategies are warmed up with."""
+        must = engine.must_learn(bot, status) if self._moved else set[str]()
+        return await bars_until(self._context, must, self._moved) if must else []
+
+    def _define(self, engine: SignalEngine, defined: BotDefined, past: list[Bar]) -> None:
         """Take in a definition; a bot whose strategy cannot be run any more is given up."""
         if defined.revision <= engine.revision(defined.bot):
             return
-        fault = ""
-        try:
-            self._learn(defined.definition)
-        except (Exception, SystemExit) as err:  # noqa: BLE001  (it could be run when it was defined)
-            fault = str(err) if isinstance(err, ConfigError) else fault_text(err)
-        must = engine.must_learn(defined) if self._moved else set[str]()
-        if len(must) > _WARMED_MAX:
-            log.warning("too many symbols to read their past bars: they warm up from now on", bot=defined.bot)
-            must = set[str]()
-        engine.define(defined, await bars_until(self._context, must, self._moved) if must else ())
+        fault = self._learn_fault(defined.definition)
+        engine.define(defined, past)
         if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
             engine.fail(defined.bot, fault)
 
@@ -239,7 +275,7 @@ class Signals:
                 return context.outgoing(body, make_id(context.account, context.run, "bot", body.cause))
             case Signal():
                 return context.outgoing(body, body.id, trace=body.bar)
-            case Alert():
+            case Alert() | Timer():
                 return context.outgoing(body, body.id)
             case _:
                 msg = f"signals does not make {type(body).__name__}"
@@ -286,6 +322,7 @@ class Signals:
             c = self._engine.counters
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
             counters |= {"splits": self._engine.splits, "faults": c.faults}
+            counters["moments"] = int(self._engine.is_told)
             counters["bots"] = sum(bot.status is BotStatus.RUNNING for bot in self._roster.bots.values())
         topology = self._context.topology
         published = {topology.trading: self._publisher.last_seq}
@@ -305,15 +342,19 @@ class Signals:
             if isinstance(body, Sessions):
                 engine.on_sessions(body)
                 self._is_calendar_known = True
+            elif isinstance(body, Timer):
+                engine.on_timer(body)
             elif isinstance(body, Split) and engine.is_new(body):
                 async with self._moving:
                     history = await bars_until(self._context, {body.symbol, body.new_symbol}, self._moved)
                     engine.on_split(body, history)
             else:
                 self._roster.apply(body)
-                if isinstance(body, BotDefined):
+                if isinstance(body, BotDefined) and body.revision > engine.revision(body.bot):
                     async with self._moving:
-                        await self._define(engine, body)
+                        self._learn_fault(body.definition)
+                        past = await self._past(engine, body.definition, body.status)
+                        self._define(engine, body, past)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
@@ -323,8 +364,10 @@ class Signals:
             body = message.body
             if not isinstance(body, Bar):
                 continue
-            for signal in engine.on_bar(body):
-                outgoing.append(  # noqa: PERF401  (the inner list is empty nearly always)
+            signals = engine.on_bar(body)
+            outgoing += [self._outgoing(timer) for timer in engine.timers()]
+            for signal in signals:
+                outgoing.append(
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
                 )
         outgoing += [self._outgoing(alert) for alert in engine.alerts()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -212,6 +212,15 @@ def test_single_fields_are_set_as_in_a_file(changes: list[str], found: dict[str,
         ("capital", "--set takes field=value"),
         ("=3", "--set takes field=value"),
         ("capital=much", "capital: invalid decimal string, was 'much'"),
+        (
+            "order.type=mraket",
+            "order.type: must be market, limit, stop, stop_limit, trailing_stop or other, was 'mraket'",
+        ),
+        ('window.days=["monday"]', "window.days[0]: must be mon, tue, wed, thu, fri, sat or sun, was 'monday'"),
+        ("window.start=9:30", "window: start must be a time HH:MM from 00:00 to 24:00, was '9:30'"),
+        ("window.begin=09:30", "unknown field 'window.begin': known here are start, end, zone"),
+        ("trading_frequency=0", "trading_frequency: must be every_bar or a number from 1 to 86400, was 0"),
+        ("trading_frequency=every_tick", "must be every_bar or a number from 1 to 86400, was 'every_tick'"),
         ("colour=red", "unknown field 'colour': known here are name, strategy"),
         ("symbols.first=AAPL", "symbols is no table"),
         ("stops.stop_loss=7", "stops.stop_loss: expected `float` <= 1.0, was 7"),

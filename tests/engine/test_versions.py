@@ -83,7 +83,7 @@ def test_other_capital_is_another_version_of_the_same_strategy() -> None:
     engine = _engine(FAST)
     said = _play(engine, bars[:20])
     richer = msgspec.structs.replace(FAST, capital=FAST.capital * 2)
-    assert engine.must_learn(_defined(richer, 2, 20)) == set()
+    assert engine.must_learn(richer, BotStatus.RUNNING) == set()
     engine.define(_defined(richer, 2, 20))
     assert said + _play(engine, bars[20:]) == _alone(FAST, bars)
 
@@ -94,7 +94,7 @@ def test_a_paused_bot_looks_and_says_nothing_and_says_its_target_when_it_runs_ag
     _play(engine, bars[:10])
     engine.define(_defined(FAST, 2, 10, BotStatus.PAUSED))
     assert _play(engine, bars[10:25]) == []
-    assert engine.must_learn(_defined(FAST, 3, 25)) == set()
+    assert engine.must_learn(FAST, BotStatus.RUNNING) == set()
     engine.define(_defined(FAST, 3, 25))
     said = _play(engine, bars[25:])
     assert said[0].ts_event == minute(26)
@@ -110,7 +110,7 @@ def test_a_stopped_bot_does_not_look_and_is_warmed_up_when_it_runs_again() -> No
     assert _play(engine, bars[10:25]) == []
     assert engine.snapshots() == []
     again = _defined(SLOW, 3, 25)
-    assert engine.must_learn(again) == {"AAPL"}
+    assert engine.must_learn(SLOW, BotStatus.RUNNING) == {"AAPL"}
     engine.define(again, bars[:25])
     said = _play(engine, bars[25:])
     assert said[0].ts_event == minute(26)

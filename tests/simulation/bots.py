@@ -9,8 +9,11 @@ import random
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from engine.bots import Bot, OrderStyle, Stops
 from engine.values import OrderType, TimeInForce
+from engine.window import Window
 
 _FRACTIONS = (0.002, 0.004, 0.008)
 """A minute moves a price by 0.4 % or so."""
@@ -28,8 +31,15 @@ _STYLES: tuple[dict[str, Any], ...] = (
 )
 
 
-def bots_of(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
-    """Two bots that share symbols."""
+def bots_of(draw: random.Random, symbols: tuple[str, ...], first_minute: int) -> tuple[Bot, ...]:
+    """Two bots that share symbols.
+
+    Args:
+        draw: Randomness of the seed.
+        symbols: Of its market.
+        first_minute: Minute of the day, UTC, in which its bars begin.
+    """
+    paces = random.Random(repr(draw.getstate()[1][:8]))  # draws nothing: the rest of a seed's story stays
     has_stops, has_styles = draw.random() < 0.6, draw.random() < 0.4
     alpha = _drawn(
         draw, has_stops, has_styles,
@@ -52,7 +62,22 @@ def bots_of(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Bot, ...]:
         params=reverting if is_rsi else crossing,
         position_fraction=draw.choice((0.1, 0.2)),
     )  # fmt: skip
-    return alpha, beta
+    return _paced(paces, alpha, first_minute), _paced(paces, beta, first_minute)
+
+
+def _paced(draw: random.Random, bot: Bot, first_minute: int) -> Bot:
+    """A third of them say what they want in a window, or now and then, only."""
+    every_s, begins, lasts = draw.choice((20, 60, 90, 120, 180, 300)), draw.randint(0, 3), draw.randint(2, 9)
+    before_s = draw.choice((None, 0, 30, 60, 90))
+    start, end = (
+        f"{minute // 60:02}:{minute % 60:02}" for minute in (first_minute + begins, first_minute + begins + lasts)
+    )
+    kind = draw.random()
+    if 0.1 < kind < 0.33:
+        bot = msgspec.structs.replace(bot, trading_frequency=every_s)
+    if kind < 0.2:
+        bot = msgspec.structs.replace(bot, window=Window(start, end, "UTC", flatten_before_s=before_s))
+    return bot
 
 
 def _drawn(draw: random.Random, has_stops: bool, has_styles: bool, **fields: Any) -> Bot:

@@ -49,6 +49,7 @@ from engine.messages import (
     Signal,
     SymbolStatus,
     TargetReached,
+    Timer,
     TradingState,
     VenueFunds,
     body_json,
@@ -95,7 +96,9 @@ def _natural_key(body: AnyBody) -> str:
     kind = type(body).__name__
     match body:
         case Signal():
-            return f"{kind} {body.bot} {body.bar}"
+            return f"{kind} {body.bot} {body.bar} {body.ts_event}"
+        case Timer():
+            return f"{kind} {body.bot} {body.symbols} {body.ts_event}"
         case Fill():
             return f"{kind} {fill_key(body.venue_order_id, plain(body.cum_qty))}"
         case Position():
@@ -318,8 +321,18 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
             calm.on_sessions(body)
         elif isinstance(body, BotDefined):
             calm.define(body)
+        elif isinstance(body, Timer):
+            calm.on_timer(body)
     expected = [signal for bar in market if isinstance(bar, Bar) for signal in calm.on_bar(bar)]
+    expected += calm.on_clock(0)  # timers after the last bar
+    told = [body for body in trading if isinstance(body, Timer)]
+    new = [timer for timer in calm.timers() if timer not in told]
+    demand(not new, f"moments without a bar that nobody stored: {new}")
     said = [body for body in trading if isinstance(body, Signal) and not _is_guard(body)]
+    if told:  # between two bars of a symbol its timer may come before or after another symbol's bar
+        said, expected = (
+            sorted(some, key=lambda one: (one.bot, one.symbol, one.ts_event)) for some in (said, expected)
+        )
     demand(_lines(said) == _lines(expected), f"{len(said)} signals, {len(expected)} of an undisturbed run, or others")
     alive = world.roles["signals"].service._engine
     demand(alive.snapshots() == calm.snapshots(), "indicators differ from those of an undisturbed run")

@@ -48,7 +48,7 @@ class Market:
         self.first = first
         names = draw.choice((["AAPL", "BTC/USD"], ["AAPL", "MSFT"], list(SYMBOLS)[: draw.choice((2, 3, 4))]))
         self.symbols = tuple(names)
-        self.bots = bots_of(draw, self.symbols)
+        self.bots = bots_of(draw, self.symbols, T0_NS // NS_PER_MINUTE % 1440 + first)
         closes = draw.random() < 0.15
         self.close_minute = first + (draw.randint(4, self.count) if closes else 10_000)
         self.minutes: dict[int, list[VenueBar]] = {}

@@ -360,6 +360,27 @@ _ALL = (
         "False",
         "what a bot said before it was stopped opens positions after it",
     ),
+    Patch(
+        "moments_forgotten",
+        "streams.services.signals:Signals._take_told",
+        "engine.on_timer(body)",
+        "pass",
+        "restarted signals do not look at the moments without a bar that they stored",
+    ),
+    Patch(
+        "moments_placed_by_their_time",
+        "engine.signals:SignalEngine.on_bar",
+        "slot.timers[0][0] < bar.ts_event",
+        "slot.timers[0][1] <= bar.ts_event",
+        "a bar from before a moment that came after it is decided as before it",
+    ),
+    Patch(
+        "moments_of_a_former_life",
+        "engine.pacing:Pace._next_moment",
+        "max(slot.seen, slot.emitted_until, ",
+        "max(slot.seen, ",
+        "restarted signals come to moments that their former life had passed",
+    ),
 )
 MUTANTS = {
     patch.name: (patch, *(part for part in _ALL if part.part_of == patch.name)) for patch in _ALL if not patch.part_of

@@ -11,6 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from engine.bots import Bot, OrderStyle, Stops
+from engine.window import Window
 from tests.engine import build
 
 _EXACT = st.decimals(min_value=Decimal("-1e20"), max_value=Decimal("1e20"), places=9, allow_nan=False)
@@ -30,12 +31,15 @@ _BY_TYPE = {
     tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=3).map(
         tuple
     ),
+    dict[str, int]: st.dictionaries(st.text(max_size=5), st.integers(0, 2**62), max_size=3),
     Bot: st.builds(
         build.bot,
         symbols=st.lists(st.sampled_from(["AAPL", "BRK.B", "BTC/USD"]), min_size=1, max_size=3).map(tuple),
         capital=_EXACT,
         stops=st.sampled_from([None, Stops(stop_loss=0.1)]),
         order=st.sampled_from([OrderStyle(), OrderStyle(limit_offset_bps=-1.5)]),
+        window=st.sampled_from([None, Window("09:45", "12:00", "Europe/London", ("mon", "fri"), flatten_before_s=60)]),
+        trading_frequency=st.sampled_from(["every_bar", 300]),
     ),
 }
 

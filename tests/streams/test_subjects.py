@@ -52,6 +52,7 @@ SUBJECTS = {
     "ChangeBot": "tape.changes.demo",
     "BotDefined": "tape.bots.demo",
     "BotRefused": "tape.refusals.demo",
+    "Timer": "tape.timers.demo",
     "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }

@@ -39,6 +39,7 @@ OWNERS = {
     "splits.AAPL": "executor",
     "bots.bot": "signals",
     "refusals.bot": "signals",
+    "timers.bot": "signals",
     "changes.bot": "signals operator",
     "opened": "executor",
     "funds": "executor",

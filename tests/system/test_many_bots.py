@@ -15,9 +15,10 @@ import pytest
 from config import bots as bot_files
 from config import own
 from engine.bots import Bot
-from engine.messages import Bar, BotDefined, Sessions, body_json
+from engine.messages import Bar, BotDefined, Sessions, Signal, Timer, body_json
 from engine.signals import SignalEngine
 from engine.strategies import names, params_of
+from engine.window import Window
 from tests.engine.build import D
 from tests.system.harness import ROOT, bodies
 from tests.system.test_demo import environment, tapeline
@@ -39,7 +40,7 @@ SHORT = {
 
 
 def _made(folder: Path, count: int, symbols: list[str]) -> list[Path]:
-    """Bot files: every strategy again and again, on some of the symbols."""
+    """Bot files: every strategy again and again, on some of the symbols; some speak at some times only, one raises."""
     draw = random.Random(4)
     kinds = [name for name in names() if name not in ("rule", "multi", "crypto_scalping")]
     paths: list[Path] = []
@@ -49,10 +50,17 @@ def _made(folder: Path, count: int, symbols: list[str]) -> list[Path]:
         params = {name: value for name, value in SHORT.get(kind, {}).items() if name in known}
         chosen = tuple(sorted(draw.sample(symbols, min(8, len(symbols)))))
         bot = Bot(f"bot{number}", kind, chosen, D(1_000), params, position_fraction=0.1)
+        if number % 7 == 3:
+            bot = msgspec.structs.replace(bot, trading_frequency=(90, 180)[number % 2])
+        if number % 7 == 5:
+            bot = msgspec.structs.replace(bot, window=Window("09:35", "09:45", flatten_before_s=30 * (number % 3)))
         path = folder / f"{bot.name}.toml"
         path.write_text(bot_files.text_of(bot))
         paths.append(path)
-    return paths
+    (folder / "raising.py").write_text(RAISING)
+    bad = folder / "bad.toml"
+    bad.write_text('name = "bad"\nstrategy = "raising.py:Raising"\nsymbols = ["S000", "S001"]\ncapital = 1000\n')
+    return [*paths, bad]
 
 
 def _do(folder: Path, *arguments: str) -> str:
@@ -63,12 +71,9 @@ def _do(folder: Path, *arguments: str) -> str:
 
 def _change(folder: Path, tmp_path: Path, last: int) -> None:
     """Everything a person may do to bots, while bars come."""
-    (tmp_path / "raising.py").write_text(RAISING)
-    bad = tmp_path / "bad.toml"
-    bad.write_text('name = "bad"\nstrategy = "raising.py:Raising"\nsymbols = ["S000", "S001"]\ncapital = 1000\n')
     new = tmp_path / "new.toml"
     new.write_text('name = "new"\nstrategy = "sma_crossover"\nsymbols = ["S000", "S002"]\ncapital = 1000\n')
-    _do(folder, "add", str(bad), str(new))
+    _do(folder, "add", str(new))
     _do(folder, "pause", "bot0", "bot1", "--reason", "look")
     _do(folder, "update", "bot2", "--set", "capital=900")
     _do(folder, "update", f"bot{last}", "--set", "strategy=sma_crossover", "--set", "params={fast = 2, slow = 4}")
@@ -82,6 +87,11 @@ def _change(folder: Path, tmp_path: Path, last: int) -> None:
     refused = tapeline("bots", "update", "bot0", "--set", "params.period=0", "--data-dir", str(folder))
     assert refused.returncode == 1
     assert "stays as it is" in refused.stderr
+    worse = tmp_path / "worse.toml"
+    worse.write_text((tmp_path / "bad.toml").read_text().replace('"bad"', '"worse"').replace("S001", "S002"))
+    refused = tapeline("bots", "add", str(worse), "--data-dir", str(folder))
+    assert refused.returncode == 1
+    assert "raised at 10 past bars" in refused.stderr
 
 
 def _of(stored: dict[str, list[bytes]], kind: str) -> list[bytes]:
@@ -98,10 +108,14 @@ def _alone(stored: dict[str, list[bytes]], name: str) -> dict[str, list[bytes]]:
         defined = msgspec.json.decode(line, type=BotDefined)
         own.learn(defined.definition)
         engine.define(defined)
+    for line in stored.get(f"tape.timers.{name}", []):
+        engine.on_timer(msgspec.json.decode(line, type=Timer))
     said: dict[str, list[bytes]] = {}
+    signals: list[Signal] = []
     for line in _of(stored, "bars."):  # symbol by symbol: a symbol knows nothing of another
-        for signal_ in engine.on_bar(msgspec.json.decode(line, type=Bar)):
-            said.setdefault(f"tape.signals.{name}.{signal_.symbol}", []).append(body_json(signal_))
+        signals += engine.on_bar(msgspec.json.decode(line, type=Bar))
+    for one in [*signals, *engine.on_clock(0)]:
+        said.setdefault(f"tape.signals.{name}.{one.symbol}", []).append(body_json(one))
     return said
 
 
@@ -140,4 +154,5 @@ def test_each_bot_says_what_it_says_alone_while_all_are_changed(tmp_path: Path) 
         assert said == _alone(stored, name), name
     assert not _of(stored, "signals.bad.")
     assert talkative > bots // 2
-    assert len(_of(stored, "refusals.")) == 1
+    assert len(_of(stored, "refusals.")) == 2
+    assert len(_of(stored, "timers.")) > 2

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.messages import Sessions
-from engine.newyork import midnight_before
 from engine.sessions import SessionTable
 from engine.values import NS_PER_MINUTE, NS_PER_S, AssetClass
+from engine.zones import midnight_before
 
 ZONE = ZoneInfo("America/New_York")
 

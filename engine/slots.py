@@ -1,0 +1,135 @@
+"""Every bot in every symbol that it trades or traded. Kept by engine.signals; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from engine.bots import Bot, BotStatus
+from engine.messages import Bar, BotDefined
+from engine.strategies import Strategy, checked, fault_text, make
+from engine.values import Direction
+from engine.versions import Slot, Version
+
+WARMED_MAX = 500
+"""A bot with more new symbols than this is not warmed up at run time: reading their past would hold up all bars."""
+Snapshot = tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]]
+
+
+class Slots:
+    """Slots by symbol, and which revision of each bot they have heard of."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, list[Slot]] = {}
+        self._revisions: dict[str, int] = {}
+
+    def state(self) -> tuple[dict[str, list[Slot]], dict[str, int]]:
+        """Give everything, for pickling."""
+        return self._slots, self._revisions
+
+    def restore(self, state: tuple[dict[str, list[Slot]], dict[str, int]]) -> None:
+        """Take a state back; bots that it does not know stay as they were made."""
+        known, revisions = state
+        for symbol in dict.fromkeys((*known, *self._slots)):
+            own = [slot for slot in self._slots.get(symbol, []) if slot.bot not in revisions]
+            self._slots[symbol] = [*known.get(symbol, []), *own]
+        self._revisions |= revisions
+
+    def of(self, symbol: str) -> list[Slot] | None:
+        """Give the slots of a symbol; None: nobody ever traded it."""
+        return self._slots.get(symbol)
+
+    def every(self) -> Iterator[Slot]:
+        """Give them all."""
+        return (slot for slots in self._slots.values() for slot in slots)
+
+    def find(self, bot: str, symbol: str) -> Slot | None:
+        """Give one bot's in one symbol."""
+        return next((slot for slot in self._slots.get(symbol, ()) if slot.bot == bot), None)
+
+    def revision(self, bot: str) -> int:
+        """Give the newest revision of a bot that is known; 0: none."""
+        return self._revisions.get(bot, 0)
+
+    def bots(self) -> list[Bot]:
+        """Give the definitions whose strategies are in the state."""
+        versions = (version for slot in self.every() for version in slot.versions() if version.strategy is not None)
+        return list({(version.bot.name, version.revision): version.bot for version in versions}.values())
+
+    def fresh(self, bot: Bot) -> set[str]:
+        """Name the symbols in which a definition gets a strategy that knows nothing yet."""
+        slots = {symbol: self.find(bot.name, symbol) for symbol in bot.symbols}
+        return {symbol for symbol, slot in slots.items() if slot is None or not slot.goes_on(bot)}
+
+    def add(self, defined: BotDefined) -> list[tuple[Slot, Version]]:
+        """Take in a bot's new version in every symbol that it or an older one trades."""
+        self._revisions[defined.bot] = defined.revision
+        held = [slot.symbol for slot in self.every() if slot.bot == defined.bot]
+        added: list[tuple[Slot, Version]] = []
+        for symbol in dict.fromkeys((*defined.definition.symbols, *held)):
+            slot = self.find(defined.bot, symbol)
+            if slot is None:
+                slot = Slot(defined.bot, symbol)
+                self._slots.setdefault(symbol, []).append(slot)
+            added.append((slot, slot.add(defined)))
+            if defined.flatten:
+                slot.silent_until = defined.from_ts
+        return added
+
+    def unkept(self, keep: Callable[[object], object]) -> dict[str, str]:
+        """Take out the strategies that cannot be kept over a restart.
+
+        Args:
+            keep: Raises for what cannot be kept.
+
+        Returns:
+            Why, by bot; of bots whose newest version has such a strategy.
+        """
+        found: dict[str, str] = {}
+        for slot in self.every():
+            for version in slot.versions():
+                try:
+                    keep(version.strategy)
+                except Exception as fault:  # noqa: BLE001  (whatever a user's attributes raise)
+                    version.strategy = None
+                    if version.revision == self.revision(slot.bot):
+                        what = f"strategy {version.bot.strategy} cannot be kept over a restart ({fault_text(fault)})"
+                        found[slot.bot] = what
+        return found
+
+    def snapshots(self) -> list[Snapshot]:
+        """Give of every bot in every symbol the close of its last bar, the last target said, and its values."""
+        return sorted(
+            (slot.bot, slot.symbol, newest.last_ts, slot.published, newest.strategy.snapshot())
+            for slot in self.every()
+            for newest in slot.versions()[-1:]
+            if newest.strategy is not None
+        )
+
+
+def looks(status: BotStatus) -> bool:
+    """Whether a bot of a status looks at bars."""
+    return status in (BotStatus.RUNNING, BotStatus.PAUSED)
+
+
+def rehearse(bot: Bot, history: Iterable[Bar], faults_max: int) -> str:
+    """Say why a definition's strategy cannot be warmed up; empty if it can.
+
+    Args:
+        bot: The definition.
+        history: Past bars of its symbols, by time.
+        faults_max: It raises at so many of them.
+    """
+    strategies: dict[str, Strategy] = {}
+    faults = 0
+    for bar in history:
+        if bar.symbol not in bot.symbols:
+            continue
+        try:
+            if bar.symbol not in strategies:
+                strategies[bar.symbol] = make(bot.source, bot.params)
+            checked(strategies[bar.symbol].on_bar(bar))
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever a user's class raises)
+            faults += 1
+            if faults >= faults_max:
+                return f"strategy {bot.strategy} raised at {faults} past bars, {bar.symbol}: {fault_text(fault)}"
+    return ""
