@@ -232,6 +232,30 @@ def sql(
 
 
 @app.command
+def report(
+    bot: Annotated[str | None, Parameter(name="BOT")] = None,
+    /,
+    *,
+    data_dir: Path | None = None,
+    html: Path | None = None,
+) -> int:
+    """Say what each bot came to: P&L, drawdown, exposure, trades; from the daemon if it runs, else from the file.
+
+    Parameters
+    ----------
+    bot
+        One bot; default: all.
+    data_dir
+        Data directory; default: the one used last here.
+    html
+        Write a page with equity curves, and trades on charts of prices, instead of printing.
+    """
+    from tapeline.report import run_report
+
+    return run_report(bot, data_dir, html)
+
+
+@app.command
 def explain(
     id_: Annotated[str, Parameter(name="ID")],
     /,

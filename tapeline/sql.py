@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from config.settings import NatsSettings
 from engine.errors import ConfigError, TapelineError
 from tapeline import folders
 
+Ask = Callable[[str], Awaitable[tuple[Any, bool]]]
+"""Answers a query with a polars frame, and whether rows were left out."""
 _ROWS_MAX = 100_000
 _SECONDS_MAX = 60.0
 
@@ -21,11 +25,12 @@ def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows
     if form == "parquet" and out is None and sys.stdout.isatty():
         msg = "parquet is not for a terminal: give --out FILE, or redirect the output"
         raise ConfigError(msg)
-    daemon, folder = daemon_of(data_dir)
-    if daemon is None:
-        frame, truncated = _read_file(folder / "tapeline.duckdb", query, rows)
-    else:
-        frame, truncated = asyncio.run(_ask(daemon, query, rows))
+
+    async def ask_once() -> tuple[Any, bool]:
+        async with asking(data_dir, rows) as ask:
+            return await ask(query)
+
+    frame, truncated = asyncio.run(ask_once())
     _write(frame, form, out)
     if truncated:
         sys.stderr.write(
@@ -50,25 +55,41 @@ def lean_nats() -> None:
     sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
 
 
-async def _ask(nats: NatsSettings, query: str, rows: int) -> tuple[Any, bool]:
+@asynccontextmanager
+async def asking(data_dir: Path | None, rows: int) -> AsyncGenerator[Ask]:
+    """Give a way to ask one query after another: the running daemon over NATS, or the file when none runs.
+
+    Args:
+        data_dir: Data directory; None is the one used last.
+        rows: Most rows of an answer; 0 is the limit of the recorder, or 100,000 of a file.
+    """
+    daemon, folder = daemon_of(data_dir)
+    if daemon is None:
+        from storage.sql import open_read_only
+
+        with open_read_only(folder / "tapeline.duckdb") as service:
+
+            async def ask_file(query: str) -> tuple[Any, bool]:
+                result = service.query(query, row_limit=rows or _ROWS_MAX, time_limit_s=_SECONDS_MAX)
+                return result.frame(), result.truncated
+
+            yield ask_file
+        return
     lean_nats()
     from streams.keys import OPERATOR, identity
-    from streams.sql_ask import ask_at
+    from streams.sql_ask import ask as ask_recorder
+    from streams.sql_ask import connected
 
-    who = identity(nats.nkey_file, OPERATOR)
-    try:
-        return await ask_at(nats.url, nats.prefix, query, rows, _SECONDS_MAX, identity=who)
-    except TimeoutError:
-        msg = f"no answer from the recorder within {_SECONDS_MAX:g} s: see `tapeline status`"
-        raise TapelineError(msg) from None
+    async with connected(daemon.url, identity(daemon.nkey_file, OPERATOR)) as nc:
 
+        async def ask_daemon(query: str) -> tuple[Any, bool]:
+            try:
+                return await ask_recorder(nc, daemon.prefix, query, rows, _SECONDS_MAX)
+            except TimeoutError:
+                msg = f"no answer from the recorder within {_SECONDS_MAX:g} s: see `tapeline status`"
+                raise TapelineError(msg) from None
 
-def _read_file(path: Path, query: str, rows: int) -> tuple[Any, bool]:
-    from storage.sql import open_read_only
-
-    with open_read_only(path) as service:
-        result = service.query(query, row_limit=rows or _ROWS_MAX, time_limit_s=_SECONDS_MAX)
-    return result.frame(), result.truncated
+        yield ask_daemon
 
 
 def _write(frame: Any, form: str, out: Path | None) -> None:

@@ -118,5 +118,6 @@ def as_text(summary: Summary) -> str:
         f"bar received -> intent: p50 {p50} ms, p99 {p99} ms",
         f"database: {summary.database}",
         'look into it: uv run tapeline sql "SELECT * FROM executed_trades ORDER BY created_at DESC LIMIT 10"',
+        "what it came to, on charts: uv run tapeline report --html report.html",
     ]
     return "\n".join(lines)

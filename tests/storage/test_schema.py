@@ -54,6 +54,9 @@ def test_every_earlier_version_is_brought_forward(tmp_path, version):
         "latency",
         "all_marks",
         "bot_control",
+        "position_changes",
+        "trades",
+        "strategy_performance",
     }
 
 

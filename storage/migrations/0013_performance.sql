@@ -1,0 +1,172 @@
+-- What came of it: P&L of each execution, round trips, and the equity of each bot. Prices of positions are closes of bars;
+-- money is exact where it was traded, and rounded to 1e-9 where it is valued.
+
+-- Each position row with what it changed. A trade runs from flat to flat, or through zero.
+CREATE VIEW position_changes AS
+WITH rows AS (
+    SELECT
+        *, rowid AS row_id,
+        sign(signed_qty)::INTEGER AS side,
+        lag(sign(signed_qty)::INTEGER, 1, 0) OVER w AS side_before,
+        signed_qty - lag(signed_qty, 1, 0) OVER w AS quantity_change,
+        realized_pnl - lag(realized_pnl, 1, 0) OVER w AS pnl,
+        lag(avg_px_open, 1, 0) OVER w AS avg_px_before
+    FROM positions
+    WINDOW w AS (PARTITION BY bot, symbol ORDER BY rowid)
+)
+SELECT
+    *,
+    sum(CASE WHEN side <> 0 AND side <> side_before THEN 1 ELSE 0 END) OVER (
+        PARTITION BY bot, symbol ORDER BY row_id
+    )::BIGINT AS trade
+FROM rows;
+
+CREATE OR REPLACE VIEW executed_trades AS
+SELECT
+    f.symbol,
+    f.side AS action,
+    f.last_px AS price,
+    f.last_qty AS quantity,
+    s.direction AS signal,
+    s.strategy,
+    s.reason,
+    s.indicators,
+    f.ts_event AS created_at,
+    p.pnl,
+    f.bot,
+    f.commission,
+    f.client_order_id,
+    f.venue_order_id,
+    f.cum_qty,
+    i.signal_id,
+    s.bar
+FROM fills f
+LEFT JOIN intents i ON i.id = f.client_order_id
+LEFT JOIN signals s ON s.id = i.signal_id
+LEFT JOIN (
+    SELECT split_part(cause, '|', 1) AS venue_order_id, try_cast(split_part(cause, '|', 2) AS DECIMAL(38, 9)) AS cum_qty,
+        sum(pnl) AS pnl
+    FROM position_changes WHERE contains(cause, '|') GROUP BY ALL
+) p ON p.venue_order_id = f.venue_order_id AND p.cum_qty = f.cum_qty;
+
+-- Round trips, and what is open: one row from flat to flat.
+CREATE VIEW trades AS
+WITH parts AS (
+    -- A row through zero ends one trade and begins the next.
+    SELECT bot, symbol, trade, row_id, ts_event, ts_event_ns, cause, side, signed_qty, quantity_change, avg_px_open,
+        CASE WHEN side = side_before OR side_before = 0 THEN pnl ELSE 0 END AS pnl,
+        side <> side_before AS is_begin, false AS is_end
+    FROM position_changes WHERE side <> 0
+    UNION ALL
+    SELECT bot, symbol, trade - CASE WHEN side = 0 THEN 0 ELSE 1 END, row_id, ts_event, ts_event_ns, cause, side_before, 0,
+        quantity_change - signed_qty, avg_px_before, pnl, false, true
+    FROM position_changes WHERE side <> side_before AND side_before <> 0
+),
+fill_of AS (
+    SELECT p.*, f.last_px, f.client_order_id
+    FROM parts p LEFT JOIN fills f
+        ON f.venue_order_id = split_part(p.cause, '|', 1)
+        AND f.cum_qty = try_cast(split_part(p.cause, '|', 2) AS DECIMAL(38, 9))
+),
+each AS (
+    SELECT
+        bot, symbol, trade,
+        CASE any_value(side) WHEN 1 THEN 'long' ELSE 'short' END AS side,
+        max(abs(signed_qty)) AS quantity,
+        arg_max(signed_qty, row_id) AS signed_qty,
+        arg_max(avg_px_open, row_id) AS entry_px,
+        sum(abs(quantity_change) * last_px) FILTER (quantity_change * side < 0)
+            / nullif(sum(abs(quantity_change)) FILTER (quantity_change * side < 0 AND last_px IS NOT NULL), 0) AS exit_px,
+        min(ts_event) AS opened_at,
+        max(ts_event) FILTER (is_end) AS closed_at,
+        sum(pnl) AS realized_pnl,
+        arg_min(client_order_id, row_id) FILTER (is_begin) AS opened_by,
+        arg_max(client_order_id, row_id) FILTER (is_end) AS closed_by
+    FROM fill_of GROUP BY bot, symbol, trade
+),
+watched AS (
+    SELECT bot, symbol, arg_max(stop_px, rowid) AS stop_px, arg_max(target_px, rowid) AS target_px
+    FROM protections GROUP BY bot, symbol
+),
+said AS (
+    SELECT i.id AS client_order_id, s.strategy, s.reason FROM intents i JOIN signals s ON s.id = i.signal_id
+)
+SELECT
+    t.bot, o.strategy, t.symbol, t.side, t.quantity, t.signed_qty,
+    t.entry_px,
+    t.exit_px::DECIMAL(38, 9) AS exit_px,
+    CASE WHEN t.closed_at IS NULL THEN b."close"::DECIMAL(38, 9) END AS current_px,
+    CASE WHEN t.closed_at IS NULL THEN w.stop_px END AS stop_px,
+    CASE WHEN t.closed_at IS NULL THEN w.target_px END AS target_px,
+    t.opened_at, t.closed_at,
+    coalesce(t.closed_at, b.ts_event) - t.opened_at AS held,
+    t.realized_pnl,
+    CASE WHEN t.closed_at IS NULL
+        THEN round(t.signed_qty * (b."close"::DECIMAL(38, 9) - t.entry_px), 9) ELSE 0 END AS unrealized_pnl,
+    o.reason AS entry_reason, c.reason AS exit_reason, t.opened_by, t.closed_by
+FROM each t
+LEFT JOIN latest_bars b ON b.symbol = t.symbol AND b.timeframe = '1m'
+LEFT JOIN watched w ON w.bot = t.bot AND w.symbol = t.symbol
+LEFT JOIN said o ON o.client_order_id = t.opened_by
+LEFT JOIN said c ON c.client_order_id = t.closed_by;
+
+-- Equity of each bot at the close of every bar of what it holds, and at every trade.
+CREATE VIEW strategy_performance AS
+WITH holders AS (SELECT DISTINCT bot, symbol FROM positions),
+prices AS (
+    SELECT h.bot, b.symbol, b.ts_event_ns, b."close"::DECIMAL(38, 9) AS px
+    FROM bars b JOIN holders h USING (symbol) WHERE b.timeframe = '1m'
+),
+valued AS (
+    SELECT p.bot, p.symbol, p.ts_event_ns, 1 AS kind, 0 AS row_id, c.realized_pnl,
+        c.signed_qty * (p.px - c.avg_px_open) AS unrealized_pnl, abs(c.signed_qty * p.px) AS exposure, false AS is_closing,
+        0::DECIMAL(38, 9) AS trade_pnl
+    FROM prices p ASOF JOIN position_changes c
+        ON c.bot = p.bot AND c.symbol = p.symbol AND c.ts_event_ns <= p.ts_event_ns
+    WHERE c.signed_qty <> 0
+    UNION ALL
+    SELECT c.bot, c.symbol, c.ts_event_ns, 0, c.row_id, c.realized_pnl,
+        c.signed_qty * (coalesce(f.last_px, c.avg_px_open) - c.avg_px_open),
+        abs(c.signed_qty * coalesce(f.last_px, c.avg_px_open)), c.side <> c.side_before AND c.side_before <> 0, c.pnl
+    FROM position_changes c LEFT JOIN fills f
+        ON f.venue_order_id = split_part(c.cause, '|', 1)
+        AND f.cum_qty = try_cast(split_part(c.cause, '|', 2) AS DECIMAL(38, 9))
+    WHERE c.signed_qty = 0 OR f.last_px IS NOT NULL
+),
+changes AS (
+    SELECT bot, symbol, ts_event_ns,
+        realized_pnl - lag(realized_pnl, 1, 0) OVER w AS realized_pnl,
+        unrealized_pnl - lag(unrealized_pnl, 1, 0) OVER w AS unrealized_pnl,
+        exposure - lag(exposure, 1, 0) OVER w AS exposure,
+        is_closing
+    FROM valued
+    WINDOW w AS (PARTITION BY bot, symbol ORDER BY ts_event_ns, kind, row_id)
+),
+closed AS (SELECT bot, epoch_ns(closed_at) AS ts_event_ns, realized_pnl FROM trades WHERE closed_at IS NOT NULL),
+moments AS (
+    SELECT bot, ts_event_ns, sum(realized_pnl) AS realized_pnl, sum(unrealized_pnl) AS unrealized_pnl,
+        sum(exposure) AS exposure, 0 AS trades, 0 AS wins
+    FROM changes GROUP BY ALL
+    UNION ALL
+    SELECT bot, ts_event_ns, 0, 0, 0, count(*), count(*) FILTER (realized_pnl > 0) FROM closed GROUP BY ALL
+),
+sums AS (
+    SELECT bot, ts_event_ns,
+        sum(sum(realized_pnl)) OVER w AS realized_pnl, sum(sum(unrealized_pnl)) OVER w AS unrealized_pnl,
+        sum(sum(exposure)) OVER w AS exposure, sum(sum(trades)) OVER w AS trades, sum(sum(wins)) OVER w AS wins
+    FROM moments GROUP BY bot, ts_event_ns
+    WINDOW w AS (PARTITION BY bot ORDER BY ts_event_ns)
+),
+named AS (
+    SELECT s.*, d.definition->>'strategy' AS strategy, coalesce((d.definition->>'capital')::DECIMAL(38, 9), 0) AS capital
+    FROM sums s ASOF LEFT JOIN bots d ON d.bot = s.bot AND d.from_ts_ns <= s.ts_event_ns
+)
+SELECT
+    make_timestamptz(ts_event_ns // 1000) AS ts_event, bot, strategy, capital,
+    round(capital + realized_pnl + unrealized_pnl, 9) AS equity,
+    round(realized_pnl + unrealized_pnl, 9) AS pnl, realized_pnl, round(unrealized_pnl, 9) AS unrealized_pnl,
+    round(greatest(0, max(realized_pnl + unrealized_pnl) OVER w) - realized_pnl - unrealized_pnl, 9) AS drawdown,
+    round(exposure, 9) AS exposure, trades::BIGINT AS trades, wins::BIGINT AS wins,
+    CASE WHEN trades > 0 THEN wins / trades END AS win_rate
+FROM named
+WINDOW w AS (PARTITION BY bot ORDER BY ts_event_ns);
