@@ -19,9 +19,12 @@ import msgspec
 
 from engine.bots import Bot
 from engine.errors import ConfigError
+from engine.indicators import Kind
+from engine.indicators import register as register_indicator
 from engine.strategies import fault_text, is_known, register
 
 GROUP = "tapeline.strategies"
+INDICATORS = "tapeline.indicators"
 _installed: dict[str, str] = {}
 """Entry points that were looked at, each with why its strategy cannot be used; empty: it can."""
 
@@ -68,25 +71,41 @@ def learn(bot: Bot) -> None:
 
 
 def learn_installed() -> dict[str, str]:
-    """Register the strategies of installed packages; one that cannot be used harms its own bots only.
+    """Register indicators and strategies of installed packages; one that cannot be used harms its own bots only.
 
     Returns:
-        Why a strategy cannot be used, by name; of those that cannot.
+        Why a strategy, or `indicator NAME`, cannot be used, by name; of those that cannot.
     """
+    for point in entry_points(group=INDICATORS):
+        if (name := f"indicator {point.name}") not in _installed:
+            _installed[name] = _tried(point, _register_indicator)
     for point in entry_points(group=GROUP):
         if point.name not in _installed:
-            _installed[point.name] = _learn_installed(point)
+            _installed[point.name] = _tried(point, _register_installed)
     return {name: fault for name, fault in _installed.items() if fault}
 
 
-def _learn_installed(point: EntryPoint) -> str:
+def _tried(point: EntryPoint, use: Callable[[str, Any], None]) -> str:
+    """Load an entry point and use it; say why that cannot be."""
     try:
-        _register(point.name, point.name, point.load())
+        use(point.name, point.load())
     except ConfigError as err:
         return str(err)
     except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a package raises when it is imported)
-        return f"strategy {point.name} of {point.value} cannot be loaded: {fault_text(err)}"
+        what = point.group.rpartition(".")[2].removesuffix("s")
+        return f"{what} {point.name} of {point.value} cannot be loaded: {fault_text(err)}"
     return ""
+
+
+def _register_installed(name: str, kind: Any) -> None:
+    _register(name, name, kind)
+
+
+def _register_indicator(name: str, kind: Any) -> None:
+    if not isinstance(kind, Kind) or kind.name != name:
+        msg = f"indicator {name}: the entry point must name a tapeline.api.Kind of this name, was {kind!r:.80}"
+        raise ConfigError(msg)
+    register_indicator(kind)
 
 
 def _register(source: str, shown: str, kind: Any) -> None:

@@ -17,7 +17,7 @@ from engine.hours import Hours
 from engine.messages import Sessions
 from engine.sessions import SessionTable
 from engine.strategies import Target
-from engine.values import NS_PER_S, Direction
+from engine.values import NS_PER_S, AssetClass, Direction
 from engine.versions import Slot, Version
 
 FLAT = (Direction.FLAT, 0.0)
@@ -39,6 +39,10 @@ class Pace:
         self._sessions.add(sessions)
         self._hours.forget()
         self.is_known = False
+
+    def session_of(self, asset_class: AssetClass, ts_ns: int) -> tuple[int, int]:
+        """Give opening and close of the session that a bar which closes then is of, or comes after; (0, 0): unknown."""
+        return self._sessions.of_bar(asset_class, ts_ns)
 
     def said(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from engine.messages import Sessions
-from engine.values import AssetClass
+from engine.values import NS_PER_MINUTE, AssetClass
 from engine.zones import midnight_before
 
 
@@ -67,6 +67,17 @@ class SessionTable:
         """Give when the session that is or was last open at `ts_ns` opened, ns UTC; 0 if none is known."""
         index = bisect_right(self._opens, ts_ns) - 1
         return self._opens[index] if index >= 0 else 0
+
+    def of_bar(self, asset_class: AssetClass, ts_ns: int) -> tuple[int, int]:
+        """Give opening and close of the session that a bar which closes at `ts_ns` is of, or comes after, ns UTC.
+
+        Of crypto that is the day of New York; (0, 0) where none is known.
+        """
+        if asset_class is AssetClass.CRYPTO:
+            opened = midnight_before(ts_ns - 1)
+            return opened, midnight_before(opened + 36 * 60 * NS_PER_MINUTE)
+        opened = self.opened_ns(ts_ns - 1)
+        return opened, self._spans.get(opened, 0)
 
     def day_start(self, ts_ns: int) -> int:
         """Give when the trading day of `ts_ns` began: at the last midnight of New York, for every asset."""

@@ -33,7 +33,7 @@ from engine.pacing import FLAT, Pace, keeps_time
 from engine.slots import WARMED_MAX, Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
 from engine.splits import SplitBook
-from engine.strategies import Target, checked, fault_text, senseless, values_of
+from engine.strategies import Target, checked, fault_text, senseless, tell_session, values_of
 from engine.values import NS_PER_MS, Direction
 from engine.versions import Slot, Version
 
@@ -117,7 +117,7 @@ class SignalEngine:
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
-        return rehearse(bot, map(self._splits.chained, history), _FAULTS_MAX)
+        return rehearse(bot, map(self._splits.chained, history), _FAULTS_MAX, self._pace.session_of)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
@@ -349,6 +349,8 @@ class SignalEngine:
         if version.strategy is None:
             return None
         try:
+            session = self._pace.session_of(slot.asset_class, bar.ts_event)
+            version.session = tell_session(version.strategy, version.session, session)
             return checked(version.strategy.on_bar(bar))
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
             self._take_fault(slot, version, bar, fault)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from engine.bots import Bot, BotStatus
 from engine.messages import Bar, BotDefined
-from engine.strategies import Strategy, checked, fault_text, make
-from engine.values import Direction
+from engine.strategies import Strategy, checked, fault_text, make, tell_session
+from engine.values import AssetClass, Direction, asset_class_of
 from engine.versions import Slot, Version
 
 WARMED_MAX = 500
@@ -111,15 +111,19 @@ def looks(status: BotStatus) -> bool:
     return status in (BotStatus.RUNNING, BotStatus.PAUSED)
 
 
-def rehearse(bot: Bot, history: Iterable[Bar], faults_max: int) -> str:
+def rehearse(
+    bot: Bot, history: Iterable[Bar], faults_max: int, session_of: Callable[[AssetClass, int], tuple[int, int]]
+) -> str:
     """Say why a definition's strategy cannot be warmed up; empty if it can.
 
     Args:
         bot: The definition.
         history: Past bars of its symbols, by time.
         faults_max: It raises at so many of them.
+        session_of: Gives the session of a bar by its close.
     """
     strategies: dict[str, Strategy] = {}
+    told: dict[str, int] = {}
     faults = 0
     for bar in history:
         if bar.symbol not in bot.symbols:
@@ -127,6 +131,8 @@ def rehearse(bot: Bot, history: Iterable[Bar], faults_max: int) -> str:
         try:
             if bar.symbol not in strategies:
                 strategies[bar.symbol] = make(bot.source, bot.params)
+            session = session_of(asset_class_of(bar.symbol), bar.ts_event)
+            told[bar.symbol] = tell_session(strategies[bar.symbol], told.get(bar.symbol, 0), session)
             checked(strategies[bar.symbol].on_bar(bar))
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever a user's class raises)
             faults += 1

@@ -22,6 +22,7 @@ class Version:
         is_fresh: Whether its strategy is its own.
         last_ts: Close of the last bar its strategy was moved by.
         faults: How often its strategy raised.
+        session: Opening of the session that its strategy was told of last, ns UTC.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Version:
         "is_fresh",
         "last_ts",
         "revision",
+        "session",
         "status",
         "strategy",
     )
@@ -46,6 +48,7 @@ class Version:
         self.is_fresh = is_fresh
         self.strategy: Strategy | None = None
         self.last_ts = 0
+        self.session = 0
         self.faults = 0
         self.fault = ""
         if is_fresh:
@@ -53,7 +56,7 @@ class Version:
 
     def renew(self) -> None:
         """Make its strategy anew; `fault` says why that cannot be: a package is gone, its class raises."""
-        self.strategy, self.last_ts, self.fault = None, 0, ""
+        self.strategy, self.last_ts, self.session, self.fault = None, 0, 0, ""
         try:
             self.strategy = make(self.bot.source, self.bot.params)
         except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's class raises)
@@ -133,7 +136,7 @@ class Slot:
         if not goes_on:
             self.wish = None
         elif old is not None:
-            new.strategy, new.last_ts, new.faults = old.strategy, old.last_ts, old.faults
+            new.strategy, new.last_ts, new.faults, new.session = old.strategy, old.last_ts, old.faults, old.session
         if old is not None and old.flatten and new.status is not BotStatus.RUNNING:
             new.flatten = True  # what was to be closed may not be said yet
         is_first = old is None

@@ -3,11 +3,23 @@
 Names here stay; what they are is documented where they come from.
 """
 
-from engine.indicators import Indicator
+from engine.indicators import Indicator, Kind, Param
 from engine.indicators import make as indicator
 from engine.messages import Bar
 from engine.strategies import Strategy, Target
 from engine.strategies.turning import Crossing, Turning, compare
 from engine.values import Direction
 
-__all__ = ["Bar", "Crossing", "Direction", "Indicator", "Strategy", "Target", "Turning", "compare", "indicator"]
+__all__ = [
+    "Bar",
+    "Crossing",
+    "Direction",
+    "Indicator",
+    "Kind",
+    "Param",
+    "Strategy",
+    "Target",
+    "Turning",
+    "compare",
+    "indicator",
+]

@@ -21,15 +21,17 @@ import msgspec
 from config import own
 from engine.bots import Bot
 from engine.messages import Bar
-from engine.strategies import Strategy, check, checked, fault_text, make, senseless, values_of
-from engine.values import NS_PER_MINUTE
+from engine.sessions import SessionTable
+from engine.strategies import Strategy, Target, check, checked, fault_text, make, senseless, tell_session, values_of
+from engine.values import NS_PER_MINUTE, AssetClass
+from engine.zones import midnight_before
 
 _COUNT = 6_000
 _CUTS = (0.1, 0.5, 0.9)
 _EVERY, _LENGTHS, _LONGEST = 100, (6_000, 12_000, 24_000, 48_000, 96_000), 96_000
 _GROWTH_MAX = 0.02
 """Share of the state that is no growth: numbers get longer."""
-_BEGIN_NS = 1_767_623_400_000_000_000
+_BEGIN_NS = midnight_before(1_767_623_400_000_000_000)
 """Monday 2026-01-05, 09:30 in New York."""
 
 Said = tuple[str, float, str] | None
@@ -94,10 +96,18 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
     return found
 
 
+def _moved(strategy: Strategy, bar: Bar) -> Target | None:
+    """Move it by a bar; with the first one of a day of New York, which is its session here, it is told of that."""
+    session = SessionTable().of_bar(AssetClass.CRYPTO, bar.ts_event)
+    if session[0] == bar.ts_event - NS_PER_MINUTE:
+        tell_session(strategy, 0, session)
+    return strategy.on_bar(bar)
+
+
 def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
     said: list[Said] = []
     for bar in bars:
-        target = checked(strategy.on_bar(bar))
+        target = checked(_moved(strategy, bar))
         said.append(None if target is None else (target.direction.value, float(target.strength), target.reason))
         values_of(strategy)
     return said
@@ -105,7 +115,7 @@ def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
 
 def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
     for number, bar in enumerate(bars, 1):
-        target = strategy.on_bar(bar)
+        target = _moved(strategy, bar)
         values = values_of(strategy)
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         fault = f"{wrong[0]} = {values[wrong[0]]!r}" if wrong else senseless(target, values) if target else ""
@@ -165,7 +175,7 @@ def _growth(new: Callable[[], Strategy]) -> str:
     """Look for a size that it does not pass any more: purges of indicators make it go up and down, over long spans."""
     strategy, sizes = new(), list[int]()
     for number, bar in enumerate(made_bars(_LONGEST), 1):
-        strategy.on_bar(bar)
+        _moved(strategy, bar)
         if number % _EVERY == 0:
             try:
                 sizes.append(len(pickle.dumps(strategy, protocol=5)))

@@ -7,6 +7,6 @@ it warms up. Memory is bounded: talipp keeps every input, so inputs are purged i
 
 from engine.indicators.catalog import Kind, Param
 from engine.indicators.indicator import Indicator
-from engine.indicators.registry import LIBRARY, check, kind_of, make, names
+from engine.indicators.registry import LIBRARY, check, kind_of, make, names, register
 
-__all__ = ["LIBRARY", "Indicator", "Kind", "Param", "check", "kind_of", "make", "names"]
+__all__ = ["LIBRARY", "Indicator", "Kind", "Param", "check", "kind_of", "make", "names", "register"]

@@ -74,7 +74,7 @@ class Indicator:
             ValueError: A number of the bar is not finite; the state did not move.
         """
         taken = self._source(bar)
-        if not (_is_finite(bar) if isinstance(taken, OHLCV) else math.isfinite(taken)):
+        if not (math.isfinite(taken) if isinstance(taken, float | int) else _is_finite(bar)):
             field = next(name for name in _FIELDS if not math.isfinite(getattr(bar, name)))
             msg = f"{self.label}: {field} of {bar.symbol} must be finite, was {getattr(bar, field)!r}"
             raise ValueError(msg)
@@ -89,6 +89,12 @@ class Indicator:
             inner.purge_oldest(self._size - self._keep)
             self._size = self._keep
         return self.value
+
+    def on_session(self, opened_ns: int, closed_ns: int) -> None:
+        """Tell it that a session began, both ns UTC; those that know no sessions do not mind."""
+        begin = getattr(self._inner, "on_session", None)
+        if begin is not None:
+            begin(opened_ns, closed_ns)
 
     @property
     def value(self) -> float | None:

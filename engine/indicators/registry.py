@@ -9,10 +9,11 @@ from importlib.metadata import version
 from engine.errors import ConfigError
 from engine.indicators.catalog import KINDS, Kind, Param
 from engine.indicators.indicator import Indicator
+from engine.indicators.session import SESSION_KINDS
 
 LIBRARY = f"talipp {version('talipp')}"
 """What values and checkpointed states were made by."""
-_KINDS: dict[str, Kind] = {kind.name: kind for kind in KINDS}
+_KINDS: dict[str, Kind] = {kind.name: kind for kind in (*KINDS, *SESSION_KINDS)}
 _ASCENDING = (
     ("fast_period", "slow_period"),
     ("fast_period", "mid_period"),
@@ -22,6 +23,18 @@ _ASCENDING = (
     ("fast_ema_constant_period", "slow_ema_constant_period"),
 )
 """Pairs of parameters of which the first must be the smaller one."""
+
+
+def register(kind: Kind) -> None:
+    """Add an indicator of an installed package (config.own).
+
+    Raises:
+        ConfigError: There is one of this name.
+    """
+    if kind.name in _KINDS:
+        msg = f"there is an indicator {kind.name} already: give it another name"
+        raise ConfigError(msg)
+    _KINDS[kind.name] = kind
 
 
 def names() -> list[str]:

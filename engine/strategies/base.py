@@ -32,6 +32,25 @@ class Strategy(Protocol):
         ...
 
 
+def tell_session(strategy: Strategy, known_ns: int, session: tuple[int, int]) -> int:
+    """Tell a strategy that a session began, if it asks for that by a method `on_session(opened_ns, closed_ns)`.
+
+    Args:
+        strategy: Which one.
+        known_ns: Opening that it was told of last; 0: none.
+        session: Opening and close of the session before whose end its next bar closes, ns UTC; (0, 0): none is known.
+
+    Returns:
+        The opening that it knows of now.
+    """
+    if session[0] in (0, known_ns):
+        return known_ns
+    hook = getattr(strategy, "on_session", None)
+    if hook is not None:
+        hook(*session)
+    return session[0]
+
+
 _TEXT_MAX, _NAME_MAX, _VALUES_MAX = 500, 64, 200
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine.messages import Bar
-from engine.strategies.base import Strategy, Target
+from engine.strategies.base import Strategy, Target, tell_session
 from engine.strategies.turning import compare
 from engine.values import Direction
 
@@ -49,6 +49,11 @@ class Multi:
         self._params = params
         self._parts = list(parts)
         self._target: Target | None = None
+
+    def on_session(self, opened_ns: int, closed_ns: int) -> None:
+        """Tell every part that asks for it."""
+        for part in self._parts:
+            tell_session(part, 0, (opened_ns, closed_ns))
 
     def on_bar(self, bar: Bar) -> Target | None:
         """Move every part by one bar."""

@@ -45,6 +45,11 @@ class Turning:
         """Where the target points; flat before there is one."""
         return Direction.FLAT if self.target is None else self.target.direction
 
+    def on_session(self, opened_ns: int, closed_ns: int) -> None:
+        """Let indicators of the session begin anew."""
+        for one in self.indicators:
+            one.on_session(opened_ns, closed_ns)
+
     def on_bar(self, bar: Bar) -> Target | None:
         """Move by one bar."""
         values = [one.update(bar) for one in self.indicators]

@@ -12,6 +12,7 @@ import pytest
 from config import bots, own
 from engine.bots import Bot
 from engine.errors import ConfigError
+from engine.indicators import registry as indicators
 from engine.signals import SignalEngine
 from engine.strategies import make, names, registry
 from tests.engine.build import D, always_open, bar
@@ -172,6 +173,46 @@ def test_a_broken_package_harms_the_bots_that_use_it_only(
         with pytest.raises(ConfigError) as caught:
             bots.with_code(Bot("b", "acme_above", ("AAPL",), D(1)), tmp_path)
         assert why in str(caught.value)
+
+
+INDICATORS = """
+from tapeline.api import Kind, Param
+
+class Highest:
+    def __init__(self, period):
+        self.period, self.seen = period, []
+    def add(self, close):
+        self.seen.append(close)
+    def __getitem__(self, index):
+        return max(self.seen[-self.period:]) if len(self.seen) >= self.period else None
+    def __len__(self):
+        return len(self.seen)
+    def purge_oldest(self, count):
+        del self.seen[:count]
+
+acme_highest = Kind("acme_highest", Highest, lambda bar: bar.close, (Param("period", 3, 1, 100),),
+    lambda p: p["period"], unit="price", about="Highest close")
+acme_other = 3
+"""
+
+
+def test_indicators_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(tmp_path, monkeypatch, INDICATORS, "")
+    lines = (
+        "[tapeline.indicators]\nacme_highest = acme_strategies:acme_highest\nacme_other = acme_strategies:acme_other\n"
+    )
+    (tmp_path / "acme-1.2.dist-info" / "entry_points.txt").write_text(lines)
+    monkeypatch.setattr(indicators, "_KINDS", dict(indicators._KINDS))
+    importlib.metadata.MetadataPathFinder.invalidate_caches()
+    broken = own.learn_installed()
+    assert set(broken) == {"indicator acme_other"}
+    assert "must name a tapeline.api.Kind of this name, was 3" in broken["indicator acme_other"]
+    rule = make("rule", {"enter_long": {"all": ["close >= acme_highest(2)"]}})
+    said = [rule.on_bar(bar(close, number)) for number, close in enumerate((5.0, 4.0, 6.0, 5.0, 7.0), 1)]
+    assert [target and target.direction.value for target in said] == [None, "flat", "long", "flat", "long"]
+    for number in range(6, 300):
+        rule.on_bar(bar(1.0, number))
+    assert len(pickle.dumps([one._inner.seen for one in rule.indicators])) < 400  # type: ignore[attr-defined]
 
 
 def test_a_strategy_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from talipp.indicators.Indicator import Indicator as Bare
 from engine.errors import ConfigError
 from engine.indicators import check, kind_of, make, names
 from engine.indicators.catalog import KINDS
+from engine.indicators.session import SESSION_KINDS
 from engine.messages import Bar
 from tests.engine.build import minute
 
@@ -58,7 +59,9 @@ def still(number: int, volume: float) -> Bar:
 
 
 def made(name: str, params: dict[str, object] | None = None):
-    return make(name, GIVEN.get(name, {}) if params is None else params)
+    indicator = make(name, GIVEN.get(name, {}) if params is None else params)
+    indicator.on_session(minute(0), minute(1_000_000))  # of which most know nothing
+    return indicator
 
 
 def test_everything_that_talipp_has_is_there_but_what_cannot_forget() -> None:
@@ -66,7 +69,8 @@ def test_everything_that_talipp_has_is_there_but_what_cannot_forget() -> None:
     theirs = {one for one in found if isinstance(one, type) and issubclass(one, Bare)}
     missing = {one.__name__ for one in theirs - {kind.build for kind in KINDS}}
     assert missing == {"PivotsHL", "ZigZag"}
-    assert len(names()) == len(KINDS) == 58
+    assert len(KINDS) == 58
+    assert names() == sorted(kind.name for kind in (*KINDS, *SESSION_KINDS))
 
 
 @pytest.mark.parametrize(("name", "params"), [*((name, GIVEN.get(name, {})) for name in names()), *SHORT.items()])
@@ -80,12 +84,14 @@ def test_the_first_value_comes_with_the_last_bar_of_the_warmup(name: str, params
 def test_memory_is_bounded_and_purging_changes_no_bit(name: str) -> None:
     indicator, kind = made(name), kind_of(name)
     bare = kind.build(*check(name, GIVEN.get(name, {})).values())
+    if kind in SESSION_KINDS:
+        bare.on_session(minute(0), minute(1_000_000))
     for bar in BARS:
         bare.add(kind.source(bar))
         indicator.update(bar)
         assert pickle.dumps(indicator._last) == pickle.dumps(bare[-1])
     assert indicator.size <= 8 * indicator.warmup + 16
-    if indicator.warmup < 40:
+    if indicator.warmup < 40 and kind in KINDS:
         assert len(pickle.dumps(indicator)) < len(pickle.dumps(bare)) / 2
 
 
@@ -177,7 +183,7 @@ def test_bad_parameters_are_refused_with_name_value_and_range(name: str, params:
 def test_the_docs_have_a_row_for_each() -> None:
     rows = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     expected = []
-    for kind in sorted(KINDS, key=lambda kind: kind.name):
+    for kind in sorted((*KINDS, *SESSION_KINDS), key=lambda kind: kind.name):
         params = ", ".join(
             param.name if param.default is None else f"{param.name} {param.default:g}" for param in kind.params
         )
