@@ -122,6 +122,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         window: Hours in which it says what it wants; None: whenever there is a market for it.
         trading_frequency: `every_bar`, or N: what it wants is said at the first event at or after each multiple of N
             seconds, counted from 1970 on, UTC; its strategy looks at every bar all the same.
+        publish_indicators: Say what its strategy sees at every bar, not only what a signal rests on.
         stops: When its positions are closed without a signal; None: never.
         order: How its orders are made.
         limits: Limits of this bot, beside those of the account and of the settings: the strictest counts.
@@ -138,6 +139,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: Literal["regular", "any"] = "regular"
     window: Window | None = None
     trading_frequency: Literal["every_bar"] | Seconds = "every_bar"
+    publish_indicators: bool = False
     stops: Stops | None = None
     order: OrderStyle = OrderStyle()
     limits: BotLimits | None = None

@@ -25,29 +25,16 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterable
 
-import msgspec
-
+from engine.asking import FAULTS_MAX, Asking, SignalCounters
 from engine.bots import Bot, BotStatus
-from engine.messages import Alert, Bar, BotDefined, Sessions, Signal, Split, Timer
+from engine.messages import Alert, Bar, BotDefined, IndicatorValues, Sessions, Signal, Split, Timer
 from engine.pacing import FLAT, Pace, keeps_time
 from engine.slots import WARMED_MAX, Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
 from engine.splits import SplitBook
-from engine.strategies import Target, checked, fault_text, senseless, tell_session, values_of
-from engine.values import NS_PER_MS, Direction
+from engine.strategies import Target
+from engine.values import NS_PER_MS
 from engine.versions import Slot, Version
-
-_FAULTS_MAX = 10
-
-
-class SignalCounters(msgspec.Struct):
-    """What was seen and refused since start."""
-
-    bars: int = 0
-    refused: int = 0
-    evaluated: int = 0
-    signals: int = 0
-    faults: int = 0
 
 
 class SignalEngine:
@@ -70,11 +57,10 @@ class SignalEngine:
         self._timers: list[Timer] = []
         self.is_told = False
         """Whether there are moments that the stream knows of and `on_clock` has not come to."""
-        self._alerts: list[Alert] = []
-        self._failed: dict[str, str] = {}
+        self.counters = SignalCounters()
+        self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
-        self.counters = SignalCounters()
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
@@ -117,7 +103,7 @@ class SignalEngine:
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
-        return rehearse(bot, map(self._splits.chained, history), _FAULTS_MAX, self._pace.session_of)
+        return rehearse(bot, map(self._splits.chained, history), FAULTS_MAX, self._pace.session_of)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
@@ -129,7 +115,7 @@ class SignalEngine:
         bot = defined.bot
         if defined.revision <= self.revision(bot):
             return
-        self._failed.pop(bot, None)  # what an older one could not do
+        self._asking.failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
         for bar in history:
             chained = self._splits.chained(bar)
@@ -137,12 +123,12 @@ class SignalEngine:
         added = self._slots.add(defined)
         if self._newest and len(added) > WARMED_MAX and not past:
             what = f"bot {bot}: its {len(added)} symbols warm up from now on: the past of at most {WARMED_MAX} is read"
-            self._alerts.append(self._speech.notice(defined, what))
+            self._asking.alerts.append(self._speech.notice(defined, what))
         for slot, version in added:
             if version.fault:
                 self.fail(bot, version.fault)
             for bar in past.get(slot.symbol, ()) if version.is_fresh else ():
-                self._move(slot, version, bar)
+                self._asking.move(slot, version, bar)
             self._pace.plan(slot)
 
     def flatten(self, defined: BotDefined) -> list[Signal]:
@@ -160,12 +146,11 @@ class SignalEngine:
 
     def fail(self, bot: str, reason: str) -> None:
         """Give a bot up, for whoever asks `failed` next."""
-        self._failed[bot] = reason
+        self._asking.failed[bot] = reason
 
     def failed(self) -> dict[str, str]:
         """Give the bots whose strategies raised too often since the last call, each with the last fault."""
-        failed, self._failed = self._failed, {}
-        return failed
+        return self._asking.take_failed()
 
     def give_up_unkept(self, keep: Callable[[object], object]) -> None:
         """Have the bots fail whose strategies cannot be kept over a restart.
@@ -173,7 +158,7 @@ class SignalEngine:
         Args:
             keep: Raises for what cannot be kept.
         """
-        self._failed |= self._slots.unkept(keep)
+        self._asking.failed |= self._slots.unkept(keep)
 
     # --- what else is known ------------------------------------------------------------------------------------------
 
@@ -208,7 +193,7 @@ class SignalEngine:
                 last_ts = version.last_ts
                 version.renew()
                 for bar in of_symbol:
-                    self._move(slot, version, bar)
+                    self._asking.move(slot, version, bar)
                 version.last_ts = max(version.last_ts, last_ts)
 
     def on_own_signal(self, signal: Signal) -> None:
@@ -260,7 +245,7 @@ class SignalEngine:
             while slot.coming and bar.ts_event > slot.coming[0].from_ts:
                 slot.take_over()
             for version in slot.coming:
-                self._move(slot, version, bar)
+                self._asking.move(slot, version, bar)
             active = slot.active
             if active is None or bar.timeframe != active.bot.timeframe:
                 continue
@@ -268,10 +253,12 @@ class SignalEngine:
                 self.counters.refused += 1
                 continue
             self.counters.evaluated += 1
-            target = self._move(slot, active, bar)
-            values = self._values(slot, active, bar, target)
-            target = self._sensible(slot, active, bar, target, values)
+            target = self._asking.move(slot, active, bar)
+            values = self._asking.values(slot, active, bar, target)
+            target = self._asking.sensible(slot, active, bar, target, values)
             slot.last = bar.ts_event, bar.revision, bar.close
+            if active.bot.publish_indicators:
+                self._asking.show(slot, active, bar)
             said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=bar.is_backfill)
             if said is not None:
                 signals.append(self._speech.of_bar(active, bar, *said))
@@ -279,6 +266,20 @@ class SignalEngine:
                 self._pace.plan(slot)
         self.counters.signals += len(signals)
         return signals
+
+    def on_own_values(self, shown: IndicatorValues) -> None:
+        """Learn from the stream what was already shown."""
+        slot = self._slots.find(shown.bot, shown.symbol)
+        if slot is not None:
+            slot.shown_until = max(slot.shown_until, shown.ts_event)
+
+    def shown(self) -> list[IndicatorValues]:
+        """Give what strategies saw since the last call, of bots that publish it."""
+        return self._asking.take_shown()
+
+    def alerts(self) -> list[Alert]:
+        """Give what a person should be told since the last call."""
+        return self._asking.take_alerts()
 
     # --- moments without a bar ---------------------------------------------------------------------------------------
 
@@ -338,62 +339,3 @@ class SignalEngine:
             signals += [] if signal is None else [signal]
         slot.seen, self._newest = max(slot.seen, ts), max(self._newest, ts)
         self._pace.plan(slot)
-
-    # --- strategies --------------------------------------------------------------------------------------------------
-
-    def _move(self, slot: Slot, version: Version, bar: Bar) -> Target | None:
-        """Move one version's strategy by a bar that is new to it; nothing comes of a bar at which it raises."""
-        if bar.timeframe != version.bot.timeframe or bar.ts_event <= version.last_ts:
-            return None
-        version.last_ts = bar.ts_event
-        if version.strategy is None:
-            return None
-        try:
-            session = self._pace.session_of(slot.asset_class, bar.ts_event)
-            version.session = tell_session(version.strategy, version.session, session)
-            return checked(version.strategy.on_bar(bar))
-        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
-            self._take_fault(slot, version, bar, fault)
-            return None
-
-    def _values(self, slot: Slot, version: Version, bar: Bar, target: Target | None) -> dict[str, float] | None:
-        """Give what a target rests on that would be said; None where the strategy raises at the question."""
-        if target is None or version.strategy is None or (target.direction, target.strength) == slot.published:
-            return {}
-        try:
-            return values_of(version.strategy)
-        except (Exception, SystemExit) as fault:  # noqa: BLE001  (the same)
-            self._take_fault(slot, version, bar, fault)
-            return None
-
-    def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
-        version.faults += 1
-        self.counters.faults += 1
-        what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault_text(fault)}"
-        if version is slot.active and not bar.is_backfill and bar.ts_event > slot.emitted_until:
-            self._alerts.append(self._speech.alert("fault", slot, f"{what}; this bar decides nothing", bar.ts_event))
-        if version.revision == self.revision(slot.bot) and version.faults >= _FAULTS_MAX:
-            self._failed[slot.bot] = f"{what.removeprefix(f'bot {slot.bot}, ')}; it raised {version.faults} times"
-
-    def alerts(self) -> list[Alert]:
-        """Give what a person should be told since the last call."""
-        alerts, self._alerts = self._alerts, []
-        return alerts
-
-    def _sensible(
-        self, slot: Slot, version: Version, bar: Bar, target: Target | None, values: dict[str, float] | None
-    ) -> Target | None:
-        """Give the target if it rests on numbers; of one that does not, only that it wants to be flat."""
-        if target is None or values is None:
-            return None
-        fault = senseless(target, values)
-        if fault and not slot.is_senseless and not bar.is_backfill and bar.ts_event > slot.emitted_until:
-            what = (
-                f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault}; nothing is opened on that: "
-                "mend the strategy or its parameters"
-            )
-            self._alerts.append(self._speech.alert("senseless", slot, what, bar.ts_event))
-        slot.is_senseless = bool(fault)
-        if fault:
-            return Target(Direction.FLAT, 0.0, target.reason) if target.direction is Direction.FLAT else None
-        return target

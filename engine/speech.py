@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from engine.ids import bar_key, make_id
-from engine.messages import Alert, Bar, BotDefined, Signal, Timer
+from engine.messages import Alert, Bar, BotDefined, IndicatorValues, Signal, Timer
 from engine.strategies import Target
 from engine.versions import Slot, Version
 
@@ -27,6 +27,11 @@ class Speech:
         key = bar_key(bar.symbol, bar.timeframe, bar.ts_event, bar.revision)
         signal_id = make_id(*self._ledger, version.bot.name, "signal", key, 0)
         return _signal(signal_id, version, target, values, (key, bar.close, bar.ts_event))
+
+    def values(self, version: Version, bar: Bar, values: Mapping[str, float]) -> IndicatorValues:
+        """Say what a strategy sees at a bar."""
+        key = bar_key(bar.symbol, bar.timeframe, bar.ts_event, bar.revision)
+        return IndicatorValues(version.bot.name, bar.symbol, key, _finite(values), bar.ts_event)
 
     def at_moment(
         self, slot: Slot, version: Version, ts_ns: int, target: Target, values: Mapping[str, float]
@@ -87,5 +92,9 @@ def _signal(
         reason=target.reason,
         bar=key,
         ts_event=ts_ns,
-        indicators={name: value for name, value in values.items() if math.isfinite(value)},
+        indicators=_finite(values),
     )
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -77,12 +77,13 @@ class Slot:
         seen: The last moment at which it was asked what it wants: close of a live bar, or of a timer.
         wish: A target, with what it rests on, that waits for such a moment.
         timers: Moments without a bar that the stream knows of, not come to yet, each behind the close of the last bar.
+        shown_until: Close of the last bar of which the strategy's values were said.
         due: The next moment at which it may have to speak without a bar; 0: none.
     """
 
     __slots__ = (
         "active", "asset_class", "bot", "coming", "due", "emitted_until", "is_senseless", "last", "published", "said",
-        "seen", "silent_until", "symbol", "timers", "wish",
+        "seen", "shown_until", "silent_until", "symbol", "timers", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -98,6 +99,7 @@ class Slot:
         self.last: tuple[int, int, float] | None = None
         self.is_senseless = False
         self.seen = 0
+        self.shown_until = 0
         self.wish: tuple[Target, dict[str, float]] | None = None
         self.timers: list[tuple[int, int]] = []
         self.due = 0

@@ -39,6 +39,7 @@ from engine.messages import (
     Fee,
     Fill,
     Gap,
+    IndicatorValues,
     Mark,
     OrderAccepted,
     OrderAdopted,
@@ -204,6 +205,7 @@ TABLES: tuple[Table, ...] = (
     _table("bots", "bot revision", BotDefined),
     _table("bot_refusals", "cause", BotRefused),
     _table("timers", "id", Timer),
+    _table("indicator_values", "bot bar", IndicatorValues),
     _table("trading_states", "cause", TradingState),
     _table("alerts", "id", Alert),
 )

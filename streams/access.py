@@ -31,7 +31,9 @@ _OWN: dict[str, tuple[str, ...]] = {
         "bars.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*", "commands",
         "alerts.*",
     ),
-    "signals": ("signals.*.*", "bots.*", "changes.*", "refusals.*", "timers.*", "commands", "alerts.*"),
+    "signals": (
+        "signals.*.*", "indicators.*.*", "bots.*", "changes.*", "refusals.*", "timers.*", "commands", "alerts.*",
+    ),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
         "state", "commands", "alerts.*",

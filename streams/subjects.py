@@ -26,6 +26,7 @@ from engine.messages import (
     Fee,
     Fill,
     Gap,
+    IndicatorValues,
     Mark,
     OrderIntent,
     Position,
@@ -101,6 +102,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.changes.{escape(body.bot)}"
         case BotDefined():
             return f"{prefix}.bots.{escape(body.bot)}"
+        case IndicatorValues():
+            return f"{prefix}.indicators.{escape(body.bot)}.{escape(body.symbol)}"
         case Timer():
             return f"{prefix}.timers.{escape(body.bot)}"
         case BotRefused():

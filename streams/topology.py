@@ -77,6 +77,7 @@ class Topology(msgspec.Struct, frozen=True):
             "bots.*",
             "refusals.*",
             "timers.*",
+            "indicators.*.*",
             "state",
         )
         return [

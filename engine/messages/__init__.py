@@ -16,7 +16,7 @@ import msgspec
 from engine.errors import BrokenPromiseError
 from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, Timer, TradingState
-from engine.messages.decisions import OrderIntent, Protection, RiskDenied, Signal, TargetReached
+from engine.messages.decisions import IndicatorValues, OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
 from engine.messages.market import Bar, BarMarks, Gap, Mark, SymbolStatus
 from engine.messages.orders import (
@@ -53,6 +53,7 @@ __all__ = [
     "Fill",
     "Gap",
     "Head",
+    "IndicatorValues",
     "Mark",
     "MarketBody",
     "MarketMessage",
@@ -124,6 +125,7 @@ TradingBody = (
     | BotDefined
     | BotRefused
     | Timer
+    | IndicatorValues
     | TradingState
     | Alert
 )

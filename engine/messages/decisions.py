@@ -32,6 +32,22 @@ class Signal(Body, frozen=True):
     indicators: dict[str, float] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
+class IndicatorValues(Body, frozen=True):
+    """What a bot's strategy sees at a bar; only of bots with publish_indicators.
+
+    Attributes:
+        bar: Key of the bar (engine.ids.bar_key).
+        values: By label, those that are numbers.
+        ts_event: Close of the bar, ns UTC.
+    """
+
+    bot: str
+    symbol: str
+    bar: str
+    values: dict[str, float]
+    ts_event: int
+
+
 class OrderIntent(Body, frozen=True):
     """An approved wish to trade, with a quantity and no status.
 

@@ -30,6 +30,14 @@ CREATE TABLE timers (
     seq BIGINT
 );
 
+-- What strategies saw, of bots that publish it: values by label, JSON.
+CREATE TABLE indicator_values (
+    bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, bar VARCHAR NOT NULL, "values" VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
 -- Each bot as it is now.
 CREATE VIEW bot_control AS
     SELECT bot, status, reason, revision, "by", from_ts, ts_event AS changed_at,

@@ -28,6 +28,7 @@ from engine.messages import (
     BotDefined,
     BotRefused,
     ChangeBot,
+    IndicatorValues,
     Sessions,
     Signal,
     Split,
@@ -98,6 +99,10 @@ class Signals:
             said = decode(data).body
             if isinstance(said, Signal):
                 engine.on_own_signal(said)
+        for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.indicators.>"):
+            shown = decode(data).body
+            if isinstance(shown, IndicatorValues):
+                engine.on_own_values(shown)
         if unsaid := engine.forget_unsaid():
             log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
         self._reader = reader = context.reader(topology.market, position, since=checkpoint if position else None)
@@ -275,6 +280,9 @@ class Signals:
                 return context.outgoing(body, make_id(context.account, context.run, "bot", body.cause))
             case Signal():
                 return context.outgoing(body, body.id, trace=body.bar)
+            case IndicatorValues():
+                values_id = make_id(context.account, context.run, body.bot, "values", body.bar)
+                return context.outgoing(body, values_id, trace=body.bar)
             case Alert() | Timer():
                 return context.outgoing(body, body.id)
             case _:
@@ -370,7 +378,7 @@ class Signals:
                 outgoing.append(
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
                 )
-        outgoing += [self._outgoing(alert) for alert in engine.alerts()]
+        outgoing += [self._outgoing(body) for body in (*engine.shown(), *engine.alerts())]
         for name, reason in engine.failed().items():
             known = self._roster.bots[name]
             if known.status not in (BotStatus.RUNNING, BotStatus.PAUSED):

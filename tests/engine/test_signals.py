@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 import random
 
@@ -377,3 +378,23 @@ def test_a_restart_does_not_tell_it_again(monkeypatch: pytest.MonkeyPatch) -> No
     again = _scripted(monkeypatch)
     again.restore(pickle.loads(pickle.dumps(engine.state())))
     assert (again.on_bar(bar(10.0, 2)), again.alerts()) == ([], [])
+
+
+def test_values_are_shown_at_every_bar_of_a_bot_that_publishes_them_and_once() -> None:
+    shows = bot(params={"fast": 1, "slow": 2}, publish_indicators=True)
+    engine = _engine(shows, bot(name="silent"))
+    closes = (10.0, 11.0, 9.0, 9.5, 12.0)
+    shown = []
+    for number, close in enumerate(closes, 1):
+        engine.on_bar(bar(close, number))
+        shown += engine.shown()
+    assert [(one.bot, one.ts_event, one.values) for one in shown] == [
+        ("alpha", minute(number), {"sma(1)": close, "sma(2)": (close + before) / 2})
+        for number, (before, close) in enumerate(itertools.pairwise(closes), 2)
+    ]
+    assert shown[0].bar == bar_key("AAPL", "1m", minute(2), 0)
+    again = _engine(shows)
+    again.on_own_values(shown[2])
+    for number, close in enumerate(closes, 1):
+        again.on_bar(bar(close, number))
+    assert again.shown() == shown[3:]

@@ -73,6 +73,8 @@ def _paced(draw: random.Random, bot: Bot, first_minute: int) -> Bot:
         f"{minute // 60:02}:{minute % 60:02}" for minute in (first_minute + begins, first_minute + begins + lasts)
     )
     kind = draw.random()
+    if draw.random() < 0.15:
+        bot = msgspec.structs.replace(bot, publish_indicators=True)
     if 0.1 < kind < 0.33:
         bot = msgspec.structs.replace(bot, trading_frequency=every_s)
     if kind < 0.2:

@@ -31,6 +31,7 @@ from engine.messages import (
     Fee,
     Fill,
     Gap,
+    IndicatorValues,
     Mark,
     OrderAccepted,
     OrderAdopted,
@@ -97,6 +98,8 @@ def _natural_key(body: AnyBody) -> str:
     match body:
         case Signal():
             return f"{kind} {body.bot} {body.bar} {body.ts_event}"
+        case IndicatorValues():
+            return f"{kind} {body.bot} {body.bar}"
         case Timer():
             return f"{kind} {body.bot} {body.symbols} {body.ts_event}"
         case Fill():
@@ -328,6 +331,8 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
     told = [body for body in trading if isinstance(body, Timer)]
     new = [timer for timer in calm.timers() if timer not in told]
     demand(not new, f"moments without a bar that nobody stored: {new}")
+    seen = [body_json(body) for body in trading if isinstance(body, IndicatorValues)]
+    demand(sorted(seen) == sorted(map(body_json, calm.shown())), "values shown are not those of an undisturbed run")
     said = [body for body in trading if isinstance(body, Signal) and not _is_guard(body)]
     if told:  # between two bars of a symbol its timer may come before or after another symbol's bar
         said, expected = (

@@ -53,6 +53,7 @@ SUBJECTS = {
     "BotDefined": "tape.bots.demo",
     "BotRefused": "tape.refusals.demo",
     "Timer": "tape.timers.demo",
+    "IndicatorValues": "tape.indicators.demo.BTC%2FUSD",
     "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }

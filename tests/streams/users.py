@@ -40,6 +40,7 @@ OWNERS = {
     "bots.bot": "signals",
     "refusals.bot": "signals",
     "timers.bot": "signals",
+    "indicators.bot.AAPL": "signals",
     "changes.bot": "signals operator",
     "opened": "executor",
     "funds": "executor",

@@ -52,6 +52,8 @@ def _made(folder: Path, count: int, symbols: list[str]) -> list[Path]:
         bot = Bot(f"bot{number}", kind, chosen, D(1_000), params, position_fraction=0.1)
         if number % 7 == 3:
             bot = msgspec.structs.replace(bot, trading_frequency=(90, 180)[number % 2])
+        if number % 7 == 1:
+            bot = msgspec.structs.replace(bot, publish_indicators=True)
         if number % 7 == 5:
             bot = msgspec.structs.replace(bot, window=Window("09:35", "09:45", flatten_before_s=30 * (number % 3)))
         path = folder / f"{bot.name}.toml"
@@ -114,6 +116,8 @@ def _alone(stored: dict[str, list[bytes]], name: str) -> dict[str, list[bytes]]:
     signals: list[Signal] = []
     for line in _of(stored, "bars."):  # symbol by symbol: a symbol knows nothing of another
         signals += engine.on_bar(msgspec.json.decode(line, type=Bar))
+    for one in engine.shown():
+        said.setdefault(f"tape.indicators.{name}.{one.symbol}", []).append(body_json(one))
     for one in [*signals, *engine.on_clock(0)]:
         said.setdefault(f"tape.signals.{name}.{one.symbol}", []).append(body_json(one))
     return said
@@ -149,10 +153,12 @@ def test_each_bot_says_what_it_says_alone_while_all_are_changed(tmp_path: Path) 
     assert len(revisions) == bots + 15
     talkative = 0
     for name in sorted(there):
-        said = {subject: lines for subject, lines in stored.items() if subject.startswith(f"tape.signals.{name}.")}
+        own = (f"tape.signals.{name}.", f"tape.indicators.{name}.")
+        said = {subject: lines for subject, lines in stored.items() if subject.startswith(own)}
         talkative += bool(said)
         assert said == _alone(stored, name), name
     assert not _of(stored, "signals.bad.")
     assert talkative > bots // 2
     assert len(_of(stored, "refusals.")) == 2
     assert len(_of(stored, "timers.")) > 2
+    assert len(_of(stored, "indicators.")) > 100

@@ -1,0 +1,128 @@
+"""Asks strategies, and takes what they raise: an exception or a number that is none harms its own bot only.
+
+Pure; called by engine.signals.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.messages import Alert, Bar, IndicatorValues
+from engine.pacing import Pace
+from engine.slots import Slots
+from engine.speech import Speech
+from engine.strategies import Target, checked, fault_text, senseless, tell_session, values_of
+from engine.values import Direction
+from engine.versions import Slot, Version
+
+FAULTS_MAX = 10
+"""After so many in one symbol a bot is given up."""
+
+
+class SignalCounters(msgspec.Struct):
+    """What was seen and refused since start."""
+
+    bars: int = 0
+    refused: int = 0
+    evaluated: int = 0
+    signals: int = 0
+    faults: int = 0
+
+
+class Asking:
+    """What strategies said of themselves since somebody asked for it last.
+
+    Attributes:
+        failed: Bots to be given up, each with the last fault.
+        alerts: What a person should be told.
+        shown: What strategies saw, of bots that publish it.
+    """
+
+    def __init__(self, speech: Speech, slots: Slots, pace: Pace, counters: SignalCounters) -> None:
+        self._speech = speech
+        self._slots = slots
+        self._pace = pace
+        self._counters = counters
+        self.failed: dict[str, str] = {}
+        self.alerts: list[Alert] = []
+        self.shown: list[IndicatorValues] = []
+
+    def take_failed(self) -> dict[str, str]:
+        """Give them up, once."""
+        failed, self.failed = self.failed, {}
+        return failed
+
+    def take_alerts(self) -> list[Alert]:
+        """Give them, once."""
+        alerts, self.alerts = self.alerts, []
+        return alerts
+
+    def take_shown(self) -> list[IndicatorValues]:
+        """Give it, once."""
+        shown, self.shown = self.shown, []
+        return shown
+
+    def move(self, slot: Slot, version: Version, bar: Bar) -> Target | None:
+        """Move one version's strategy by a bar that is new to it; nothing comes of a bar at which it raises."""
+        if bar.timeframe != version.bot.timeframe or bar.ts_event <= version.last_ts:
+            return None
+        version.last_ts = bar.ts_event
+        if version.strategy is None:
+            return None
+        try:
+            session = self._pace.session_of(slot.asset_class, bar.ts_event)
+            version.session = tell_session(version.strategy, version.session, session)
+            return checked(version.strategy.on_bar(bar))
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
+            self._take_fault(slot, version, bar, fault)
+            return None
+
+    def values(self, slot: Slot, version: Version, bar: Bar, target: Target | None) -> dict[str, float] | None:
+        """Give what a target rests on that would be said; None where the strategy raises at the question."""
+        if target is None or version.strategy is None or (target.direction, target.strength) == slot.published:
+            return {}
+        try:
+            return values_of(version.strategy)
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (the same)
+            self._take_fault(slot, version, bar, fault)
+            return None
+
+    def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
+        version.faults += 1
+        self._counters.faults += 1
+        what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault_text(fault)}"
+        if version is slot.active and not bar.is_backfill and bar.ts_event > slot.emitted_until:
+            self.alerts.append(self._speech.alert("fault", slot, f"{what}; this bar decides nothing", bar.ts_event))
+        if version.revision == self._slots.revision(slot.bot) and version.faults >= FAULTS_MAX:
+            self.failed[slot.bot] = f"{what.removeprefix(f'bot {slot.bot}, ')}; it raised {version.faults} times"
+
+    def sensible(
+        self, slot: Slot, version: Version, bar: Bar, target: Target | None, values: dict[str, float] | None
+    ) -> Target | None:
+        """Give the target if it rests on numbers; of one that does not, only that it wants to be flat."""
+        if target is None or values is None:
+            return None
+        fault = senseless(target, values)
+        if fault and not slot.is_senseless and not bar.is_backfill and bar.ts_event > slot.emitted_until:
+            what = (
+                f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault}; nothing is opened on that: "
+                "mend the strategy or its parameters"
+            )
+            self.alerts.append(self._speech.alert("senseless", slot, what, bar.ts_event))
+        slot.is_senseless = bool(fault)
+        if fault:
+            return Target(Direction.FLAT, 0.0, target.reason) if target.direction is Direction.FLAT else None
+        return target
+
+    def show(self, slot: Slot, version: Version, bar: Bar) -> None:
+        """Note what a strategy sees at a bar, unless that was said."""
+        if version.strategy is None or bar.ts_event <= slot.shown_until:
+            return
+        slot.shown_until = bar.ts_event
+        try:
+            values = values_of(version.strategy)
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
+            self._take_fault(slot, version, bar, fault)
+            return
+        if values:
+            self.shown.append(self._speech.values(version, bar, values))
