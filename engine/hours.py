@@ -71,6 +71,21 @@ class Hours:
             span = self.span(bot, asset_class, span.ends)
         return 0 if span is None else span.flat_at
 
+    def next_trade(self, bot: Bot, asset_class: AssetClass, ts_ns: int) -> int:
+        """Give the first moment after `ts_ns` at which there is a market for a bot, ns UTC; 0: none is known."""
+        return ts_ns + 1 if self.trades(bot, asset_class, ts_ns + 1) else self._sessions.coming(ts_ns)[0]
+
+    def next_open(self, bot: Bot, asset_class: AssetClass, ts_ns: int) -> int:
+        """Give the first moment after `ts_ns` at which a bot may say what it wants, ns UTC; the next one: unknown."""
+        if self.speaks(bot, asset_class, ts_ns + 1):
+            return ts_ns + 1
+        if bot.window is None:
+            return self._sessions.coming(ts_ns)[0] or ts_ns + 1
+        span = self.span(bot, asset_class, ts_ns + 1)
+        if span is not None and span.flat_at <= ts_ns + 1:
+            span = self.span(bot, asset_class, span.ends)
+        return ts_ns + 1 if span is None else max(span.opens, ts_ns + 1)
+
     def span(self, bot: Bot, asset_class: AssetClass, ts_ns: int) -> Span | None:
         """Give the open time of a bot's window that ends first after a moment; None: none is known."""
         window = bot.window

@@ -3,7 +3,8 @@
 Invariants:
 1. What a strategy wanted between two moments at which it is asked waits as a wish; the newest one counts.
 2. A bar that was fetched late makes no wish: the first live bar after it does.
-3. Outside of the hours of a bot that closes its positions the only thing it wants is to be flat.
+3. Outside of the hours of a bot that closes its positions the only thing it wants is to be flat; what could not be said
+   there is owed until it is.
 Pure; called by engine.signals, which has the strategies.
 """
 
@@ -65,25 +66,30 @@ class Pace:
             is_late: Whether the bar was fetched long after its close: nothing is said at it.
         """
         bot, hours = active.bot, self._hours
-        must_be_flat = active.status is BotStatus.RUNNING and hours.must_be_flat(bot, slot.asset_class, ts_ns)
+        if slot.symbol not in bot.symbols:
+            return None
+        is_running = active.status is BotStatus.RUNNING
+        is_new = ts_ns > slot.emitted_until  # else a former life went on from here: what was said last is of later
+        is_outside = self._is_outside(slot, active, ts_ns)
+        may_owe = bot.window is not None and bot.window.flatten_before_s is not None and slot.published != FLAT
+        slot.owes_flat = may_owe and (slot.owes_flat or (is_outside and is_new))
         may = hours.speaks
-        if active.status is not BotStatus.RUNNING:
+        if bot.trading_frequency != "every_bar" and (target is not None or is_late):
+            has_news = target is not None and not is_late and (target.direction, target.strength) != slot.published
+            slot.wish = (target, values) if has_news and target is not None else None
+        if not is_running:
             target = Target(*FLAT, f"{active.status}, with its positions closed") if active.flatten else None
             may = hours.trades
-        elif must_be_flat:
+        elif slot.owes_flat or is_outside:
             target, values = Target(*FLAT, "outside of its window, with its positions closed"), {}
             may = hours.trades
-            slot.wish = None
         elif bot.trading_frequency != "every_bar":
-            if target is not None:
-                slot.wish = None if (target.direction, target.strength) == slot.published else (target, values)
-            if is_late:
-                slot.wish = None
-                return None
-            if ts_ns < _next(bot.trading_frequency, slot.seen):
+            if is_late or ts_ns < _next(bot.trading_frequency, slot.seen):
                 return None
             slot.seen = ts_ns
             target, values = slot.wish or (None, {})
+            if target is not None and (target.direction, target.strength) == slot.published:
+                slot.wish = None  # a former life said it
         if target is None or (target.direction, target.strength) == slot.published:
             return None
         if is_late or ts_ns <= max(slot.emitted_until, slot.silent_until):
@@ -91,7 +97,12 @@ class Pace:
         if not may(bot, slot.asset_class, ts_ns):
             return None
         slot.published, slot.emitted_until, slot.wish = (target.direction, target.strength), ts_ns, None
+        slot.owes_flat = False
         return target, values
+
+    def _is_outside(self, slot: Slot, active: Version, ts_ns: int) -> bool:
+        is_running = active.status is BotStatus.RUNNING
+        return is_running and self._hours.must_be_flat(active.bot, slot.asset_class, ts_ns)
 
     # --- moments without a bar ---------------------------------------------------------------------------------------
 
@@ -107,25 +118,31 @@ class Pace:
         versions = slot.versions()
         known = max(slot.seen, slot.emitted_until, 0 if slot.last is None else slot.last[0])
         wish = slot.wish
+        if wish is not None and (wish[0].direction, wish[0].strength) == slot.published:
+            wish = None  # a former life said it
         for number, version in enumerate(versions):
             if version is not slot.active and version.is_fresh:
                 wish = None  # it was another strategy's
             if version.status is not BotStatus.RUNNING or not keeps_time(version.bot):
                 continue
+            if slot.symbol not in version.bot.symbols:
+                continue
             since = known if version is slot.active else max(known, version.from_ts)
-            moment = self._moment_of(slot, version.bot, since, has_wish=wish is not None)
+            moment = self._moment_of(slot, version, since, has_wish=wish is not None)
             if moment and (version is versions[-1] or moment <= versions[number + 1].from_ts):
                 return moment
         return 0
 
-    def _moment_of(self, slot: Slot, bot: Bot, since: int, *, has_wish: bool) -> int:
-        dues: list[int] = []
+    def _moment_of(self, slot: Slot, version: Version, since: int, *, has_wish: bool) -> int:
+        dues, bot, hours = list[int](), version.bot, self._hours
+        if slot.published != FLAT:
+            at_once = slot.owes_flat or self._is_outside(slot, version, since + 1)
+            ask = hours.next_trade if at_once else hours.next_flat
+            dues.append(ask(bot, slot.asset_class, since))
         if has_wish and bot.trading_frequency != "every_bar":
-            moment = _next(bot.trading_frequency, since)
-            dues += [moment] if self._hours.speaks(bot, slot.asset_class, moment) else []
-        if slot.published != FLAT and (moment := self._hours.next_flat(bot, slot.asset_class, since)):
-            dues.append(moment)
-        return min(dues, default=0)
+            moment = _next(bot.trading_frequency, hours.next_open(bot, slot.asset_class, since) - 1)
+            dues += [moment] if hours.speaks(bot, slot.asset_class, moment) else []
+        return min((due for due in dues if due), default=0)
 
     def plan_all(self, slots: Iterable[Slot]) -> None:
         """Note them all anew."""

@@ -140,6 +140,7 @@ class SignalEngine:
             target = Target(*FLAT, f"{defined.status} by {defined.by}, with its positions closed")
             signal = self._speech.flat(slot, Version(defined, is_fresh=False), target)
             slot.published, slot.emitted_until = FLAT, max(slot.emitted_until, slot.last[0])
+            slot.owes_flat, slot.wish = False, None
             signals += [] if signal is None else [signal]
         self.counters.signals += len(signals)
         return signals
@@ -186,7 +187,10 @@ class SignalEngine:
         bars = [self._splits.chained(bar) for bar in history]
         of_symbol = [bar for bar in bars if bar.symbol == split.new_symbol]
         for slot in self._slots.of(split.new_symbol) or []:
-            slot.last = slot.wish = None
+            slot.wish = None
+            if slot.last is not None and slot.last[0] <= split.ts_event:
+                closed, revision, price = slot.last
+                slot.last = closed, revision, price / float(split.ratio)
             for version in slot.versions():
                 if version.strategy is None:
                     continue
@@ -195,6 +199,7 @@ class SignalEngine:
                 for bar in of_symbol:
                     self._asking.move(slot, version, bar)
                 version.last_ts = max(version.last_ts, last_ts)
+            self._pace.plan(slot)
 
     def on_own_signal(self, signal: Signal) -> None:
         """Learn from the stream what was already said, so that a restart does not say it again."""

@@ -51,7 +51,8 @@ class Speech:
         bar_ts, revision, close = slot.last
         key = bar_key(slot.symbol, version.bot.timeframe, bar_ts, revision)
         signal_id = make_id(*self._ledger, slot.bot, "flatten", slot.symbol, version.revision)
-        return _signal(signal_id, version, target, {}, (key, close, bar_ts))
+        ts_ns = max(bar_ts, slot.emitted_until)  # of two signals the later one counts
+        return _signal(signal_id, version, target, {}, (key, close, ts_ns))
 
     def timer(self, bot: str, ts_ns: int, slots: Sequence[Slot]) -> Timer:
         """Say that a moment came without a bar."""

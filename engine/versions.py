@@ -75,6 +75,7 @@ class Slot:
         said: The last signal in the stream, as found at the start.
         last: Close, revision and price of the last bar.
         seen: The last moment at which it was asked what it wants: close of a live bar, or of a timer.
+        owes_flat: Whether it should have been flat by now, and nothing could be said of that.
         wish: A target, with what it rests on, that waits for such a moment.
         timers: Moments without a bar that the stream knows of, not come to yet, each behind the close of the last bar.
         shown_until: Close of the last bar of which the strategy's values were said.
@@ -82,8 +83,8 @@ class Slot:
     """
 
     __slots__ = (
-        "active", "asset_class", "bot", "coming", "due", "emitted_until", "is_senseless", "last", "published", "said",
-        "seen", "shown_until", "silent_until", "symbol", "timers", "wish",
+        "active", "asset_class", "bot", "coming", "due", "emitted_until", "is_senseless", "last", "owes_flat",
+        "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -100,6 +101,7 @@ class Slot:
         self.is_senseless = False
         self.seen = 0
         self.shown_until = 0
+        self.owes_flat = False
         self.wish: tuple[Target, dict[str, float]] | None = None
         self.timers: list[tuple[int, int]] = []
         self.due = 0

@@ -27,9 +27,9 @@ class BotReport(msgspec.Struct, frozen=True):
     """One bot.
 
     Attributes:
-        numbers: By name, see `_NUMBERS` and `_TRADES`.
-        equity: (ns UTC, equity, drawdown), by time; at most 600 points, each the last of its span, with the worst
-            drawdown of the span.
+        numbers: By name, see `_NUMBERS`, `_TRADES`, `_TURNOVER`; `pnl` is None where nothing was traded.
+        equity: (ns UTC, equity, drawdown), by time, from the capital on: the lowest and the highest point of each of at
+            most 300 spans.
         trades: Newest first, at most 500; columns of the view `trades`.
         charts: By symbol, most traded first: (ns UTC, close) of at most 600 bars since the oldest of `trades`.
     """
@@ -51,27 +51,34 @@ SELECT coalesce(c.bot, p.bot) AS bot, coalesce(c.status, '') AS status, coalesce
 FROM bot_control c FULL JOIN (SELECT DISTINCT bot FROM positions) p ON p.bot = c.bot ORDER BY 1
 """
 _NUMBERS = """
-SELECT bot, min(ts_event) AS since, max(ts_event) AS until,
-    arg_max(pnl, ts_event) AS pnl, arg_max(realized_pnl, ts_event) AS realized_pnl,
-    arg_max(unrealized_pnl, ts_event) AS unrealized_pnl, arg_max(equity, ts_event) AS equity,
-    arg_max(drawdown, ts_event) AS drawdown, max(drawdown) AS drawdown_max,
-    arg_max(exposure, ts_event) AS exposure, max(exposure) AS exposure_max
-FROM strategy_performance GROUP BY bot
+SELECT min(ts_event) AS since, max(ts_event) AS until,
+    arg_max(pnl, ts_event_ns) AS pnl, arg_max(realized_pnl, ts_event_ns) AS realized_pnl,
+    arg_max(unrealized_pnl, ts_event_ns) AS unrealized_pnl, arg_max(equity, ts_event_ns) AS equity,
+    arg_max(drawdown, ts_event_ns) AS drawdown, max(drawdown) AS drawdown_max,
+    arg_max(exposure, ts_event_ns) AS exposure, max(exposure) AS exposure_max
+FROM strategy_performance WHERE bot = {bot}
 """
 _TRADES = """
-SELECT bot, count(*) FILTER (closed_at IS NOT NULL) AS closed, count(*) FILTER (closed_at IS NULL) AS open,
+SELECT count(*) FILTER (closed_at IS NOT NULL) AS closed, count(*) FILTER (closed_at IS NULL) AS open,
     count(*) FILTER (closed_at IS NOT NULL AND realized_pnl > 0) AS won,
     coalesce(sum(realized_pnl) FILTER (closed_at IS NOT NULL AND realized_pnl > 0), 0) AS gained,
     coalesce(sum(realized_pnl) FILTER (closed_at IS NOT NULL AND realized_pnl < 0), 0) AS lost,
     max(realized_pnl) FILTER (closed_at IS NOT NULL) AS best, min(realized_pnl) FILTER (closed_at IS NOT NULL) AS worst,
-    avg(epoch(held)) FILTER (closed_at IS NOT NULL) AS held_s
-FROM trades GROUP BY bot
+    avg(held_s) FILTER (closed_at IS NOT NULL) AS held_s
+FROM trades WHERE bot = {bot}
 """
-_COSTS = "SELECT bot, count(*) AS fills, sum(last_qty * last_px) AS turnover FROM fills GROUP BY bot"
+_TURNOVER = """
+SELECT count(*) AS fills, sum(abs(p.quantity_change) * f.last_px) AS turnover
+FROM position_changes p JOIN fills f ON f.venue_order_id = split_part(p.cause, '|', 1)
+    AND f.cum_qty = try_cast(split_part(p.cause, '|', 2) AS DECIMAL(38, 9))
+WHERE p.bot = {bot}
+"""
+_STATE = "SELECT (SELECT count(*) FROM positions), (SELECT count(*) FROM fills), (SELECT count(*) FROM bars)"
+_TRIES = 3
 
 
 async def gather(ask: Ask, bot: str | None, *, with_charts: bool) -> list[BotReport]:
-    """Read what there is.
+    """Read what there is; again, where the recorder wrote meanwhile, so that the numbers are of one moment.
 
     Args:
         ask: Asks the database.
@@ -86,29 +93,39 @@ async def gather(ask: Ask, bot: str | None, *, with_charts: bool) -> list[BotRep
     if bot is not None and bot not in names:
         msg = f"there is no bot {bot!r}: choose one of {', '.join(names) or '(none yet)'}"
         raise ConfigError(msg)
-    found = [{row["bot"]: row for row in await _rows(ask, query)} for query in (_NUMBERS, _TRADES, _COSTS)]
-    reports: list[BotReport] = []
-    for row in bots:
-        name = row["bot"]
-        if bot not in (None, name):
-            continue
-        numbers = {key: value for part in found for key, value in part.get(name, {}).items() if key != "bot"}
-        has_charts = with_charts and "pnl" in numbers
-        trades = await _trades(ask, name, _TRADES_MAX if with_charts else 5)
-        reports.append(
-            BotReport(
-                bot=name,
-                status=row["status"],
-                strategy=row["strategy"],
-                symbols=msgspec.json.decode(row["symbols"], type=list[str]),
-                capital=row["capital"],
-                numbers=numbers,
-                equity=await _equity(ask, name) if has_charts else [],
-                trades=trades,
-                charts=await _charts(ask, name, min(trade["opened_at"] for trade in trades)) if has_charts else {},
-            )
-        )
-    return reports
+    return [await _one(ask, row, with_charts=with_charts) for row in bots if bot in (None, row["bot"])]
+
+
+async def _one(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport:
+    report, state = None, None
+    for _ in range(_TRIES):
+        before = state or await _rows(ask, _STATE)
+        report = await _once(ask, row, with_charts=with_charts)
+        state = await _rows(ask, _STATE)
+        if state == before:
+            break
+    assert report is not None  # noqa: S101  (it was tried at least once)
+    return report
+
+
+async def _once(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport:
+    name, numbers = row["bot"], dict[str, Any]()
+    for query in (_NUMBERS, _TRADES, _TURNOVER):
+        [part] = await _rows(ask, query.format(bot=_quoted(name)))
+        numbers |= part
+    trades = await _trades(ask, name, _TRADES_MAX if with_charts else 5)
+    has_charts = with_charts and numbers["pnl"] is not None
+    return BotReport(
+        bot=name,
+        status=row["status"],
+        strategy=row["strategy"],
+        symbols=msgspec.json.decode(row["symbols"], type=list[str]),
+        capital=row["capital"],
+        numbers=numbers,
+        equity=await _equity(ask, name, float(row["capital"])) if has_charts else [],
+        trades=trades,
+        charts=await _charts(ask, name, min(t["opened_at"] for t in trades)) if has_charts and trades else {},
+    )
 
 
 async def _rows(ask: Ask, query: str) -> list[dict[str, Any]]:
@@ -120,19 +137,23 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-async def _equity(ask: Ask, bot: str) -> list[tuple[int, float, float]]:
+async def _equity(ask: Ask, bot: str, capital: float) -> list[tuple[int, float, float]]:
+    """Give the lowest and the highest point of each span, behind the capital that it began with."""
     query = f"""
-        SELECT epoch_ns(max(ts_event)), arg_max(equity, ts_event)::DOUBLE, max(drawdown)::DOUBLE
-        FROM (SELECT *, ntile({_POINTS_MAX}) OVER (ORDER BY ts_event) AS part FROM strategy_performance
-            WHERE bot = {_quoted(bot)}) GROUP BY part ORDER BY part
+        SELECT unnest([arg_min(ts_event_ns, equity), arg_max(ts_event_ns, equity)]) AS ts,
+            unnest([min(equity), max(equity)])::DOUBLE,
+            unnest([arg_min(drawdown, equity), arg_max(drawdown, equity)])::DOUBLE
+        FROM (SELECT *, ntile({_POINTS_MAX // 2}) OVER (ORDER BY ts_event_ns) AS part FROM strategy_performance
+            WHERE bot = {_quoted(bot)}) GROUP BY part ORDER BY ts
     """  # noqa: S608  (a name of ours, quoted)
     frame, _ = await ask(query)
-    return frame.rows()
+    points = list(dict.fromkeys(frame.rows()))
+    return [(points[0][0] - 1, capital, 0.0), *points] if points else []
 
 
 async def _trades(ask: Ask, bot: str, most: int) -> list[dict[str, Any]]:
     query = (
-        f"SELECT * REPLACE (epoch(held) AS held) FROM trades WHERE bot = {_quoted(bot)} "  # noqa: S608  (as above)
+        f"SELECT * FROM trades WHERE bot = {_quoted(bot)} "  # noqa: S608  (as above)
         f"ORDER BY coalesce(closed_at, 'infinity') DESC, opened_at DESC, symbol LIMIT {most}"
     )
     return await _rows(ask, query)
@@ -167,7 +188,7 @@ async def _charts(ask: Ask, bot: str, since: datetime) -> dict[str, list[tuple[i
 def lines_of(report: BotReport) -> list[tuple[str, str]]:
     """Give what a person reads of a bot: names and values in words."""
     n = report.numbers
-    if "pnl" not in n:
+    if n["pnl"] is None:
         return [("P&L", "nothing traded yet")]
     share = f" ({100 * n['pnl'] / report.capital:+.2f} % of {report.capital:,.0f})" if report.capital else ""
     lines = [
@@ -212,7 +233,7 @@ def as_text(reports: list[BotReport]) -> str:
         for trade in report.trades[:5]:
             parts.append(f"  {trade_line(trade)}")
         parts.append("")
-    return "\n".join(parts) if parts else "there is no bot yet: `tapeline bots add FILE` adds one\n"
+    return "\n".join(parts) if parts else "no bot is recorded yet: `tapeline bots list` says which there are\n"
 
 
 def trade_line(trade: dict[str, Any]) -> str:

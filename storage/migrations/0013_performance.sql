@@ -1,11 +1,13 @@
 -- What came of it: P&L of each execution, round trips, and the equity of each bot. Prices of positions are closes of bars;
 -- money is exact where it was traded, and rounded to 1e-9 where it is valued.
 
--- Each position row with what it changed. A trade runs from flat to flat, or through zero.
+-- Each position row with what it changed, as of the time by which all rows before it are known: a fee is dated before the
+-- executions that it is for. A trade runs from flat to flat, or through zero; what is booked after it, still its own.
 CREATE VIEW position_changes AS
 WITH rows AS (
     SELECT
         *, rowid AS row_id,
+        max(ts_event_ns) OVER w AS as_of_ns,
         sign(signed_qty)::INTEGER AS side,
         lag(sign(signed_qty)::INTEGER, 1, 0) OVER w AS side_before,
         signed_qty - lag(signed_qty, 1, 0) OVER w AS quantity_change,
@@ -53,14 +55,17 @@ LEFT JOIN (
 CREATE VIEW trades AS
 WITH parts AS (
     -- A row through zero ends one trade and begins the next.
-    SELECT bot, symbol, trade, row_id, ts_event, ts_event_ns, cause, side, signed_qty, quantity_change, avg_px_open,
+    SELECT bot, symbol, trade, row_id, ts_event, as_of_ns, cause, side, signed_qty, quantity_change, avg_px_open,
         CASE WHEN side = side_before OR side_before = 0 THEN pnl ELSE 0 END AS pnl,
         side <> side_before AS is_begin, false AS is_end
     FROM position_changes WHERE side <> 0
     UNION ALL
-    SELECT bot, symbol, trade - CASE WHEN side = 0 THEN 0 ELSE 1 END, row_id, ts_event, ts_event_ns, cause, side_before, 0,
+    SELECT bot, symbol, trade - CASE WHEN side = 0 THEN 0 ELSE 1 END, row_id, ts_event, as_of_ns, cause, side_before, 0,
         quantity_change - signed_qty, avg_px_before, pnl, false, true
     FROM position_changes WHERE side <> side_before AND side_before <> 0
+    UNION ALL
+    SELECT bot, symbol, trade, row_id, ts_event, as_of_ns, cause, 0, 0, 0, 0, pnl, false, false
+    FROM position_changes WHERE side = 0 AND side_before = 0 AND trade > 0
 ),
 fill_of AS (
     SELECT p.*, f.last_px, f.client_order_id
@@ -71,14 +76,15 @@ fill_of AS (
 each AS (
     SELECT
         bot, symbol, trade,
-        CASE any_value(side) WHEN 1 THEN 'long' ELSE 'short' END AS side,
+        CASE max(side) FILTER (is_begin) WHEN 1 THEN 'long' ELSE 'short' END AS side,
         max(abs(signed_qty)) AS quantity,
         arg_max(signed_qty, row_id) AS signed_qty,
-        arg_max(avg_px_open, row_id) AS entry_px,
+        arg_max(avg_px_open, row_id) FILTER (side <> 0) AS entry_px,
         sum(abs(quantity_change) * last_px) FILTER (quantity_change * side < 0)
             / nullif(sum(abs(quantity_change)) FILTER (quantity_change * side < 0 AND last_px IS NOT NULL), 0) AS exit_px,
-        min(ts_event) AS opened_at,
+        min(ts_event) FILTER (is_begin) AS opened_at,
         max(ts_event) FILTER (is_end) AS closed_at,
+        max(as_of_ns) FILTER (is_end) AS closed_ns,
         sum(pnl) AS realized_pnl,
         arg_min(client_order_id, row_id) FILTER (is_begin) AS opened_by,
         arg_max(client_order_id, row_id) FILTER (is_end) AS closed_by
@@ -99,11 +105,11 @@ SELECT
     CASE WHEN t.closed_at IS NULL THEN w.stop_px END AS stop_px,
     CASE WHEN t.closed_at IS NULL THEN w.target_px END AS target_px,
     t.opened_at, t.closed_at,
-    coalesce(t.closed_at, b.ts_event) - t.opened_at AS held,
+    epoch(coalesce(t.closed_at, b.ts_event, t.opened_at)) - epoch(t.opened_at) AS held_s,
     t.realized_pnl,
     CASE WHEN t.closed_at IS NULL
-        THEN round(t.signed_qty * (b."close"::DECIMAL(38, 9) - t.entry_px), 9) ELSE 0 END AS unrealized_pnl,
-    o.reason AS entry_reason, c.reason AS exit_reason, t.opened_by, t.closed_by
+        THEN coalesce(round(t.signed_qty * (b."close"::DECIMAL(38, 9) - t.entry_px), 9), 0) ELSE 0 END AS unrealized_pnl,
+    o.reason AS entry_reason, c.reason AS exit_reason, t.opened_by, t.closed_by, t.closed_ns
 FROM each t
 LEFT JOIN latest_bars b ON b.symbol = t.symbol AND b.timeframe = '1m'
 LEFT JOIN watched w ON w.bot = t.bot AND w.symbol = t.symbol
@@ -117,32 +123,35 @@ prices AS (
     SELECT h.bot, b.symbol, b.ts_event_ns, b."close"::DECIMAL(38, 9) AS px
     FROM bars b JOIN holders h USING (symbol) WHERE b.timeframe = '1m'
 ),
-valued AS (
-    SELECT p.bot, p.symbol, p.ts_event_ns, 1 AS kind, 0 AS row_id, c.realized_pnl,
-        c.signed_qty * (p.px - c.avg_px_open) AS unrealized_pnl, abs(c.signed_qty * p.px) AS exposure, false AS is_closing,
-        0::DECIMAL(38, 9) AS trade_pnl
-    FROM prices p ASOF JOIN position_changes c
-        ON c.bot = p.bot AND c.symbol = p.symbol AND c.ts_event_ns <= p.ts_event_ns
-    WHERE c.signed_qty <> 0
-    UNION ALL
-    SELECT c.bot, c.symbol, c.ts_event_ns, 0, c.row_id, c.realized_pnl,
-        c.signed_qty * (coalesce(f.last_px, c.avg_px_open) - c.avg_px_open),
-        abs(c.signed_qty * coalesce(f.last_px, c.avg_px_open)), c.side <> c.side_before AND c.side_before <> 0, c.pnl
+newest AS (
+    -- Of rows of one moment the last one counts, at the price of the last execution among them.
+    SELECT c.*, max_by(f.last_px, c.row_id) FILTER (f.last_px IS NOT NULL) OVER (
+            PARTITION BY c.bot, c.symbol, c.as_of_ns) AS traded_px
     FROM position_changes c LEFT JOIN fills f
         ON f.venue_order_id = split_part(c.cause, '|', 1)
         AND f.cum_qty = try_cast(split_part(c.cause, '|', 2) AS DECIMAL(38, 9))
-    WHERE c.signed_qty = 0 OR f.last_px IS NOT NULL
+    QUALIFY row_number() OVER (PARTITION BY c.bot, c.symbol, c.as_of_ns ORDER BY c.row_id DESC) = 1
+),
+valued AS (
+    SELECT p.bot, p.symbol, p.ts_event_ns, 1 AS kind, 0 AS row_id, c.realized_pnl,
+        c.signed_qty * (p.px - c.avg_px_open) AS unrealized_pnl, abs(c.signed_qty * p.px) AS exposure
+    FROM prices p ASOF JOIN newest c
+        ON c.bot = p.bot AND c.symbol = p.symbol AND c.as_of_ns <= p.ts_event_ns
+    WHERE c.signed_qty <> 0
+    UNION ALL
+    SELECT bot, symbol, as_of_ns, 0, row_id, realized_pnl,
+        signed_qty * (coalesce(traded_px, avg_px_open) - avg_px_open), abs(signed_qty * coalesce(traded_px, avg_px_open))
+    FROM newest WHERE signed_qty = 0 OR traded_px IS NOT NULL
 ),
 changes AS (
     SELECT bot, symbol, ts_event_ns,
         realized_pnl - lag(realized_pnl, 1, 0) OVER w AS realized_pnl,
         unrealized_pnl - lag(unrealized_pnl, 1, 0) OVER w AS unrealized_pnl,
-        exposure - lag(exposure, 1, 0) OVER w AS exposure,
-        is_closing
+        exposure - lag(exposure, 1, 0) OVER w AS exposure
     FROM valued
     WINDOW w AS (PARTITION BY bot, symbol ORDER BY ts_event_ns, kind, row_id)
 ),
-closed AS (SELECT bot, epoch_ns(closed_at) AS ts_event_ns, realized_pnl FROM trades WHERE closed_at IS NOT NULL),
+closed AS (SELECT bot, closed_ns AS ts_event_ns, realized_pnl FROM trades WHERE closed_at IS NOT NULL),
 moments AS (
     SELECT bot, ts_event_ns, sum(realized_pnl) AS realized_pnl, sum(unrealized_pnl) AS unrealized_pnl,
         sum(exposure) AS exposure, 0 AS trades, 0 AS wins
@@ -159,7 +168,10 @@ sums AS (
 ),
 named AS (
     SELECT s.*, d.definition->>'strategy' AS strategy, coalesce((d.definition->>'capital')::DECIMAL(38, 9), 0) AS capital
-    FROM sums s ASOF LEFT JOIN bots d ON d.bot = s.bot AND d.from_ts_ns <= s.ts_event_ns
+    FROM sums s ASOF LEFT JOIN (
+        SELECT bot, from_ts_ns, definition FROM bots
+        QUALIFY row_number() OVER (PARTITION BY bot, from_ts_ns ORDER BY revision DESC) = 1
+    ) d ON d.bot = s.bot AND d.from_ts_ns <= s.ts_event_ns
 )
 SELECT
     make_timestamptz(ts_event_ns // 1000) AS ts_event, bot, strategy, capital,
@@ -167,6 +179,6 @@ SELECT
     round(realized_pnl + unrealized_pnl, 9) AS pnl, realized_pnl, round(unrealized_pnl, 9) AS unrealized_pnl,
     round(greatest(0, max(realized_pnl + unrealized_pnl) OVER w) - realized_pnl - unrealized_pnl, 9) AS drawdown,
     round(exposure, 9) AS exposure, trades::BIGINT AS trades, wins::BIGINT AS wins,
-    CASE WHEN trades > 0 THEN wins / trades END AS win_rate
+    CASE WHEN trades > 0 THEN wins / trades END AS win_rate, ts_event_ns
 FROM named
 WINDOW w AS (PARTITION BY bot ORDER BY ts_event_ns);

@@ -39,7 +39,7 @@ from engine.ports import (
     VenueOrder,
     VenueUpdate,
 )
-from engine.values import AssetClass, asset_class_of
+from engine.values import AssetClass, TradingMode, asset_class_of
 from streams.checkpoint import CheckpointStore
 from streams.executing.asking import Asker, CaughtUp, flattened
 from streams.executing.canceling import Canceler, Stuck
@@ -306,10 +306,8 @@ class Executor:
             case Looked():
                 return self._take_looked(item, asks)
             case _Link():
-                self._is_up, self._is_synced = item.up, False
-                self._reconciler.reset()
-                if item.up:
-                    self._asker.ask(self._open_ids(), whole=True)
+                self._is_up = item.up
+                self._catch_up()
                 return []
             case Stuck():
                 return [*self._core.stuck(item.client_order_id, now)]
@@ -321,6 +319,13 @@ class Executor:
                 log.error("unknown item", item=repr(item))
                 return []
 
+    def _catch_up(self) -> None:
+        """Let nothing leave until the venue was asked for all that happened."""
+        self._is_synced = False
+        self._reconciler.reset()
+        if self._is_up:
+            self._asker.ask(self._open_ids(), whole=True)
+
     def _open_ids(self) -> set[str]:
         return set(self._core.open_at_venue()) | set(self._core.unresolved())
 
@@ -330,7 +335,10 @@ class Executor:
                 self._sender.add(body)
             if isinstance(body, CancelOrder):
                 self._canceler.wake()
+            was_halted = self._core.state.mode is TradingMode.HALTED
             self._core.apply(body)
+            if was_halted and self._is_up and self._core.state.mode is not TradingMode.HALTED:
+                self._catch_up()  # somebody may have closed at the venue what our exits are for
             if isinstance(body, BotDefined):
                 self._is_asked_for.set()
 

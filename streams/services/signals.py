@@ -189,6 +189,7 @@ class Signals:
         engine, clock = self._engine, self._context.clock
         assert engine is not None  # noqa: S101  (start came first)
         await clock.now_ns()
+        self._is_due.set()
         while True:
             await self._is_due.wait()
             self._is_due.clear()

@@ -60,10 +60,11 @@ def test_numbers_are_those_of_the_day(folder):
         assert (n["gained"], n["lost"]) == (sum(p for p in ended if p > 0), sum(p for p in ended if p < 0))
         assert (n["best"], n["worst"]) == (max(ended), min(ended))
         assert n["exposure_max"] == max(held for _, held in moments)
-        assert len(reports[name].equity) == len(moments)
-        assert reports[name].equity[-1][1] == float(n["equity"])
+        capital = float(reports[name].capital)
+        shown = [capital, *(capital + float(pnl) for pnl, _ in moments)]
+        assert [equity for _, equity, _ in reports[name].equity] == pytest.approx(shown)
         assert sum(map(len, reports[name].charts.values())) > 20
-    assert "pnl" not in reports["idle"].numbers
+    assert reports["idle"].numbers["pnl"] is None
     assert reports["idle"].status == "paused"
 
 
@@ -130,6 +131,6 @@ def test_refused(folder):
 def test_a_database_without_anything(tmp_path, capsys):
     Writer.open(tmp_path / "tapeline.duckdb", memory_limit_mb=64, threads=1).close()
     assert run_report(None, tmp_path, None) == 0
-    assert "there is no bot yet" in capsys.readouterr().out
+    assert "no bot is recorded yet" in capsys.readouterr().out
     assert run_report(None, tmp_path, tmp_path / "r.html") == 0
     assert "There is no bot yet" in (tmp_path / "r.html").read_text()
