@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.calendar import Session, VenueCalendar
 from adapters.exchange.ids import digest
+from engine.errors import ConfigError
 from engine.values import NS_PER_MINUTE
 
 DEFAULT_SYMBOLS: tuple[str, ...] = ("AAPL", "MSFT", "GOOGL", "AMZN", "NVDA", "TSLA", "META", "BRK.B", "UNH", "JNJ")
@@ -76,7 +77,12 @@ class GeneratedBars:
         seed: Equal seeds give equal bars.
         calendar: Sessions of stocks.
         sessions: The trading days to play, in order.
-        history_minutes: Minutes of the market before the first session, given by `history`.
+        history_minutes: Minutes of the market before the first one that is played, given by `history`.
+        start_ns: Play minutes that open at or after this, ns UTC; None: from the first session's opening on.
+        end_ns: Play minutes that open before this, ns UTC; None: to the last session's close.
+
+    Raises:
+        ConfigError: There is no minute to play.
     """
 
     def __init__(
@@ -86,12 +92,21 @@ class GeneratedBars:
         calendar: VenueCalendar,
         sessions: list[Session],
         history_minutes: int,
+        *,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
     ) -> None:
         self._walks = [_Walk(symbol, seed) for symbol in sorted(symbols)]
         self._calendar = calendar
         self._has_crypto = any(walk.is_crypto for walk in self._walks)
-        minutes = self._minutes(sessions)
-        before = self._calendar.sessions[: self._calendar.sessions.index(sessions[0])] if history_minutes else []
+        minutes = [
+            open_ns for open_ns in self._minutes(sessions)
+            if (start_ns is None or open_ns >= start_ns) and (end_ns is None or open_ns < end_ns)
+        ]  # fmt: skip
+        if not minutes:
+            msg = "the generator has no minute between the chosen start and end; widen --from and --to"
+            raise ConfigError(msg)
+        before = self._calendar.sessions[: self._calendar.sessions.index(sessions[0]) + 1] if history_minutes else []
         earlier = self._minutes(before[-(history_minutes // 200 + 2) :]) if before else []
         self._history = [open_ns for open_ns in earlier if open_ns < minutes[0]][-history_minutes:]
         self._opens = minutes

@@ -158,7 +158,7 @@ def _market(config: ExchangeConfig) -> tuple[BarSource, VenueCalendar]:
     sessions = [session for session in calendar.sessions if session.day >= config.generator_start]
     sessions = [
         session for session in sessions[: config.generator_sessions]
-        if (config.start_ns is None or session.open_ns >= config.start_ns)
+        if (config.start_ns is None or session.close_ns > config.start_ns)
         and (config.end_ns is None or session.open_ns < config.end_ns)
     ]  # fmt: skip
     if not sessions:
@@ -168,7 +168,10 @@ def _market(config: ExchangeConfig) -> tuple[BarSource, VenueCalendar]:
     minutes = config.generator_history_minutes
     if minutes is None:
         minutes = _HISTORY_MINUTES if len(symbols) <= _HISTORY_SYMBOLS_MAX else 0
-    return GeneratedBars(tuple(symbols), config.seed, calendar, sessions, minutes), calendar
+    played = GeneratedBars(
+        tuple(symbols), config.seed, calendar, sessions, minutes, start_ns=config.start_ns, end_ns=config.end_ns
+    )  # fmt: skip
+    return played, calendar
 
 
 def _spellings(symbols: tuple[str, ...]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.calendar import VenueCalendar, new_york
 from adapters.exchange.generator import GeneratedBars, SyntheticBars, generator_symbols, volume_shape
+from engine.errors import ConfigError
+from engine.values import NS_PER_MINUTE
 
 CALENDAR = VenueCalendar(date(2025, 11, 1), date(2025, 12, 31))
 THANKSGIVING = [session for session in CALENDAR.sessions if session.day >= date(2025, 11, 26)][:3]
@@ -88,3 +90,15 @@ def test_eleven_thousand_names_are_different_symbols() -> None:
 def test_the_test_stream_is_seeded() -> None:
     assert SyntheticBars(1).minute(0) == SyntheticBars(1).minute(0)
     assert SyntheticBars(1).minute(0).symbol == "FAKEPACA"
+
+
+@pytest.mark.parametrize("symbols", [("AAPL", "MSFT"), ("AAPL", "BTC/USD")])
+def test_only_minutes_within_start_and_end_are_played_behind_their_history(symbols: tuple[str, ...]) -> None:
+    first, last = THANKSGIVING[0].open_ns + 60 * NS_PER_MINUTE, THANKSGIVING[2].open_ns + 90 * NS_PER_MINUTE
+    part = GeneratedBars(symbols, 1, CALENDAR, THANKSGIVING, 30, start_ns=first, end_ns=last)
+    before = [bars[0].open_ns for bars in part.history()]
+    assert before == [first - number * NS_PER_MINUTE for number in range(30, 0, -1)]
+    whole = sorted({bar.open_ns for bar in minutes(market(1, symbols), 100_000)})
+    assert sorted({bar.open_ns for bar in minutes(part, 100_000)}) == [ns for ns in whole if first <= ns < last]
+    with pytest.raises(ConfigError, match="no minute between the chosen start and end; widen --from and --to"):
+        GeneratedBars(("AAPL",), 1, CALENDAR, THANKSGIVING[:1], 0, start_ns=THANKSGIVING[0].close_ns)
