@@ -131,6 +131,9 @@ def rehearse(
         try:
             if bar.symbol not in strategies:
                 strategies[bar.symbol] = make(bot.source, bot.params)
+        except (Exception, SystemExit):  # noqa: BLE001  (whoever looks at the definition says it better)
+            return ""
+        try:
             session = session_of(asset_class_of(bar.symbol), bar.ts_event)
             told[bar.symbol] = tell_session(strategies[bar.symbol], told.get(bar.symbol, 0), session)
             checked(strategies[bar.symbol].on_bar(bar))

@@ -362,3 +362,14 @@ def test_code_of_what_does_not_look_any_more_is_not_asked_for() -> None:
     engine.define(_defined(FAST, 2, 2, BotStatus.ERROR))
     _play(engine, _bars(3))
     assert {one.name for one in engine.bots()} == {"beta"}
+
+
+def test_rehearsing_says_what_a_strategy_raises_at_past_bars_and_nothing_of_parameters() -> None:
+    engine = _engine()
+    bars = _bars(30)
+    _play(engine, bars)
+    assert engine.rehearse(FAST, bars) == ""
+    assert engine.rehearse(bot(params={"fast": 9, "slow": 3}), bars) == ""  # the roster names field and value
+    broken = [msgspec.structs.replace(one, close=float("nan")) for one in bars]
+    assert engine.rehearse(FAST, broken[:9]) == ""
+    assert "strategy sma_crossover raised at 10 past bars, AAPL: ValueError" in engine.rehearse(FAST, broken)
