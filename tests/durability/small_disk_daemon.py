@@ -17,7 +17,7 @@ SETTINGS = {
 
 def test_a_disk_that_fills_up_under_a_trading_daemon() -> None:
     with trading(DISK, SETTINGS) as daemon:
-        ballast = fill_up(leave=6 * _MB)
+        ballast = fill_up(leave=10 * _MB)
         daemon.until(lambda: daemon.is_up(problems="are free on the disk"), "it says that there is little room")
         daemon.until(lambda: daemon.count("trading_states WHERE mode = 'reducing'") == 1, "trading is reducing")
         increasing = "intents i, trading_states t WHERE t.mode = 'reducing' AND i.seq > t.seq AND i.reserved > 0"
