@@ -2,7 +2,7 @@
 
 `make(name, params)` gives an `Indicator`: `update(bar)` moves it by one bar in O(1) and returns its value or None while
 it warms up. Memory is bounded: talipp keeps every input, so inputs are purged in blocks, never below the warm-up
-(tried: purged to 4 warm-ups, outputs are bit-identical; purged below one, talipp silently starts over).
+(tried: purged to 2 warm-ups, outputs are bit-identical; purged below one, talipp silently starts over).
 """
 
 from engine.indicators.catalog import Kind, Param

@@ -18,7 +18,7 @@ from talipp.ohlcv import OHLCV
 from engine.messages import Bar
 
 _FIELDS = ("close", "volume", "open", "high", "low")
-_KEEP_WARMUPS = 4
+_KEEP_WARMUPS = 2
 _KEEP_MIN = 8
 """For those without a period: they look back to their own last outputs."""
 
@@ -127,7 +127,7 @@ class Indicator:
 
     @property
     def size(self) -> int:
-        """Inputs held now; never more than 8 warm-ups and 16."""
+        """Inputs held now; never more than 4 warm-ups and 16."""
         return self._size
 
 

@@ -80,17 +80,17 @@ def test_the_first_value_comes_with_the_last_bar_of_the_warmup(name: str, params
     assert found == [False] * (indicator.warmup - 1) + [True] * 6
 
 
-@pytest.mark.parametrize("name", names())
-def test_memory_is_bounded_and_purging_changes_no_bit(name: str) -> None:
-    indicator, kind = made(name), kind_of(name)
-    bare = kind.build(*check(name, GIVEN.get(name, {})).values())
+@pytest.mark.parametrize(("name", "params"), [*((name, GIVEN.get(name, {})) for name in names()), *SHORT.items()])
+def test_memory_is_bounded_and_purging_changes_no_bit(name: str, params: dict[str, object]) -> None:
+    indicator, kind = made(name, params), kind_of(name)
+    bare = kind.build(*check(name, params).values())
     if kind in SESSION_KINDS:
         bare.on_session(minute(0), minute(1_000_000))
     for bar in BARS:
         bare.add(kind.source(bar))
         indicator.update(bar)
         assert pickle.dumps(indicator._last) == pickle.dumps(bare[-1])
-    assert indicator.size <= 8 * indicator.warmup + 16
+    assert indicator.size <= 4 * indicator.warmup + 16
     if indicator.warmup < 40 and kind in KINDS:
         assert len(pickle.dumps(indicator)) < len(pickle.dumps(bare)) / 2
 
