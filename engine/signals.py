@@ -121,8 +121,9 @@ class SignalEngine:
             chained = self._splits.chained(bar)
             past.setdefault(chained.symbol, []).append(chained)
         added = self._slots.add(defined)
-        if self._newest and len(added) > WARMED_MAX and not past:
-            what = f"bot {bot}: its {len(added)} symbols warm up from now on: the past of at most {WARMED_MAX} is read"
+        fresh = sum(version.is_fresh for _, version in added)
+        if self._newest and fresh > WARMED_MAX and not past:
+            what = f"bot {bot}: its {fresh} new symbols warm up from now on: the past of at most {WARMED_MAX} is read"
             self._asking.alerts.append(self._speech.notice(defined, what))
         for slot, version in added:
             if version.fault:
@@ -188,7 +189,7 @@ class SignalEngine:
         of_symbol = [bar for bar in bars if bar.symbol == split.new_symbol]
         for slot in self._slots.of(split.new_symbol) or []:
             slot.wish = None
-            if slot.last is not None and slot.last[0] <= split.ts_event:
+            if slot.last is not None and split.symbol == slot.symbol and slot.last[0] <= split.ts_event:
                 closed, revision, price = slot.last
                 slot.last = closed, revision, price / float(split.ratio)
             for version in slot.versions():

@@ -373,3 +373,15 @@ def test_rehearsing_says_what_a_strategy_raises_at_past_bars_and_nothing_of_para
     broken = [msgspec.structs.replace(one, close=float("nan")) for one in bars]
     assert engine.rehearse(FAST, broken[:9]) == ""
     assert "strategy sma_crossover raised at 10 past bars, AAPL: ValueError" in engine.rehearse(FAST, broken)
+
+
+def test_too_many_new_symbols_are_told_of_and_other_capital_is_not() -> None:
+    many = bot(symbols=tuple(f"S{number:03}" for number in range(501)), params=FAST.params)
+    engine = _engine()
+    engine.on_bar(bar(10.0, 1))
+    assert engine.must_learn(many, BotStatus.RUNNING) == set()
+    engine.define(_defined(many, 1, 1))
+    [told] = engine.alerts()
+    assert told.what == "bot alpha: its 501 new symbols warm up from now on: the past of at most 500 is read"
+    engine.define(_defined(msgspec.structs.replace(many, capital=many.capital * 2), 2, 1))
+    assert engine.alerts() == []
