@@ -68,10 +68,8 @@ SELECT count(*) FILTER (closed_at IS NOT NULL) AS closed, count(*) FILTER (close
 FROM trades WHERE bot = {bot}
 """
 _TURNOVER = """
-SELECT count(*) AS fills, sum(abs(p.quantity_change) * f.last_px) AS turnover
-FROM position_changes p JOIN fills f ON f.venue_order_id = split_part(p.cause, '|', 1)
-    AND f.cum_qty = try_cast(split_part(p.cause, '|', 2) AS DECIMAL(38, 9))
-WHERE p.bot = {bot}
+SELECT count(traded_px) AS fills, sum(abs(quantity_change) * traded_px) AS turnover
+FROM position_changes WHERE bot = {bot}
 """
 _STATE = "SELECT (SELECT count(*) FROM positions), (SELECT count(*) FROM fills), (SELECT count(*) FROM bars)"
 _TRIES = 3

@@ -6,15 +6,17 @@
 CREATE VIEW position_changes AS
 WITH rows AS (
     SELECT
-        *, rowid AS row_id,
-        max(ts_event_ns) OVER w AS as_of_ns,
-        sign(signed_qty)::INTEGER AS side,
-        lag(sign(signed_qty)::INTEGER, 1, 0) OVER w AS side_before,
-        signed_qty - lag(signed_qty, 1, 0) OVER w AS quantity_change,
-        realized_pnl - lag(realized_pnl, 1, 0) OVER w AS pnl,
-        lag(avg_px_open, 1, 0) OVER w AS avg_px_before
-    FROM positions
-    WINDOW w AS (PARTITION BY bot, symbol ORDER BY rowid)
+        p.*, p.rowid AS row_id, f.last_px AS traded_px, f.client_order_id,
+        max(p.ts_event_ns) OVER w AS as_of_ns,
+        sign(p.signed_qty)::INTEGER AS side,
+        lag(sign(p.signed_qty)::INTEGER, 1, 0) OVER w AS side_before,
+        p.signed_qty - lag(p.signed_qty, 1, 0) OVER w AS quantity_change,
+        p.realized_pnl - lag(p.realized_pnl, 1, 0) OVER w AS pnl,
+        lag(p.avg_px_open, 1, 0) OVER w AS avg_px_before
+    FROM positions p LEFT JOIN fills f
+        ON f.venue_order_id = split_part(p.cause, '|', 1)
+        AND f.cum_qty = try_cast(split_part(p.cause, '|', 2) AS DECIMAL(38, 9))
+    WINDOW w AS (PARTITION BY p.bot, p.symbol ORDER BY p.rowid)
 )
 SELECT
     *,
@@ -55,23 +57,18 @@ LEFT JOIN (
 CREATE VIEW trades AS
 WITH parts AS (
     -- A row through zero ends one trade and begins the next.
-    SELECT bot, symbol, trade, row_id, ts_event, as_of_ns, cause, side, signed_qty, quantity_change, avg_px_open,
+    SELECT bot, symbol, trade, row_id, ts_event, as_of_ns, traded_px, client_order_id, side, signed_qty, quantity_change, avg_px_open,
         CASE WHEN side = side_before OR side_before = 0 THEN pnl ELSE 0 END AS pnl,
         side <> side_before AS is_begin, false AS is_end
     FROM position_changes WHERE side <> 0
     UNION ALL
-    SELECT bot, symbol, trade - CASE WHEN side = 0 THEN 0 ELSE 1 END, row_id, ts_event, as_of_ns, cause, side_before, 0,
+    SELECT bot, symbol, trade - CASE WHEN side = 0 THEN 0 ELSE 1 END, row_id, ts_event, as_of_ns, traded_px, client_order_id,
+        side_before, 0,
         quantity_change - signed_qty, avg_px_before, pnl, false, true
     FROM position_changes WHERE side <> side_before AND side_before <> 0
     UNION ALL
-    SELECT bot, symbol, trade, row_id, ts_event, as_of_ns, cause, 0, 0, 0, 0, pnl, false, false
+    SELECT bot, symbol, trade, row_id, ts_event, as_of_ns, NULL, NULL, 0, 0, 0, 0, pnl, false, false
     FROM position_changes WHERE side = 0 AND side_before = 0 AND trade > 0
-),
-fill_of AS (
-    SELECT p.*, f.last_px, f.client_order_id
-    FROM parts p LEFT JOIN fills f
-        ON f.venue_order_id = split_part(p.cause, '|', 1)
-        AND f.cum_qty = try_cast(split_part(p.cause, '|', 2) AS DECIMAL(38, 9))
 ),
 each AS (
     SELECT
@@ -80,15 +77,15 @@ each AS (
         max(abs(signed_qty)) AS quantity,
         arg_max(signed_qty, row_id) AS signed_qty,
         arg_max(avg_px_open, row_id) FILTER (side <> 0) AS entry_px,
-        sum(abs(quantity_change) * last_px) FILTER (quantity_change * side < 0)
-            / nullif(sum(abs(quantity_change)) FILTER (quantity_change * side < 0 AND last_px IS NOT NULL), 0) AS exit_px,
+        sum(abs(quantity_change) * traded_px) FILTER (quantity_change * side < 0)
+            / nullif(sum(abs(quantity_change)) FILTER (quantity_change * side < 0 AND traded_px IS NOT NULL), 0) AS exit_px,
         min(ts_event) FILTER (is_begin) AS opened_at,
         max(ts_event) FILTER (is_end) AS closed_at,
         max(as_of_ns) FILTER (is_end) AS closed_ns,
         sum(pnl) AS realized_pnl,
         arg_min(client_order_id, row_id) FILTER (is_begin) AS opened_by,
         arg_max(client_order_id, row_id) FILTER (is_end) AS closed_by
-    FROM fill_of GROUP BY bot, symbol, trade
+    FROM parts GROUP BY bot, symbol, trade
 ),
 watched AS (
     SELECT bot, symbol, arg_max(stop_px, rowid) AS stop_px, arg_max(target_px, rowid) AS target_px
@@ -125,12 +122,10 @@ prices AS (
 ),
 newest AS (
     -- Of rows of one moment the last one counts, at the price of the last execution among them.
-    SELECT c.*, max_by(f.last_px, c.row_id) FILTER (f.last_px IS NOT NULL) OVER (
-            PARTITION BY c.bot, c.symbol, c.as_of_ns) AS traded_px
-    FROM position_changes c LEFT JOIN fills f
-        ON f.venue_order_id = split_part(c.cause, '|', 1)
-        AND f.cum_qty = try_cast(split_part(c.cause, '|', 2) AS DECIMAL(38, 9))
-    QUALIFY row_number() OVER (PARTITION BY c.bot, c.symbol, c.as_of_ns ORDER BY c.row_id DESC) = 1
+    SELECT * REPLACE (max_by(traded_px, row_id) FILTER (traded_px IS NOT NULL) OVER (
+            PARTITION BY bot, symbol, as_of_ns) AS traded_px)
+    FROM position_changes
+    QUALIFY row_number() OVER (PARTITION BY bot, symbol, as_of_ns ORDER BY row_id DESC) = 1
 ),
 valued AS (
     SELECT p.bot, p.symbol, p.ts_event_ns, 1 AS kind, 0 AS row_id, c.realized_pnl,
