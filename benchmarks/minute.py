@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sized
 from decimal import Decimal
 
 from nats.aio.msg import Msg
@@ -71,12 +72,16 @@ async def _measure(system: System, bare_url: str, minutes: int, count: int) -> d
             await system.quiet.wait(ROLES)
             # The bytes for the ceiling are taken from minutes that are not measured.
             taker = await system.nc.subscribe("tape.bars.>", cb=on_bar) if minute < _WARM_UP else None
+            told = await _intents(system)
             arrivals.clear()
             before = system.cpu_s()
             await system.control.step("bars")
             venue = await system.quiet.wait(ROLES)
             after = system.cpu_s()
+            made = await _intents(system) - told
+            await _came(arrivals, made, "intents")
             if taker is not None:
+                await _came(captured, count, "bars")
                 await taker.unsubscribe()
                 payloads.append(captured[:])
                 captured.clear()
@@ -106,6 +111,19 @@ async def _measure(system: System, bare_url: str, minutes: int, count: int) -> d
         "all_ms": [round(t, 1) for t in times],
         "all_ceiling_ms": [round(t, 1) for t in bare],
     }
+
+
+async def _intents(system: System) -> int:
+    return (await system.probe.statuses(("risk",)))["risk"].counters["intents"]
+
+
+async def _came(found: Sized, count: int, what: str) -> None:
+    """Wait for what the roles have sent and this process has not read yet."""
+    deadline = time.monotonic() + 60
+    while len(found) != count:
+        if time.monotonic() > deadline:
+            sys.exit(f"{len(found)} of {count} {what} of a minute came to the benchmark within 60 s")
+        await asyncio.sleep(0.01)
 
 
 def main() -> None:

@@ -163,9 +163,11 @@ async def running(arguments: Sequence[str], bots: tuple[Bot, ...], more: dict[st
 
             quiet = Quiet(probe, control, QUIET_S_MAX, look)
             await quiet.start()
-            yield System(supervisor, exchange, nc, probe, control, quiet)
-            await control.close()
-            await nc.close()
+            try:
+                yield System(supervisor, exchange, nc, probe, control, quiet)
+            finally:
+                await control.close()
+                await nc.close()
         finally:
             if supervisor is not None:
                 supervisor.stop()
