@@ -1,15 +1,18 @@
 """What strategies cost: memory and time of the whole market, and whether memory stays flat.
 
 Moves a rule strategy with three indicators in each of many symbols, bar by bar, through engine.signals, as the role
-does; beside it, in a process of its own, the bare ceiling: the same three talipp indicators per symbol, nothing else.
+does, and writes the state down once at the end as a checkpoint does; beside it, in a process of its own, the bare ceiling: the same three talipp indicators per symbol, nothing else.
 Prints one JSON line. `uv run python -m benchmarks.strategies [--symbols 11000] [--bars 5000] [--json]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
+import pickle
+import resource
 import subprocess
 import sys
 from decimal import Decimal
@@ -27,7 +30,7 @@ from engine.values import AssetClass
 _BEGIN_NS = 1_700_000_000_000_000_000
 _MINUTE_NS = 60_000_000_000
 PARAMS = {
-    "enter_long": {"all": ["rsi(14) < 40", "close > sma(50)"], "any": ["macd crosses above macd.signal"]},
+    "enter_long": {"all": ["rsi(14) > 50", "close > sma(50)"], "any": ["macd crosses above macd.signal"]},
     "exit_long": {"any": ["rsi(14) > 70", "close < sma(50)"]},
 }
 
@@ -61,6 +64,10 @@ def measure(symbols: int, bars: int) -> dict[str, float | int]:
         busy, slowest = busy + took, max(slowest, took)
         if minute % max(bars // 100, 1) == 0:
             samples.append((minute * symbols, rss_mb()))
+    started = perf_counter()
+    kept = io.BytesIO()
+    pickle.dump(engine.state(), kept, protocol=5)  # as the role's checkpoint
+    checkpoint_s = perf_counter() - started
     last_half = [sample for sample in samples if sample[0] > symbols * bars / 2]
     return {
         "symbols": symbols,
@@ -71,6 +78,9 @@ def measure(symbols: int, bars: int) -> dict[str, float | int]:
         "updates_per_s": round(symbols * bars / busy),
         "rss_mb_start": round(start_mb, 1),
         "rss_mb_end": round(samples[-1][1], 1),
+        "checkpoint_mb": round(kept.tell() / 1e6, 1),
+        "checkpoint_s": round(checkpoint_s, 2),
+        "rss_mb_max": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "rss_slope_mb_per_100k": round(slope_mb_per_100k(last_half), 3),
     }
 
@@ -105,7 +115,7 @@ def main() -> None:
         sys.stdout.write(f"{ceiling(options.symbols, options.bars)}\n")
         return
     found: dict[str, float | int] = measure(options.symbols, options.bars)
-    size = ["--symbols", str(min(options.symbols, 1_000)), "--bars", str(min(options.bars, 500))]
+    size = ["--symbols", str(options.symbols), "--bars", str(min(options.bars, 300))]
     bare = subprocess.run(
         [sys.executable, "-m", "benchmarks.strategies", "--ceiling", *size], capture_output=True, text=True, check=True
     )

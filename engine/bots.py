@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -109,7 +110,7 @@ class BotStatus(StrEnum):
     REMOVED = "removed"
 
 
-class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """A configured strategy with capital.
 
     Attributes:
@@ -145,7 +146,15 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: BotLimits | None = None
     code: str = ""
 
-    @property
+    def trades(self, symbol: str) -> bool:
+        """Whether a symbol is one of its own."""
+        return symbol in self._traded
+
+    @cached_property
+    def _traded(self) -> frozenset[str]:
+        return frozenset(self.symbols)
+
+    @cached_property
     def source(self) -> str:
         """The name under which its strategy is known: with code, also by that."""
         return f"{self.strategy}#{make_id(self.code)[:12]}" if self.code else self.strategy

@@ -66,7 +66,7 @@ class Pace:
             is_late: Whether the bar was fetched long after its close: nothing is said at it.
         """
         bot, hours = active.bot, self._hours
-        if slot.symbol not in bot.symbols:
+        if not bot.trades(slot.symbol):
             return None
         is_running = active.status is BotStatus.RUNNING
         is_new = ts_ns > slot.emitted_until  # else a former life went on from here: what was said last is of later
@@ -125,7 +125,7 @@ class Pace:
                 wish = None  # it was another strategy's
             if version.status is not BotStatus.RUNNING or not keeps_time(version.bot):
                 continue
-            if slot.symbol not in version.bot.symbols:
+            if not version.bot.trades(slot.symbol):
                 continue
             since = known if version is slot.active else max(known, version.from_ts)
             moment = self._moment_of(slot, version, since, has_wish=wish is not None)

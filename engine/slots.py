@@ -126,7 +126,7 @@ def rehearse(
     told: dict[str, int] = {}
     faults = 0
     for bar in history:
-        if bar.symbol not in bot.symbols:
+        if not bot.trades(bar.symbol):
             continue
         try:
             if bar.symbol not in strategies:

@@ -128,7 +128,7 @@ class Slot:
 
     def add(self, defined: BotDefined) -> Version:
         """Take in a version; it takes over when its time comes."""
-        looks = defined.status in _LOOKS and self.symbol in defined.definition.symbols
+        looks = defined.status in _LOOKS and defined.definition.trades(self.symbol)
         version = Version(defined, is_fresh=looks and not self.goes_on(defined.definition))
         self.coming.append(version)
         return version
@@ -136,7 +136,7 @@ class Slot:
     def take_over(self) -> None:
         """Let the next version decide from here on."""
         old, new = self.active, self.coming.pop(0)
-        goes_on = not new.is_fresh and new.status in _LOOKS and self.symbol in new.bot.symbols
+        goes_on = not new.is_fresh and new.status in _LOOKS and new.bot.trades(self.symbol)
         if not goes_on:
             self.wish = None
         elif old is not None:
@@ -152,5 +152,5 @@ class Slot:
 
 def _same(one: Bot, other: Bot, symbol: str) -> bool:
     """Whether two definitions have the same strategy look at the same bars of a symbol."""
-    keys = [(bot.source, bot.params, bot.timeframe, symbol in bot.symbols) for bot in (one, other)]
-    return keys[0] == keys[1] and symbol in other.symbols
+    keys = [(bot.source, bot.params, bot.timeframe, bot.trades(symbol)) for bot in (one, other)]
+    return keys[0] == keys[1] and other.trades(symbol)

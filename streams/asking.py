@@ -60,8 +60,7 @@ async def facts_of(context: Context, wish: ChangeBot, bots: Mapping[str, BotDefi
         working = await _working(context, wish.bot)
     if wish.definition is None:
         return Facts(held=held, working=working)
-    before = () if known is None else known.definition.symbols
-    new = [symbol for symbol in wish.definition.symbols if symbol not in before]
+    new = [symbol for symbol in wish.definition.symbols if known is None or not known.definition.trades(symbol)]
     funds = await _last(context, f"{prefix}.funds")
     assets = await _assets(context, new, may_ask=wish.by != FILE)
     return Facts(assets=assets, funds=funds if isinstance(funds, VenueFunds) else None, held=held, working=working)

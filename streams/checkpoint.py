@@ -22,6 +22,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _MAGIC = b"TAPELINE-CKPT-1\n"
 _KEPT = 2
+_CHECKSUM = 16
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """A checkpoint as read back."""
 
     header: Header
-    payload: bytes
+    payload: memoryview
 
 
 class CheckpointStore:
@@ -61,7 +62,9 @@ class CheckpointStore:
         for leftover in self._folder.glob("*.tmp"):
             leftover.unlink()
 
-    def write(self, positions: dict[str, int], payload: bytes, seals: dict[str, Seal] | None = None) -> None:
+    def write(
+        self, positions: dict[str, int], payload: bytes | memoryview, seals: dict[str, Seal] | None = None
+    ) -> None:
         """Write a new checkpoint and drop all but the last two."""
         try:
             self._write(Header(self._role, self._code, self._config, positions, seals or {}), payload)
@@ -71,16 +74,18 @@ class CheckpointStore:
         else:
             self.trouble = ""
 
-    def _write(self, of: Header, payload: bytes) -> None:
+    def _write(self, of: Header, payload: bytes | memoryview) -> None:
         header = msgspec.json.encode(of)
-        content = len(header).to_bytes(4, "big") + header + payload
-        data = _MAGIC + hashlib.blake2b(content, digest_size=16).digest() + content
+        content = (len(header).to_bytes(4, "big"), header, payload)  # never joined: a payload may have 200 MB
+        checksum = hashlib.blake2b(digest_size=_CHECKSUM)
+        for part in content:
+            checksum.update(part)
         number = max((int(path.stem) for path in self._files()), default=0) + 1
         target = self._folder / f"{number:012d}.ckpt"
         temporary = target.with_suffix(".tmp")
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                file.writelines((_MAGIC, checksum.digest(), *content))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
@@ -129,9 +134,10 @@ def _read(path: Path) -> Checkpoint | None:
         data = path.read_bytes()
     except OSError:
         return None
-    start = len(_MAGIC) + 16
-    content = data[start:]
-    if not data.startswith(_MAGIC) or hashlib.blake2b(content, digest_size=16).digest() != data[len(_MAGIC) : start]:
+    start = len(_MAGIC) + _CHECKSUM
+    content = memoryview(data)[start:]
+    checksum = hashlib.blake2b(content, digest_size=_CHECKSUM).digest()
+    if not data.startswith(_MAGIC) or checksum != data[len(_MAGIC) : start]:
         return None
     size = int.from_bytes(content[:4], "big")
     try:

@@ -20,6 +20,7 @@ from streams.role import Context
 _AHEAD_MAX = 16
 _IDLE_S = 0.05
 _OVERDUE = 4.0
+_REST = 20
 
 
 class Pipeline:
@@ -31,7 +32,8 @@ class Pipeline:
         reader: Of the stream that is read.
         store: Where checkpoints go.
         encode: Gives the state as it is, for a checkpoint; None where it cannot be written down now.
-        every: A checkpoint is due after so many messages, or so many seconds with at least one.
+        every: A checkpoint is due after so many messages, or so many seconds with at least one; one that takes long is
+            due less often, so that it takes a twentieth of the time at most.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Pipeline:
         reader: Reader,
         *,
         store: CheckpointStore,
-        encode: Callable[[], bytes | None],
+        encode: Callable[[], bytes | memoryview | None],
         every: tuple[int, float],
     ) -> None:
         self._context = context
@@ -54,6 +56,7 @@ class Pipeline:
         self._owed = 0
         self.position = self._read = self._written = reader.begins_after  # `received` may be ahead already
         self._written_at = time.monotonic()
+        self._took = 0.0
 
     async def batch(self, count_max: int, within_s: float | None = None) -> list[Stored]:
         """Wait for messages and take up to `count_max`; what follows from them is to be handed over by `put`.
@@ -102,11 +105,9 @@ class Pipeline:
 
     async def checkpoint_when_idle(self) -> None:
         """Write the state down when it is due and nothing waits: the whole market's takes as long as a minute."""
-        share = max(
-            (self.position - self._written) / self._messages,
-            (time.monotonic() - self._written_at) / self._seconds,
-        )
-        if share < 1 or self._read == self._written:
+        passed = time.monotonic() - self._written_at
+        share = max((self.position - self._written) / self._messages, passed / self._seconds)
+        if share < 1 or passed < self._took * _REST or self._read == self._written:
             return
         if share < _OVERDUE:
             with contextlib.suppress(TimeoutError):
@@ -121,9 +122,11 @@ class Pipeline:
             return
         points, role = self._context.points, self._context.role
         points.hit(f"{role}.before_checkpoint")
+        began = time.monotonic()
         payload = self._encode()
         if payload is None:
             return
         self._store.write({self._reader.stream: self.position}, payload, self._reader.seals_at(self.position))
         points.hit(f"{role}.after_checkpoint")
         self._written, self._written_at = self.position, time.monotonic()
+        self._took = self._written_at - began

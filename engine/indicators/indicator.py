@@ -53,7 +53,7 @@ class Indicator:
         warmup: Bars until the first value.
     """
 
-    __slots__ = ("_inner", "_keep", "_last", "_outputs", "_size", "_source", "label", "warmup")
+    __slots__ = ("_inner", "_keep", "_last", "_outputs", "_parts", "_size", "_source", "label", "warmup")
 
     def __init__(
         self, label: str, inner: Any, source: Callable[[Bar], Any], outputs: tuple[str, ...], warmup: int
@@ -66,6 +66,7 @@ class Indicator:
         self._keep = warmup * _KEEP_WARMUPS + _KEEP_MIN
         self._size = 0
         self._last: Any = None
+        self._parts: list[float] | None = None
 
     def update(self, bar: Bar) -> float | None:
         """Move by one bar and return the value, of several the main one; None while warming up.
@@ -85,6 +86,8 @@ class Indicator:
             inner._add_to_output_values(inner[-1] if len(inner) else None)  # noqa: SLF001
         self._size += 1
         self._last = inner[-1]
+        if self._outputs:
+            self._parts = self._split(self._last)
         if self._size >= 2 * self._keep:
             inner.purge_oldest(self._size - self._keep)
             self._size = self._keep
@@ -101,25 +104,21 @@ class Indicator:
         """The value of the last bar, of several the main one; None while warming up."""
         if not self._outputs:
             return self._last
-        values = self._parts()
-        return None if values is None else values[0]
+        return None if self._parts is None else self._parts[0]
 
     def values(self) -> dict[str, float]:
         """Give every value of the last bar by label (`macd(12,26,9).signal`); empty while warming up."""
         if not self._outputs:
             return {} if self._last is None else {self.label: self._last}
-        values = self._parts()
-        if values is None:
+        if self._parts is None:
             return {}
-        return {f"{self.label}.{name}": value for name, value in zip(self._outputs, values, strict=True)}
+        return {f"{self.label}.{name}": value for name, value in zip(self._outputs, self._parts, strict=True)}
 
     def __getitem__(self, output: str) -> float | None:
         """Give one of several values of the last bar by its name; None while warming up."""
-        values = self._parts()
-        return None if values is None else values[self._outputs.index(output)]
+        return None if self._parts is None else self._parts[self._outputs.index(output)]
 
-    def _parts(self) -> list[float] | None:
-        last = self._last
+    def _split(self, last: Any) -> list[float] | None:
         if last is None:
             return None
         parts = [getattr(last, name) for name in self._outputs]

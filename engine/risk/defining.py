@@ -36,14 +36,12 @@ class Definitions:
         self._state = state
         self.bots = {bot.name: bot for bot in bots}
         self.bots |= {name: defined.definition for name, defined in state.bots.items()}
-        self._symbols = {name: frozenset(bot.symbols) for name, bot in self.bots.items()}
         self.is_due = True
 
     def trades(self, bot: str, symbol: str) -> bool:
         """Whether a bot of this name trades a symbol, or holds something in it."""
-        return symbol in self._symbols.get(bot, ()) or (
-            bot in self.bots and self._state.portfolio.signed_qty(bot, symbol) != 0
-        )
+        known = self.bots.get(bot)
+        return known is not None and (known.trades(symbol) or self._state.portfolio.signed_qty(bot, symbol) != 0)
 
     def define(self, body: BotDefined, guards: Guards, working: Working) -> list[Protection]:
         """Take in a definition; give what it changes for what is held. Orders that must end are due afterwards."""
@@ -53,7 +51,6 @@ class Definitions:
             return []
         before = self.bots.get(name)
         state.bots[name], self.bots[name] = body, body.definition
-        self._symbols[name] = frozenset(body.definition.symbols)
         self.is_due = True
         if before is None or before.stops == body.definition.stops:
             return []
@@ -100,7 +97,7 @@ class Definitions:
             is_old = body.id in self._state.old_exits or parent in self._state.old_exits
             is_halted = self._state.mode is TradingMode.HALTED  # no others could be placed
             return is_old and order.is_accepted and not is_halted and not working.waits_for_entry(order)
-        is_idle = defined.status is not BotStatus.RUNNING or body.symbol not in self._symbols[defined.bot]
+        is_idle = defined.status is not BotStatus.RUNNING or not defined.definition.trades(body.symbol)
         return is_idle and _may_open(order)
 
 

@@ -204,7 +204,7 @@ class Standing:
         signal, bot = state.answered.get(key), self._bots.get(key.partition("|")[0])
         if held is None or not held.signed_qty or key in state.portfolio.working:
             return None, nothing
-        if signal is None or signal.id != target.signal_id or bot is None or signal.symbol not in bot.symbols:
+        if signal is None or signal.id != target.signal_id or bot is None or not bot.trades(signal.symbol):
             return None, nothing
         if target.is_left_alone or target.attempts >= self._limits.exit_attempts_max:
             return None, nothing

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import sys
 
 import msgspec
 
@@ -61,7 +62,7 @@ class Condition:
     """
 
     def __init__(self, text: str, shared: dict[str, Indicator]) -> None:
-        self.text = " ".join(text.split())
+        self.text = sys.intern(" ".join(text.split()))  # once, for thousands of symbols
         try:
             self._one, self._operator, self._other = _read(self.text, shared)
         except ConfigError as err:

@@ -11,6 +11,7 @@ and it is stored before anything that follows from it.
 from __future__ import annotations
 
 import asyncio
+import io
 import pickle
 from collections.abc import Callable
 
@@ -86,10 +87,8 @@ class Signals:
         checkpoint = store.newest()
         context.stores.append(store)
         position = 0
-        if checkpoint is not None:
-            codes, state = pickle.loads(checkpoint.payload)  # noqa: S301  (our own file, checksummed)
-            if self._restore(engine, codes, state):
-                position = checkpoint.header.positions[topology.market]
+        if checkpoint is not None and self._restore(engine, io.BytesIO(checkpoint.payload)):
+            position = checkpoint.header.positions[topology.market]
         await self._publisher.sync()
         self._moved = position
         self._end_at_start = await context.end(topology.market)
@@ -110,12 +109,13 @@ class Signals:
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
         self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
 
-    def _restore(self, engine: SignalEngine, codes: list[Bot], state: bytes) -> bool:
+    def _restore(self, engine: SignalEngine, payload: io.BytesIO) -> bool:
         """Take the state back; where a user's strategy cannot be read all are made anew, from the bars there are."""
+        codes: list[Bot] = pickle.load(payload)  # noqa: S301  (our own file, checksummed)
         try:
             for bot in codes:
                 self._learn(bot)
-            engine.restore(pickle.loads(state))  # noqa: S301  (our own file, checksummed)
+            engine.restore(pickle.load(payload))  # noqa: S301  (the same)
         except Exception:
             log.exception("a checkpoint cannot be read back; strategies are made anew from the bars in the stream")
             return False
@@ -310,19 +310,20 @@ class Signals:
         if self._pipeline is not None:
             self._pipeline.checkpoint()
 
-    def _encode(self) -> bytes | None:
+    def _encode(self) -> memoryview | None:
         """Give the state, behind the code that strategies in it need; a strategy that cannot be kept stops its bot."""
         engine = self._engine
         if engine is None:
             return None
-        codes = [bot for bot in engine.bots() if bot.code]
+        payload = io.BytesIO()
+        pickle.dump([bot for bot in engine.bots() if bot.code], payload, protocol=5)
         try:
-            state = pickle.dumps(engine.state(), protocol=5)
+            pickle.dump(engine.state(), payload, protocol=5)
         except Exception:
             engine.give_up_unkept(pickle.dumps)
             log.exception("the state of a strategy cannot be kept over a restart; no checkpoint is written")
             return None
-        return pickle.dumps((codes, state), protocol=5)
+        return payload.getbuffer()
 
     def status(self) -> Status:
         """Say how it is."""
