@@ -1,8 +1,9 @@
 """What strategies cost: memory and time of the whole market, and whether memory stays flat.
 
 Moves a rule strategy with three indicators in each of many symbols, bar by bar, through engine.signals, as the role
-does, and writes the state down once at the end as a checkpoint does; beside it, in a process of its own, the bare ceiling: the same three talipp indicators per symbol, nothing else.
-Prints one JSON line. `uv run python -m benchmarks.strategies [--symbols 11000] [--bars 5000] [--json]`.
+does, and writes the state down once at the end as its checkpoint does; beside it, in a process of its own, the bare
+ceiling: the same three talipp indicators per symbol, nothing else. Prints one JSON line.
+`uv run python -m benchmarks.strategies [--symbols 11000] [--bars 5000] [--json]`.
 """
 
 from __future__ import annotations
