@@ -36,13 +36,15 @@ class Asking:
         failed: Bots to be given up, each with the last fault.
         alerts: What a person should be told.
         shown: What strategies saw, of bots that publish it.
+        pace: When bots may speak.
+        counters: What was seen and refused.
     """
 
     def __init__(self, speech: Speech, slots: Slots, pace: Pace, counters: SignalCounters) -> None:
         self._speech = speech
         self._slots = slots
-        self._pace = pace
-        self._counters = counters
+        self.pace = pace
+        self.counters = counters
         self.failed: dict[str, str] = {}
         self.alerts: list[Alert] = []
         self.shown: list[IndicatorValues] = []
@@ -70,7 +72,7 @@ class Asking:
         if version.strategy is None:
             return None
         try:
-            session = self._pace.session_of(slot.asset_class, bar.ts_event)
+            session = self.pace.session_of(slot.asset_class, bar.ts_event)
             version.session = tell_session(version.strategy, version.session, session)
             return checked(version.strategy.on_bar(bar))
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
@@ -89,7 +91,7 @@ class Asking:
 
     def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
         version.faults += 1
-        self._counters.faults += 1
+        self.counters.faults += 1
         what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault_text(fault)}"
         if version is slot.active and not bar.is_backfill and bar.ts_event > slot.emitted_until:
             self.alerts.append(self._speech.alert("fault", slot, f"{what}; this bar decides nothing", bar.ts_event))

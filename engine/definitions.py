@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from engine.adoption import NOBODY
 from engine.bots import Bot
 from engine.errors import ConfigError
+from engine.frames import check_timeframe
 from engine.strategies import check, fault_text, make
-from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option, timeframe_ns
+from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,15}(/[A-Z]{3,5})?")
@@ -35,8 +36,8 @@ def validate(bot: Bot) -> None:
             raise ConfigError(msg)
     try:
         check(bot.source, bot.params)
-        timeframe_ns(bot.timeframe)
-    except (ConfigError, ValueError) as err:
+        check_timeframe(bot.timeframe)
+    except ConfigError as err:
         msg = f"bot {bot.name!r}: {err}"
         raise ConfigError(msg) from None
     try:
@@ -62,7 +63,6 @@ def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     yield not has_capital, f"capital must be a finite number > 0 and at most {_CAPITAL_MAX} USD, was {bot.capital}"
     yield not 0 < bot.position_fraction <= 1, f"position_fraction must be in (0, 1], was {bot.position_fraction}"
     yield from _no_such_orders(bot)
-    yield bot.timeframe != "1m", f"timeframe must be 1m in this version, was {bot.timeframe!r}"
 
 
 def _no_such_orders(bot: Bot) -> Iterable[tuple[bool, str]]:

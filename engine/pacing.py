@@ -18,7 +18,7 @@ from engine.hours import Hours
 from engine.messages import Sessions
 from engine.sessions import SessionTable
 from engine.strategies import Target
-from engine.values import NS_PER_S, AssetClass, Direction
+from engine.values import MINUTE_BAR, NS_PER_S, AssetClass, Direction
 from engine.versions import Slot, Version
 
 FLAT = (Direction.FLAT, 0.0)
@@ -28,8 +28,8 @@ class Pace:
     """The calendar, and the moments that are due."""
 
     def __init__(self) -> None:
-        self._sessions = SessionTable()
-        self._hours = Hours(self._sessions)
+        self.sessions = SessionTable()
+        self._hours = Hours(self.sessions)
         self._agenda: list[tuple[int, str, str, int, Slot]] = []
         self._planned = 0
         self.is_known = True
@@ -37,13 +37,13 @@ class Pace:
 
     def on_sessions(self, sessions: Sessions) -> None:
         """Take in the venue's calendar."""
-        self._sessions.add(sessions)
+        self.sessions.add(sessions)
         self._hours.forget()
         self.is_known = False
 
     def session_of(self, asset_class: AssetClass, ts_ns: int) -> tuple[int, int]:
         """Give opening and close of the session that a bar which closes then is of, or comes after; (0, 0): unknown."""
-        return self._sessions.of_bar(asset_class, ts_ns)
+        return self.sessions.of_bar(asset_class, ts_ns)
 
     def said(
         self,
@@ -74,7 +74,7 @@ class Pace:
         may_owe = bot.window is not None and bot.window.flatten_before_s is not None and slot.published != FLAT
         slot.owes_flat = may_owe and (slot.owes_flat or (is_outside and is_new))
         may = hours.speaks
-        if bot.trading_frequency != "every_bar" and (target is not None or is_late):
+        if may_wait(bot) and (target is not None or is_late):
             has_news = target is not None and not is_late and (target.direction, target.strength) != slot.published
             slot.wish = (target, values) if has_news and target is not None else None
         if not is_running:
@@ -83,10 +83,10 @@ class Pace:
         elif slot.owes_flat or is_outside:
             target, values = Target(*FLAT, "outside of its window, with its positions closed"), {}
             may = hours.trades
-        elif bot.trading_frequency != "every_bar":
-            if is_late or ts_ns < _next(bot.trading_frequency, slot.seen):
+        elif may_wait(bot):
+            if is_late or (bot.trading_frequency != "every_bar" and ts_ns < _next(bot.trading_frequency, slot.seen)):
                 return None
-            slot.seen = ts_ns
+            slot.seen = ts_ns if bot.trading_frequency != "every_bar" else slot.seen
             target, values = slot.wish or (None, {})
             if target is not None and (target.direction, target.strength) == slot.published:
                 slot.wish = None  # a former life said it
@@ -166,6 +166,11 @@ class Pace:
             slot.due = 0
             slots.append(slot)
         return ts, bot, slots
+
+
+def may_wait(bot: Bot) -> bool:
+    """Whether what a strategy wants may have to wait for a moment that is not the close of a bar it looks at."""
+    return bot.trading_frequency != "every_bar" or bot.timeframe != MINUTE_BAR
 
 
 def keeps_time(bot: Bot) -> bool:

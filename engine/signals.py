@@ -25,10 +25,14 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from engine.asking import FAULTS_MAX, Asking, SignalCounters
 from engine.bots import Bot, BotStatus
-from engine.messages import Alert, Bar, BotDefined, IndicatorValues, Sessions, Signal, Split, Timer
-from engine.pacing import FLAT, Pace, keeps_time
+from engine.frames import FrameTable, frames_of, is_derived
+from engine.messages import Alert, Bar, BotDefined, DerivedBar, IndicatorValues, Sessions, Signal, Split, Timer
+from engine.moving import Moving
+from engine.pacing import FLAT, Pace
 from engine.slots import WARMED_MAX, Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
 from engine.splits import SplitBook
@@ -54,24 +58,27 @@ class SignalEngine:
         self._slots = Slots()
         self._newest = 0
         self._splits = SplitBook()
+        self._frames = FrameTable(self._pace.sessions)
         self._timers: list[Timer] = []
         self.is_told = False
         """Whether there are moments that the stream knows of and `on_clock` has not come to."""
         self.counters = SignalCounters()
         self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
+        self._moving = Moving(self._asking, self._slots, self._frames, self._speech)
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        return self._slots.state(), self._newest, list(self._splits.known.values())
+        return self._slots.state(), self._newest, list(self._splits.known.values()), self._frames.state()
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, self._newest, splits = state  # type: ignore[misc]
+        slots, self._newest, splits, frames = state  # type: ignore[misc]
         for split in splits:
             self._splits.add(split)
         self._slots.restore(slots)
+        self._frames.restore(frames)
         self._pace.is_known = False
 
     # --- which bots there are ----------------------------------------------------------------------------------------
@@ -103,7 +110,10 @@ class SignalEngine:
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
-        return rehearse(bot, map(self._splits.chained, history), FAULTS_MAX, self._pace.session_of)
+        bars: Iterable[Bar] = map(self._splits.chained, history)
+        if is_derived(bot.timeframe):
+            bars = frames_of(self._pace.sessions, bot.timeframe, bars)
+        return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
@@ -128,7 +138,12 @@ class SignalEngine:
         for slot, version in added:
             if version.fault:
                 self.fail(bot, version.fault)
-            for bar in past.get(slot.symbol, ()) if version.is_fresh else ():
+            of_symbol = past.get(slot.symbol, [])
+            if is_derived(version.bot.timeframe) and looks(version.status) and defined.definition.trades(slot.symbol):
+                of_symbol = self._frames.learn(
+                    slot.symbol, version.bot.timeframe, of_symbol, self._newest, defined.from_ts
+                )
+            for bar in of_symbol if version.is_fresh else ():
                 self._asking.move(slot, version, bar)
             self._pace.plan(slot)
 
@@ -187,6 +202,7 @@ class SignalEngine:
         self._splits.add(split)
         bars = [self._splits.chained(bar) for bar in history]
         of_symbol = [bar for bar in bars if bar.symbol == split.new_symbol]
+        frames = self._frames.renew(split.new_symbol, of_symbol, self._newest)
         for slot in self._slots.of(split.new_symbol) or []:
             slot.wish = None
             if slot.last is not None and split.symbol == slot.symbol and slot.last[0] <= split.ts_event:
@@ -197,7 +213,7 @@ class SignalEngine:
                     continue
                 last_ts = version.last_ts
                 version.renew()
-                for bar in of_symbol:
+                for bar in frames.get(version.bot.timeframe, of_symbol):
                     self._asking.move(slot, version, bar)
                 version.last_ts = max(version.last_ts, last_ts)
             self._pace.plan(slot)
@@ -240,38 +256,33 @@ class SignalEngine:
         self.counters.bars += 1
         self._newest = max(self._newest, bar.ts_event)
         signals = self._come_to(bar.ts_event)
+        for frame in self._frames.due(bar.ts_event):
+            for slot in self._slots.of(frame.symbol) or ():
+                self._moving.on_frame(slot, frame, signals)
         slots = self._slots.of(bar.symbol)
         if slots is None:
+            self.counters.signals += len(signals)
             return signals
         if (today := self._splits.chained(bar)).symbol == bar.symbol:
             bar = today
         for slot in slots:
             while slot.timers and slot.timers[0][0] < bar.ts_event:
                 self._speak_at(slot, slot.timers.pop(0)[1], signals)
-            while slot.coming and bar.ts_event > slot.coming[0].from_ts:
-                slot.take_over()
-            for version in slot.coming:
-                self._asking.move(slot, version, bar)
-            active = slot.active
-            if active is None or bar.timeframe != active.bot.timeframe:
-                continue
-            if bar.ts_event <= active.last_ts:
-                self.counters.refused += 1
-                continue
-            self.counters.evaluated += 1
-            target = self._asking.move(slot, active, bar)
-            values = self._asking.values(slot, active, bar, target)
-            target = self._asking.sensible(slot, active, bar, target, values)
-            slot.last = bar.ts_event, bar.revision, bar.close
-            if active.bot.publish_indicators:
-                self._asking.show(slot, active, bar)
-            said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=bar.is_backfill)
-            if said is not None:
-                signals.append(self._speech.of_bar(active, bar, *said))
-            if keeps_time(active.bot):
-                self._pace.plan(slot)
+        frames = self._frames.on_bar(bar)
+        for slot in slots:
+            for frame in frames:
+                self._moving.on_frame(slot, frame, signals)
+            self._moving.on_minute(slot, bar, signals)
         self.counters.signals += len(signals)
         return signals
+
+    def on_own_frame(self, frame: DerivedBar) -> None:
+        """Learn from the stream which bars made of others were already told."""
+        self._frames.on_told(frame.symbol, frame.timeframe, frame.ts_event)
+
+    def frames(self) -> list[DerivedBar]:
+        """Give the bars made of others that closed since the last call."""
+        return [DerivedBar(**msgspec.structs.asdict(frame)) for frame in self._frames.take_closed()]
 
     def on_own_values(self, shown: IndicatorValues) -> None:
         """Learn from the stream what was already shown."""
@@ -335,13 +346,5 @@ class SignalEngine:
         return signals
 
     def _speak_at(self, slot: Slot, ts: int, signals: list[Signal]) -> None:
-        """Say what a bot wants at a moment without a bar, with the last price known."""
-        while slot.coming and ts > slot.coming[0].from_ts:
-            slot.take_over()
-        active, (target, values) = slot.active, slot.wish or (None, {})
-        if active is not None and slot.last is not None:
-            said = self._pace.said(slot, active, ts, target, values)
-            signal = None if said is None else self._speech.at_moment(slot, active, ts, *said)
-            signals += [] if signal is None else [signal]
-        slot.seen, self._newest = max(slot.seen, ts), max(self._newest, ts)
-        self._pace.plan(slot)
+        self._moving.speak_at(slot, ts, signals)
+        self._newest = max(self._newest, ts)

@@ -38,6 +38,12 @@ class Slots:
         """Give the slots of a symbol; None: nobody ever traded it."""
         return self._slots.get(symbol)
 
+    def timeframes(self, symbol: str) -> set[str]:
+        """Name the timeframes that bots look at in a symbol."""
+        slots = self._slots.get(symbol, ())
+        versions = (version for slot in slots for version in slot.versions())
+        return {one.bot.timeframe for one in versions if looks(one.status) and one.bot.trades(symbol)}
+
     def every(self) -> Iterator[Slot]:
         """Give them all."""
         return (slot for slots in self._slots.values() for slot in slots)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from engine.ids import bar_key, make_id
 from engine.messages import Alert, Bar, BotDefined, IndicatorValues, Signal, Timer
 from engine.strategies import Target
+from engine.values import MINUTE_BAR
 from engine.versions import Slot, Version
 
 
@@ -40,7 +41,7 @@ class Speech:
         if slot.last is None:
             return None
         bar_ts, revision, close = slot.last
-        key = bar_key(slot.symbol, version.bot.timeframe, bar_ts, revision)
+        key = bar_key(slot.symbol, MINUTE_BAR, bar_ts, revision)
         signal_id = make_id(*self._ledger, slot.bot, "timer", slot.symbol, ts_ns)
         return _signal(signal_id, version, target, values, (key, close, ts_ns))
 
@@ -49,7 +50,7 @@ class Speech:
         if slot.last is None:
             return None
         bar_ts, revision, close = slot.last
-        key = bar_key(slot.symbol, version.bot.timeframe, bar_ts, revision)
+        key = bar_key(slot.symbol, MINUTE_BAR, bar_ts, revision)
         signal_id = make_id(*self._ledger, slot.bot, "flatten", slot.symbol, version.revision)
         ts_ns = max(bar_ts, slot.emitted_until)  # of two signals the later one counts
         return _signal(signal_id, version, target, {}, (key, close, ts_ns))

@@ -193,6 +193,10 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+MINUTE_BAR = "1m"
+"""Timeframe of the bars that feed publishes, of which all others are made."""
+
+
 def timeframe_ns(timeframe: str) -> int:
     """Length of a timeframe in nanoseconds: `1m`, `5m`, `1h`, `1d`.
 

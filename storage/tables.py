@@ -36,6 +36,7 @@ from engine.messages import (
     ChangeBot,
     Command,
     Correction,
+    DerivedBar,
     Fee,
     Fill,
     Gap,
@@ -206,6 +207,7 @@ TABLES: tuple[Table, ...] = (
     _table("bot_refusals", "cause", BotRefused),
     _table("timers", "id", Timer),
     _table("indicator_values", "bot bar", IndicatorValues),
+    _table("derived_bars", "symbol timeframe ts_event revision", DerivedBar),
     _table("trading_states", "cause", TradingState),
     _table("alerts", "id", Alert),
 )

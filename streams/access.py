@@ -32,7 +32,8 @@ _OWN: dict[str, tuple[str, ...]] = {
         "alerts.*",
     ),
     "signals": (
-        "signals.*.*", "indicators.*.*", "bots.*", "changes.*", "refusals.*", "timers.*", "commands", "alerts.*",
+        "signals.*.*", "indicators.*.*", "derived.*.*",
+        "bots.*", "changes.*", "refusals.*", "timers.*", "commands", "alerts.*",
     ),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",

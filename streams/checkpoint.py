@@ -62,9 +62,7 @@ class CheckpointStore:
         for leftover in self._folder.glob("*.tmp"):
             leftover.unlink()
 
-    def write(
-        self, positions: dict[str, int], payload: bytes | memoryview, seals: dict[str, Seal] | None = None
-    ) -> None:
+    def write(self, positions: dict[str, int], payload: bytes, seals: dict[str, Seal] | None = None) -> None:
         """Write a new checkpoint and drop all but the last two."""
         try:
             self._write(Header(self._role, self._code, self._config, positions, seals or {}), payload)
@@ -74,7 +72,7 @@ class CheckpointStore:
         else:
             self.trouble = ""
 
-    def _write(self, of: Header, payload: bytes | memoryview) -> None:
+    def _write(self, of: Header, payload: bytes) -> None:
         header = msgspec.json.encode(of)
         content = (len(header).to_bytes(4, "big"), header, payload)  # never joined: a payload may have 200 MB
         checksum = hashlib.blake2b(digest_size=_CHECKSUM)

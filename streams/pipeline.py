@@ -43,7 +43,7 @@ class Pipeline:
         reader: Reader,
         *,
         store: CheckpointStore,
-        encode: Callable[[], bytes | memoryview | None],
+        encode: Callable[[], bytes | None],
         every: tuple[int, float],
     ) -> None:
         self._context = context

@@ -23,6 +23,7 @@ from engine.messages import (
     ChangeBot,
     Command,
     Correction,
+    DerivedBar,
     Fee,
     Fill,
     Gap,
@@ -69,6 +70,8 @@ def state_subject(prefix: str) -> str:
 def subject_of(prefix: str, body: AnyBody) -> str:
     """Give the subject a body is published on."""
     match body:
+        case DerivedBar():
+            return f"{prefix}.derived.{body.timeframe}.{escape(body.symbol)}"
         case Bar():
             return f"{prefix}.bars.{body.timeframe}.{escape(body.symbol)}"
         case Gap():

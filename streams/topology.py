@@ -78,6 +78,7 @@ class Topology(msgspec.Struct, frozen=True):
             "refusals.*",
             "timers.*",
             "indicators.*.*",
+            "derived.*.*",
             "state",
         )
         return [

@@ -18,7 +18,7 @@ from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, Timer, TradingState
 from engine.messages.decisions import IndicatorValues, OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
-from engine.messages.market import Bar, BarMarks, Gap, Mark, SymbolStatus
+from engine.messages.market import Bar, BarMarks, DerivedBar, Gap, Mark, SymbolStatus
 from engine.messages.orders import (
     NOTHING_TO_CLOSE,
     CancelOrder,
@@ -49,6 +49,7 @@ __all__ = [
     "ChangeBot",
     "Command",
     "Correction",
+    "DerivedBar",
     "Fee",
     "Fill",
     "Gap",
@@ -126,6 +127,7 @@ TradingBody = (
     | BotRefused
     | Timer
     | IndicatorValues
+    | DerivedBar
     | TradingState
     | Alert
 )

@@ -31,6 +31,13 @@ class Bar(Body, frozen=True):
     is_backfill: bool = False
 
 
+class DerivedBar(Bar, frozen=True):
+    """A bar of a longer timeframe, made of 1-minute bars (engine.frames); said where a bot looks at such.
+
+    `ts_event` is the end of its frame; `is_backfill` that of the last minute in it.
+    """
+
+
 class Gap(Body, frozen=True):
     """A span in which bars may have been missed, and what became of it. Said once it is closed, or given up.
 

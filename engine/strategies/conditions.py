@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-import sys
+from functools import lru_cache
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Condition:
     """
 
     def __init__(self, text: str, shared: dict[str, Indicator]) -> None:
-        self.text = sys.intern(" ".join(text.split()))  # once, for thousands of symbols
+        self.text = _plain(text)
         try:
             self._one, self._operator, self._other = _read(self.text, shared)
         except ConfigError as err:
@@ -80,6 +80,12 @@ class Condition:
         if side == 0:
             return "=" in self._operator
         return side == (1 if self._operator[0] == ">" else -1)
+
+
+@lru_cache(4096)
+def _plain(text: str) -> str:
+    """Give a text without superfluous blanks: one object of it for thousands of symbols."""
+    return " ".join(text.split())
 
 
 def _read(text: str, shared: dict[str, Indicator]) -> tuple[Side, str, Side]:

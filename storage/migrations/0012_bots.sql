@@ -38,6 +38,19 @@ CREATE TABLE indicator_values (
     seq BIGINT
 );
 
+-- Bars of longer timeframes that bots looked at, made of the minutes in table bars.
+CREATE TABLE derived_bars (
+    symbol VARCHAR NOT NULL, timeframe VARCHAR NOT NULL, ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    "open" DOUBLE NOT NULL, high DOUBLE NOT NULL, low DOUBLE NOT NULL, "close" DOUBLE NOT NULL, volume DOUBLE NOT NULL,
+    trade_count BIGINT, vwap DOUBLE, revision BIGINT NOT NULL, is_backfill BOOLEAN NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
+-- Bars of every timeframe.
+CREATE VIEW all_bars AS
+    SELECT * FROM bars UNION ALL BY NAME SELECT * EXCLUDE (seq) FROM derived_bars;
+
 -- Each bot as it is now.
 CREATE VIEW bot_control AS
     SELECT bot, status, reason, revision, "by", from_ts, ts_event AS changed_at,

@@ -18,17 +18,16 @@ from collections.abc import Callable
 import structlog
 from nats.errors import Error as NatsError
 
-from config import own
 from engine.bots import Bot, BotStatus
-from engine.errors import BrokenPromiseError, ConfigError
-from engine.ids import make_id
+from engine.errors import BrokenPromiseError
+from engine.ids import bar_key, make_id
 from engine.messages import (
     Alert,
     AnyBody,
     Bar,
     BotDefined,
     BotRefused,
-    ChangeBot,
+    DerivedBar,
     IndicatorValues,
     Sessions,
     Signal,
@@ -37,9 +36,8 @@ from engine.messages import (
     decode,
     decode_market,
 )
-from engine.roster import FILE, Facts, Roster, faulty
+from engine.roster import Roster, faulty
 from engine.signals import SignalEngine
-from engine.strategies import fault_text
 from engine.values import NS_PER_S
 from streams.asking import facts_of
 from streams.checkpoint import CheckpointStore
@@ -48,6 +46,7 @@ from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, Stored, read
 from streams.role import Context, Status, last_per_subject
+from streams.rostering import Rostering
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -84,6 +83,7 @@ class Signals:
         await context.identify()
         store = self._open_store(f"{context.account}/{context.run}")
         engine = self._engine = SignalEngine(context.account, context.run, (), context.settings.signals.bar_wait_ms)
+        self._rostering = Rostering(context, engine, self._roster)
         checkpoint = store.newest()
         context.stores.append(store)
         position = 0
@@ -102,6 +102,10 @@ class Signals:
             shown = decode(data).body
             if isinstance(shown, IndicatorValues):
                 engine.on_own_values(shown)
+        for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.derived.>"):
+            made = decode(data).body
+            if isinstance(made, DerivedBar):
+                engine.on_own_frame(made)
         if unsaid := engine.forget_unsaid():
             log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
         self._reader = reader = context.reader(topology.market, position, since=checkpoint if position else None)
@@ -114,7 +118,7 @@ class Signals:
         codes: list[Bot] = pickle.load(payload)  # noqa: S301  (our own file, checksummed)
         try:
             for bot in codes:
-                self._learn(bot)
+                self._rostering.learn(bot)
             engine.restore(pickle.load(payload))  # noqa: S301  (the same)
         except Exception:
             log.exception("a checkpoint cannot be read back; strategies are made anew from the bars in the stream")
@@ -144,7 +148,9 @@ class Signals:
             roster.apply(wish)
         while roster.waiting and self._moved >= self._end_at_start:
             wish = next(iter(roster.waiting.values()))
-            await self._publisher.atomic(await self._answer(wish, await facts_of(context, wish, roster.bots)))
+            facts = await facts_of(context, wish, roster.bots)
+            followed = await self._rostering.answer(wish, facts, self._moved)
+            await self._publisher.atomic([self._outgoing(body) for body in followed])
 
     async def run(self) -> None:
         """Move strategies bar by bar while what followed from earlier bars is being published."""
@@ -199,7 +205,8 @@ class Signals:
             now = 0 if look_s is None else await clock.now_ns()
             async with self._moving:
                 signals = engine.on_clock(now)
-                outgoing = [self._outgoing(body) for body in (*engine.timers(), *signals)]
+                outgoing = [self._outgoing(body) for body in (*engine.timers(), *engine.frames(), *signals)]
+                outgoing += self._beside(engine)
                 if outgoing:
                     await pipeline.put_aside(outgoing)
             if look_s and engine.due_ns:
@@ -220,59 +227,9 @@ class Signals:
                     await asyncio.sleep(_AGAIN_S)
                     continue
                 async with self._moving:
-                    await pipeline.put_aside(await self._answer(wish, facts))
+                    followed = await self._rostering.answer(wish, facts, self._moved)
+                    await pipeline.put_aside([self._outgoing(body) for body in followed])
                 self._is_due.set()
-
-    async def _answer(self, wish: ChangeBot, facts: Facts) -> list[Outgoing]:
-        """Answer a wish about a bot between two bars; give the answer and what follows from it."""
-        context, engine, roster = self._context, self._engine, self._roster
-        assert engine is not None  # noqa: S101  (start came first)
-        now = await context.clock.now_ns()
-        known = roster.bots.get(wish.bot)
-        definition = wish.definition or (None if known is None else known.definition)
-        status = wish.status or (BotStatus.RUNNING if known is None else known.status)
-        fault = "" if wish.definition is None else self._learn_fault(wish.definition)
-        past = list[Bar]() if definition is None or fault else await self._past(engine, definition, status)
-        fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past))
-        answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
-        followed: list[AnyBody] = [answer]
-        if isinstance(answer, BotDefined):
-            self._define(engine, answer, past)
-            followed += engine.flatten(answer) if answer.flatten else []
-        elif wish.by == FILE and wish.definition is not None:
-            what = f"the bot file of {wish.bot} does not count: {answer.reason}"
-            alert_id = make_id(context.account, context.run, "file", wish.id)
-            followed.append(Alert(alert_id, "error", "signals", what, now))
-        roster.apply(answer)
-        return [self._outgoing(body) for body in followed]
-
-    def _learn(self, bot: Bot) -> None:
-        """Be able to run a bot's strategy. Raises ConfigError."""
-        if bot.code and not self._context.settings.signals.own_code:
-            msg = f"strategy {bot.strategy}: signals.own_code is off, and with it no code of users is run"
-            raise ConfigError(msg)
-        own.learn(bot)
-
-    def _learn_fault(self, bot: Bot) -> str:
-        try:
-            self._learn(bot)
-        except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
-            return str(err) if isinstance(err, ConfigError) else fault_text(err)
-        return ""
-
-    async def _past(self, engine: SignalEngine, bot: Bot, status: BotStatus) -> list[Bar]:
-        """Read the past bars that a definition's strategies are warmed up with."""
-        must = engine.must_learn(bot, status) if self._moved else set[str]()
-        return await bars_until(self._context, must, self._moved) if must else []
-
-    def _define(self, engine: SignalEngine, defined: BotDefined, past: list[Bar]) -> None:
-        """Take in a definition; a bot whose strategy cannot be run any more is given up."""
-        if defined.revision <= engine.revision(defined.bot):
-            return
-        fault = self._learn_fault(defined.definition)
-        engine.define(defined, past)
-        if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
-            engine.fail(defined.bot, fault)
 
     def _outgoing(self, body: AnyBody) -> Outgoing:
         context = self._context
@@ -284,6 +241,9 @@ class Signals:
             case IndicatorValues():
                 values_id = make_id(context.account, context.run, body.bot, "values", body.bar)
                 return context.outgoing(body, values_id, trace=body.bar)
+            case DerivedBar():
+                key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
+                return context.outgoing(body, make_id(context.account, context.run, "derived", key), trace=key)
             case Alert() | Timer():
                 return context.outgoing(body, body.id)
             case _:
@@ -310,7 +270,7 @@ class Signals:
         if self._pipeline is not None:
             self._pipeline.checkpoint()
 
-    def _encode(self) -> memoryview | None:
+    def _encode(self) -> bytes | None:
         """Give the state, behind the code that strategies in it need; a strategy that cannot be kept stops its bot."""
         engine = self._engine
         if engine is None:
@@ -323,7 +283,7 @@ class Signals:
             engine.give_up_unkept(pickle.dumps)
             log.exception("the state of a strategy cannot be kept over a restart; no checkpoint is written")
             return None
-        return payload.getbuffer()
+        return payload.getvalue()
 
     def status(self) -> Status:
         """Say how it is."""
@@ -360,11 +320,9 @@ class Signals:
                     engine.on_split(body, history)
             else:
                 self._roster.apply(body)
-                if isinstance(body, BotDefined) and body.revision > engine.revision(body.bot):
+                if isinstance(body, BotDefined):
                     async with self._moving:
-                        self._learn_fault(body.definition)
-                        past = await self._past(engine, body.definition, body.status)
-                        self._define(engine, body, past)
+                        await self._rostering.take_in(body, self._moved)
 
     def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
@@ -376,11 +334,16 @@ class Signals:
                 continue
             signals = engine.on_bar(body)
             outgoing += [self._outgoing(timer) for timer in engine.timers()]
+            outgoing += [self._outgoing(frame) for frame in engine.frames()]
             for signal in signals:
                 outgoing.append(
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
                 )
-        outgoing += [self._outgoing(body) for body in (*engine.shown(), *engine.alerts())]
+        return [*outgoing, *self._beside(engine)]
+
+    def _beside(self, engine: SignalEngine) -> list[Outgoing]:
+        """Give what strategies saw, and what became of those that raise."""
+        outgoing = [self._outgoing(body) for body in (*engine.shown(), *engine.alerts())]
         for name, reason in engine.failed().items():
             known = self._roster.bots[name]
             if known.status not in (BotStatus.RUNNING, BotStatus.PAUSED):

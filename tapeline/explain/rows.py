@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from engine.errors import ConfigError
+from engine.values import MINUTE_BAR
 from tapeline.explain.find import (
     COLUMNS_SQL,
     FILL_KEY,
@@ -101,7 +102,9 @@ async def gather(target: Target, columns: Columns, ask: Ask) -> Facts:
     bar = str(facts.signals[0]["bar"]) if facts.signals else ""
     known = list(dict.fromkeys([*(str(row["id"]) for row in facts.intents), *reversed(orders)]))
     facts.bars, _, _ = await asyncio.gather(
-        rows("bars", _bar_where(bar)), _add_marks(facts, bar, rows), _add_orders(facts, known, rows)
+        rows("bars" if f"|{MINUTE_BAR}|" in bar else "derived_bars", _bar_where(bar)),
+        _add_marks(facts, bar, rows),
+        _add_orders(facts, known, rows),
     )
     return facts
 

@@ -62,7 +62,14 @@ def bots_of(draw: random.Random, symbols: tuple[str, ...], first_minute: int) ->
         params=reverting if is_rsi else crossing,
         position_fraction=draw.choice((0.1, 0.2)),
     )  # fmt: skip
-    return _paced(paces, alpha, first_minute), _paced(paces, beta, first_minute)
+    frames = random.Random(paces.random())
+    return tuple(_timed(frames, _paced(paces, one, first_minute)) for one in (alpha, beta))
+
+
+def _timed(draw: random.Random, bot: Bot) -> Bot:
+    """A quarter of them look at longer bars."""
+    timeframe = draw.choice(("2m", "3m", "5m"))
+    return msgspec.structs.replace(bot, timeframe=timeframe) if draw.random() < 0.25 else bot
 
 
 def _paced(draw: random.Random, bot: Bot, first_minute: int) -> Bot:

@@ -28,6 +28,7 @@ from engine.messages import (
     ChangeBot,
     Command,
     Correction,
+    DerivedBar,
     Fee,
     Fill,
     Gap,
@@ -100,6 +101,8 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.bot} {body.bar} {body.ts_event}"
         case IndicatorValues():
             return f"{kind} {body.bot} {body.bar}"
+        case DerivedBar():
+            return f"{kind} {body.symbol} {body.timeframe} {body.ts_event} {body.revision}"
         case Timer():
             return f"{kind} {body.bot} {body.symbols} {body.ts_event}"
         case Fill():
@@ -333,8 +336,10 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
     demand(not new, f"moments without a bar that nobody stored: {new}")
     seen = [body_json(body) for body in trading if isinstance(body, IndicatorValues)]
     demand(sorted(seen) == sorted(map(body_json, calm.shown())), "values shown are not those of an undisturbed run")
+    made = [body_json(body) for body in trading if isinstance(body, DerivedBar)]
+    demand(set(made) <= set(map(body_json, calm.frames())), "bars made of others are not those of an undisturbed run")
     said = [body for body in trading if isinstance(body, Signal) and not _is_guard(body)]
-    if told:  # between two bars of a symbol its timer may come before or after another symbol's bar
+    if told or made:  # between two bars of a symbol they may come before or after another symbol's bar
         said, expected = (
             sorted(some, key=lambda one: (one.bot, one.symbol, one.ts_event)) for some in (said, expected)
         )

@@ -54,6 +54,7 @@ SUBJECTS = {
     "BotRefused": "tape.refusals.demo",
     "Timer": "tape.timers.demo",
     "IndicatorValues": "tape.indicators.demo.BTC%2FUSD",
+    "DerivedBar": "tape.derived.5m.BRK%2EB",
     "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }
@@ -102,7 +103,7 @@ def test_every_body_has_its_subject_in_exactly_one_stream(name: str) -> None:
     holders = [
         config.name for config in topology.streams() for pattern in config.subjects or [] if _matches(pattern, subject)
     ]
-    market = isinstance(body, typing.get_args(MarketBody))
+    market = type(body) in typing.get_args(MarketBody)
     assert holders == [topology.market if market else topology.trading]
 
 

@@ -41,6 +41,7 @@ OWNERS = {
     "refusals.bot": "signals",
     "timers.bot": "signals",
     "indicators.bot.AAPL": "signals",
+    "derived.5m.AAPL": "signals",
     "changes.bot": "signals operator",
     "opened": "executor",
     "funds": "executor",

@@ -40,7 +40,7 @@ SHORT = {
 
 
 def _made(folder: Path, count: int, symbols: list[str]) -> list[Path]:
-    """Bot files: every strategy again and again, on some of the symbols; some speak at some times only, one raises."""
+    """Bot files: every strategy again and again, on some of the symbols; some speak at some times only, some look at longer bars, one raises."""
     draw = random.Random(4)
     kinds = [name for name in names() if name not in ("rule", "multi", "crypto_scalping")]
     paths: list[Path] = []
@@ -54,6 +54,8 @@ def _made(folder: Path, count: int, symbols: list[str]) -> list[Path]:
             bot = msgspec.structs.replace(bot, trading_frequency=(90, 180)[number % 2])
         if number % 7 == 1:
             bot = msgspec.structs.replace(bot, publish_indicators=True)
+        if number % 7 == 2:
+            bot = msgspec.structs.replace(bot, timeframe=("2m", "5m")[number % 2])
         if number % 7 == 5:
             bot = msgspec.structs.replace(bot, window=Window("09:35", "09:45", flatten_before_s=30 * (number % 3)))
         path = folder / f"{bot.name}.toml"
@@ -114,8 +116,9 @@ def _alone(stored: dict[str, list[bytes]], name: str) -> dict[str, list[bytes]]:
         engine.on_timer(msgspec.json.decode(line, type=Timer))
     said: dict[str, list[bytes]] = {}
     signals: list[Signal] = []
-    for line in _of(stored, "bars."):  # symbol by symbol: a symbol knows nothing of another
-        signals += engine.on_bar(msgspec.json.decode(line, type=Bar))
+    bars = [msgspec.json.decode(line, type=Bar) for line in _of(stored, "bars.")]
+    for bar in sorted(bars, key=lambda one: one.ts_event):
+        signals += engine.on_bar(bar)
     for one in engine.shown():
         said.setdefault(f"tape.indicators.{name}.{one.symbol}", []).append(body_json(one))
     for one in [*signals, *engine.on_clock(0)]:

@@ -1,0 +1,92 @@
+"""Moves one bot in one symbol: by a bar of a minute, by one made of others, to a moment without any.
+
+Pure; called by engine.signals, which knows what comes when.
+"""
+
+from __future__ import annotations
+
+from engine.asking import Asking
+from engine.frames import FrameTable
+from engine.messages import Bar, Signal
+from engine.pacing import keeps_time
+from engine.slots import Slots
+from engine.speech import Speech
+from engine.versions import Slot, Version
+
+
+class Moving:
+    """What every step of a bot in a symbol has in common, whatever brings it about."""
+
+    def __init__(self, asking: Asking, slots: Slots, frames: FrameTable, speech: Speech) -> None:
+        self._asking = asking
+        self._pace = asking.pace
+        self._counters = asking.counters
+        self._slots = slots
+        self._frames = frames
+        self._speech = speech
+
+    def on_minute(self, slot: Slot, bar: Bar, signals: list[Signal]) -> None:
+        """Move a bot in a symbol by a 1-minute bar; where it looks at longer ones, let it say what waits."""
+        self._come_before(slot, bar)
+        active = slot.active
+        if active is None:
+            return
+        if slot.last is not None and bar.ts_event <= slot.last[0]:
+            self._counters.refused += 1
+            return
+        if bar.timeframe == active.bot.timeframe:
+            self._decide(slot, active, bar, signals)
+            slot.last = bar.ts_event, bar.revision, bar.close
+        else:
+            slot.last = bar.ts_event, bar.revision, bar.close
+            said = None if bar.is_backfill else self._pace.said(slot, active, bar.ts_event, None, {})
+            if said is not None:
+                signals.append(self._speech.of_bar(active, bar, *said))
+        if keeps_time(active.bot):
+            self._pace.plan(slot)
+
+    def on_frame(self, slot: Slot, frame: Bar, signals: list[Signal]) -> None:
+        """Move a bot in a symbol by a bar made of others, if it looks at such."""
+        while slot.timers and slot.timers[0][1] < frame.ts_event:
+            self.speak_at(slot, slot.timers.pop(0)[1], signals)
+        self._come_before(slot, frame)
+        active = slot.active
+        if active is not None and frame.timeframe == active.bot.timeframe and frame.ts_event > active.last_ts:
+            self._decide(slot, active, frame, signals)
+            if keeps_time(active.bot):
+                self._pace.plan(slot)
+
+    def _come_before(self, slot: Slot, bar: Bar) -> None:
+        """Let the versions take over whose time comes before a bar, and warm up those that come after it."""
+        while slot.coming and bar.ts_event > slot.coming[0].from_ts:
+            slot.take_over()
+            self._frames.keep(slot.symbol, self._slots.timeframes(slot.symbol))
+        for version in slot.coming:
+            self._asking.move(slot, version, bar)
+
+    def _decide(self, slot: Slot, active: Version, bar: Bar, signals: list[Signal]) -> None:
+        """Ask the strategy of the version that decides about its next bar."""
+        self._counters.evaluated += 1
+        target = self._asking.move(slot, active, bar)
+        values = self._asking.values(slot, active, bar, target)
+        target = self._asking.sensible(slot, active, bar, target, values)
+        if active.bot.publish_indicators:
+            self._asking.show(slot, active, bar)
+        said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=bar.is_backfill)
+        if said is not None:
+            signals.append(self._speech.of_bar(active, bar, *said))
+
+    def speak_at(self, slot: Slot, ts: int, signals: list[Signal]) -> None:
+        """Say what a bot wants at a moment without a bar, with the last price known."""
+        for frame in self._frames.until(slot.symbol, ts):
+            for other in self._slots.of(slot.symbol) or ():
+                self.on_frame(other, frame, signals)
+        while slot.coming and ts > slot.coming[0].from_ts:
+            slot.take_over()
+        active, (target, values) = slot.active, slot.wish or (None, {})
+        if active is not None and slot.last is not None:
+            said = self._pace.said(slot, active, ts, target, values)
+            signal = None if said is None else self._speech.at_moment(slot, active, ts, *said)
+            signals += [] if signal is None else [signal]
+        slot.seen = max(slot.seen, ts)
+        self._pace.plan(slot)

@@ -1,0 +1,95 @@
+"""Wishes about bots answered, and definitions taken in: with the code they need, and the past that warms them up.
+
+Called by signals between two bars. What is decided is engine.roster's and engine.signals'.
+"""
+
+from __future__ import annotations
+
+from config import own
+from engine.bots import Bot, BotStatus
+from engine.errors import ConfigError
+from engine.ids import make_id
+from engine.messages import Alert, AnyBody, Bar, BotDefined, ChangeBot
+from engine.roster import FILE, Facts, Roster
+from engine.signals import SignalEngine
+from engine.strategies import fault_text
+from streams.history import bars_until
+from streams.role import Context
+
+
+class Rostering:
+    """The bots of signals as they change.
+
+    Args:
+        context: The role's.
+        engine: Whose strategies change.
+        roster: Who answers.
+    """
+
+    def __init__(self, context: Context, engine: SignalEngine, roster: Roster) -> None:
+        self._context = context
+        self._engine = engine
+        self._roster = roster
+
+    async def answer(self, wish: ChangeBot, facts: Facts, seq: int) -> list[AnyBody]:
+        """Answer a wish about a bot; give the answer and what follows from it.
+
+        Args:
+            wish: What is wished.
+            facts: What the venue and the ledger say of it.
+            seq: Position of the market stream up to which bars were decided.
+        """
+        context, engine, roster = self._context, self._engine, self._roster
+        now = await context.clock.now_ns()
+        known = roster.bots.get(wish.bot)
+        definition = wish.definition or (None if known is None else known.definition)
+        status = wish.status or (BotStatus.RUNNING if known is None else known.status)
+        fault = "" if wish.definition is None else self._fault(wish.definition)
+        past = list[Bar]() if definition is None or fault else await self._past(definition, status, seq)
+        fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past))
+        answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
+        followed: list[AnyBody] = [answer]
+        if isinstance(answer, BotDefined):
+            self._define(answer, past)
+            followed += engine.flatten(answer) if answer.flatten else []
+        elif wish.by == FILE and wish.definition is not None:
+            what = f"the bot file of {wish.bot} does not count: {answer.reason}"
+            alert_id = make_id(context.account, context.run, "file", wish.id)
+            followed.append(Alert(alert_id, "error", "signals", what, now))
+        roster.apply(answer)
+        return followed
+
+    async def take_in(self, defined: BotDefined, seq: int) -> None:
+        """Take in a definition that the stream has, unless it is known."""
+        if defined.revision > self._engine.revision(defined.bot):
+            self._fault(defined.definition)
+            self._define(defined, await self._past(defined.definition, defined.status, seq))
+
+    def learn(self, bot: Bot) -> None:
+        """Be able to run a bot's strategy. Raises ConfigError."""
+        if bot.code and not self._context.settings.signals.own_code:
+            msg = f"strategy {bot.strategy}: signals.own_code is off, and with it no code of users is run"
+            raise ConfigError(msg)
+        own.learn(bot)
+
+    def _fault(self, bot: Bot) -> str:
+        try:
+            self.learn(bot)
+        except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
+            return str(err) if isinstance(err, ConfigError) else fault_text(err)
+        return ""
+
+    async def _past(self, bot: Bot, status: BotStatus, seq: int) -> list[Bar]:
+        """Read the past bars that a definition's strategies are warmed up with."""
+        must = self._engine.must_learn(bot, status) if seq else set[str]()
+        return await bars_until(self._context, must, seq) if must else []
+
+    def _define(self, defined: BotDefined, past: list[Bar]) -> None:
+        """Take in a definition; a bot whose strategy cannot be run any more is given up."""
+        engine = self._engine
+        if defined.revision <= engine.revision(defined.bot):
+            return
+        fault = self._fault(defined.definition)
+        engine.define(defined, past)
+        if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
+            engine.fail(defined.bot, fault)
