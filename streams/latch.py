@@ -76,6 +76,8 @@ class Latch:
                 if there.id:
                     return there
                 if not self._path.is_file():  # a folder, a pipe, a link to nowhere: it holds, and takes no words
+                    if not self.is_set():
+                        continue  # taken away meanwhile
                     return LatchNote(name, f"{reason} ({there.reason})", by, ts_event)
                 note = LatchNote(name, f"{reason} ({there.reason})", by, ts_event)
             if self._write(note, is_new=found is None):
@@ -84,8 +86,9 @@ class Latch:
     def _look(self) -> tuple[LatchNote, str] | None:
         """Give what the file says and a name for it: whoever looks at the same file gets the same name."""
         try:
+            self._path.lstat()
             if not self._path.is_file():  # reading a pipe waits for ever
-                self._path.lstat()
+                self._path.lstat()  # it was no file, and not one that was not there yet or any more
                 note = LatchNote("", "the latch cannot be read: it is no file", "unknown", 0)
                 return note, make_id("latch", str(self._path))
             with self._path.open("rb") as file:
