@@ -5,6 +5,9 @@ Pure; called by engine.signals.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
+
 import msgspec
 
 from engine.messages import Alert, Bar, IndicatorValues
@@ -78,6 +81,16 @@ class Asking:
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
             self._take_fault(slot, version, bar, fault)
             return None
+
+    @contextlib.contextmanager
+    def silently(self, version: Version) -> Generator[None]:
+        """Ask a strategy that is made anew about bars that it was asked about: what it raises is known."""
+        last_ts, faults, alerts = version.last_ts, version.faults, len(self.alerts)
+        version.renew()
+        version.faults = 0
+        yield
+        version.last_ts, version.faults = max(version.last_ts, last_ts), max(version.faults, faults)
+        del self.alerts[alerts:]
 
     def values(self, slot: Slot, version: Version, bar: Bar, target: Target | None) -> dict[str, float] | None:
         """Give what a target rests on that would be said; None where the strategy raises at the question."""

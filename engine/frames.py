@@ -10,7 +10,8 @@
 
 Invariants:
 1. A frame follows from the bars in it alone, and is closed once: by the bar that ends with it, by a later one of its
-   symbol, or, where its symbol is quiet, a minute after its end by the bars of others.
+   symbol, or, where its symbol is quiet, a minute after its end by the bars of others. What is corrected in it, or
+   comes late for it, makes a new revision.
 2. Minutes without a trade add nothing; a frame without any bar is none.
 3. A frame of which the beginning was not seen, because bars are only known from later on, is left out.
 Pure; called by engine.signals.
@@ -72,20 +73,31 @@ class Frames:
 
     Attributes:
         end: End of the frame that is forming; 0: none is.
-        told_until: End of the last frame that was told.
+        closed: End of the frame that was closed last.
+        told_from: Frames up to here were never told.
+        told_until: End of the newest frame that was told.
+        revisions: By end, how often a frame was told anew.
+        revised: End and revision of the frame that was told anew last.
+        awaited: The same as the stream knows it, where what led to it is still to come: until then all were told.
     """
 
-    __slots__ = ("_asset_class", "_begin", "_forming", "_last", "_since", "end", "symbol", "timeframe", "told_until")
+    __slots__ = (
+        "_asset_class", "_begin", "_forming", "_last", "_since", "awaited", "closed", "end", "revised", "revisions",
+        "symbol", "timeframe", "told_from", "told_until",
+    )  # fmt: skip
 
     def __init__(self, symbol: str, timeframe: str, told_until: int) -> None:
         self.symbol = symbol
         self.timeframe = timeframe
-        self.told_until = told_until
+        self.told_from = self.told_until = told_until
+        self.revised: tuple[int, int] | None = None
+        self.awaited: tuple[int, int] | None = None
+        self.revisions: dict[int, int] = {}
         self.end = 0
         self._asset_class = asset_class_of(symbol)
         self._begin = 0
         self._forming: Bar | None = None
-        self._since = self._last = 0
+        self._since = self._last = self.closed = 0
 
     def on_bar(self, sessions: SessionTable, bar: Bar) -> list[Bar]:
         """Take in a 1-minute bar; give the frames that it closes. One at or before the last one, or its frame, is none.
@@ -94,7 +106,7 @@ class Frames:
             sessions: The calendar.
             bar: Of this symbol.
         """
-        if bar.ts_event <= self._last:
+        if bar.ts_event <= max(self._last, self.closed):
             return []
         self._since = self._since or bar.ts_event - NS_PER_MINUTE
         done = self.on_time(bar.ts_event - 1)
@@ -114,9 +126,24 @@ class Frames:
         if self._forming is None or self.end > ts_ns:
             return []
         done, is_whole = self._forming, self._begin >= self._since
-        self._last = max(self._last, self.end)
-        self._forming, self.end = None, 0
+        self.closed, self._forming, self.end = self.end, None, 0
         return [done] if is_whole else []
+
+    def is_late(self, ts_ns: int) -> bool:
+        """Whether a new bar comes too late for its frame."""
+        return self._last < ts_ns <= self.closed
+
+    def is_news(self, frame: Bar) -> bool:
+        """Whether a frame was not told yet; it is told now."""
+        if not frame.revision:
+            is_new = frame.ts_event > self.told_until
+            self.told_until = max(self.told_until, frame.ts_event)
+            return is_new
+        self.revised = name = frame.ts_event, frame.revision
+        awaited = self.awaited
+        if awaited is not None and (name == awaited or frame.ts_event > awaited[0] + _DAY_AND_A_HALF_NS):
+            self.awaited = None
+        return awaited is None
 
 
 class FrameTable:
@@ -124,10 +151,16 @@ class FrameTable:
 
     Args:
         sessions: The calendar.
+        wait_ns: How long bars are waited for at a moment without one; less than a minute.
+
+    Attributes:
+        lead_ns: A frame is closed before a moment that lies so long after its end, whichever is known first: until bars
+            of others close it all moments before that were said, for they waited for `wait_ns`.
     """
 
-    def __init__(self, sessions: SessionTable) -> None:
+    def __init__(self, sessions: SessionTable, wait_ns: int = 0) -> None:
         self._sessions = sessions
+        self.lead_ns = NS_PER_MINUTE - wait_ns
         self._of: dict[str, dict[str, Frames]] = {}
         self._agenda: list[tuple[int, str, str]] = []
         self._closed: list[Bar] = []
@@ -139,6 +172,9 @@ class FrameTable:
     def restore(self, state: dict[str, dict[str, Frames]]) -> None:
         """Take a state back."""
         self._of = state
+        for every in state.values():
+            for one in every.values():
+                one.awaited = None
         self._agenda = [
             (one.end, symbol, timeframe)
             for symbol, every in state.items()
@@ -166,16 +202,52 @@ class FrameTable:
             told_until: Frames up to here are not to be told.
         """
         made = Frames(symbol, timeframe, told_until)
-        done = [frame for bar in history for frame in made.on_bar(self._sessions, bar)]
-        done += made.on_time(now_ns - NS_PER_MINUTE)
+        done = self._fill(made, history, now_ns - NS_PER_MINUTE)
         self._of.setdefault(symbol, {}).setdefault(timeframe, made)
         self._plan(self._of[symbol][timeframe])
         return done
 
     def renew(self, symbol: str, history: Iterable[Bar], now_ns: int) -> dict[str, list[Bar]]:
         """Make all frames of a symbol anew from its 1-minute bars; give those that are closed, by timeframe."""
-        bars, before = list(history), self._of.pop(symbol, {})
-        return {name: self.learn(symbol, name, bars, now_ns, one.told_until) for name, one in before.items()}
+        bars, done = list(history), dict[str, list[Bar]]()
+        for name, before in list(self._of.get(symbol, {}).items()):
+            made = self._of[symbol][name] = Frames(symbol, name, before.told_from)
+            made.told_until, made.revisions = before.told_until, before.revisions
+            made.revised, made.awaited = before.revised, before.awaited
+            done[name] = self._fill(made, bars, max(now_ns - NS_PER_MINUTE, before.closed))
+            self._plan(made)
+        return done
+
+    def _fill(self, made: Frames, bars: Iterable[Bar], until_ns: int) -> list[Bar]:
+        done = [frame for bar in bars for frame in made.on_bar(self._sessions, bar)]
+        return done + made.on_time(until_ns)
+
+    def is_late(self, bar: Bar) -> bool:
+        """Whether a new bar comes too late for a frame of its symbol."""
+        return any(one.is_late(bar.ts_event) for one in self._of.get(bar.symbol, {}).values())
+
+    def correct(self, symbol: str, changed: Iterable[int], history: Iterable[Bar], now_ns: int) -> dict[str, list[Bar]]:
+        """Make all frames of a symbol anew, as `renew`; those that hold a bar that changed are told again.
+
+        Args:
+            symbol: Whose.
+            changed: Closes of 1-minute bars, ns UTC.
+            history: All its 1-minute bars, as they are now, by time.
+            now_ns: Close of the newest bar of any symbol.
+        """
+        done, asset_class = self.renew(symbol, history, now_ns), asset_class_of(symbol)
+        for timeframe, frames in done.items():
+            one = self._of[symbol][timeframe]
+            spans = [span_of(self._sessions, asset_class, timeframe, ts_ns) for ts_ns in changed]
+            ends = {span[1] for span in spans if span is not None} & {frame.ts_event for frame in frames}
+            ends = {end for end in ends if one.told_from < end <= one.told_until}
+            one.revisions |= {end: one.revisions.get(end, 0) + 1 for end in ends}
+            done[timeframe] = [
+                msgspec.structs.replace(frame, revision=one.revisions.get(frame.ts_event, 0)) for frame in frames
+            ]
+            self._noted([frame for frame in done[timeframe] if frame.ts_event in ends])
+            one.revisions = {end: count for end, count in one.revisions.items() if end > now_ns - _DAY_AND_A_HALF_NS}
+        return done
 
     def on_bar(self, bar: Bar) -> list[Bar]:
         """Take in a 1-minute bar; give the frames of its symbol that it closes, by their end."""
@@ -188,7 +260,7 @@ class FrameTable:
         return self._noted(_by_end(done))
 
     def due(self, now_ns: int) -> list[Bar]:
-        """Give the frames of quiet symbols that ended a minute ago or before, by their end, and close them."""
+        """Give the frames of quiet symbols whose next minute has passed, too, by their end, and close them."""
         done: list[Bar] = []
         while self._agenda and self._agenda[0][0] + NS_PER_MINUTE <= now_ns:
             end, symbol, timeframe = heapq.heappop(self._agenda)
@@ -198,15 +270,19 @@ class FrameTable:
         return self._noted(done)
 
     def until(self, symbol: str, ts_ns: int) -> list[Bar]:
-        """Close the frames of a symbol that are over at a moment; give them by their end."""
-        done = [frame for one in self._of.get(symbol, {}).values() for frame in one.on_time(ts_ns)]
+        """Close the frames of a symbol that come before a moment without a bar; give them by their end."""
+        over_ns = ts_ns - self.lead_ns
+        done = [frame for one in self._of.get(symbol, {}).values() for frame in one.on_time(over_ns)]
         return self._noted(_by_end(done))
 
-    def on_told(self, symbol: str, timeframe: str, ts_ns: int) -> None:
-        """Learn from the stream up to where frames were told."""
-        one = self._of.get(symbol, {}).get(timeframe)
-        if one is not None:
-            one.told_until = max(one.told_until, ts_ns)
+    def on_told(self, frame: Bar) -> None:
+        """Learn from the stream which frame of its kind was told last, or told anew last."""
+        one = self._of.get(frame.symbol, {}).get(frame.timeframe)
+        if one is not None and frame.revision:
+            name = frame.ts_event, frame.revision
+            one.awaited = None if name == one.revised else name
+        elif one is not None:
+            one.told_until = max(one.told_until, frame.ts_event)
 
     def take_closed(self) -> list[Bar]:
         """Give the frames that were closed since the last call and not told yet."""
@@ -215,9 +291,7 @@ class FrameTable:
 
     def _noted(self, done: list[Bar]) -> list[Bar]:
         for frame in done:
-            one = self._of[frame.symbol][frame.timeframe]
-            if frame.ts_event > one.told_until:
-                one.told_until = frame.ts_event
+            if self._of[frame.symbol][frame.timeframe].is_news(frame):
                 self._closed.append(frame)
         return done
 

@@ -1,7 +1,8 @@
 """What feed publishes and when: bars once and in order per symbol, gaps closed by history or declared.
 
 Invariants:
-1. Per symbol, published bars strictly grow in ts_event.
+1. Per symbol, published bars strictly grow in ts_event, but for corrections: these are of a bar that was published,
+   with the next revision, where it says something else.
 2. After a (re)connect a symbol's live bars wait until its gap is published or declared a gap; where it was lost again
    meanwhile, until that of the last connection is.
 3. A bar fetched after the fact is marked backfill only when it is too old to trade on; one that is still fresh is a bar
@@ -13,7 +14,7 @@ Called by streams/services/feed. Never fetches anything, never reads a clock.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -22,6 +23,7 @@ from engine.messages import Bar, Gap, MarketBody
 from engine.sessions import SessionTable
 from engine.values import NS_PER_MS, asset_class_of, timeframe_ns
 
+_RECENT = 8
 AWAY, TOO_OLD = "not connected", "older than the longest backfill"
 
 
@@ -64,6 +66,7 @@ class IngestCore:
         self._span_ns_max = span_ms_max * NS_PER_MS
         self._held: dict[str, list[Bar]] = {}
         self._awaited: dict[str, int] = {}  # per held symbol, up to where history must come before it is let go
+        self._recent: dict[str, deque[Bar]] = {}
         self.repeated = 0
 
     @property
@@ -106,8 +109,31 @@ class IngestCore:
                 self.repeated += 1
                 continue
             last[bar.symbol] = bar.ts_event
+            self.remember(bar)
             ready.append(bar)
         return ready
+
+    def remember(self, bar: Bar) -> None:
+        """Know a bar that was published, for its corrections; a few per symbol."""
+        self._recent.setdefault(bar.symbol, deque(maxlen=_RECENT)).append(bar)
+
+    def on_updates(self, bars: Iterable[Bar]) -> tuple[list[Bar], list[Bar]]:
+        """Take in bars as they are by now; give corrections to be published, and those of bars that nobody knows."""
+        corrected: list[Bar] = []
+        unknown: list[Bar] = []
+        for bar in bars:
+            recent = self._recent.get(bar.symbol, ())
+            known = next((one for one in reversed(recent) if one.ts_event == bar.ts_event), None)
+            if known is None:
+                # While its history is awaited, and before it was ever published, it comes as it is now.
+                if bar.symbol not in self._held and bar.ts_event <= self._last.get(bar.symbol, 0):
+                    unknown.append(bar)
+                continue
+            if msgspec.structs.replace(known, revision=0, is_backfill=False) != bar:
+                bar = msgspec.structs.replace(bar, revision=known.revision + 1)  # noqa: PLW2901
+                self.remember(bar)
+                corrected.append(bar)
+        return corrected, unknown
 
     def on_history(self, span: Span, bars: Sequence[Bar], now_ns: int) -> list[MarketBody]:
         """Give the fetched bars and what waited behind them, in time order, and then the gaps that they close."""

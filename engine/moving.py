@@ -5,10 +5,12 @@ Pure; called by engine.signals, which knows what comes when.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from engine.asking import Asking
 from engine.frames import FrameTable
 from engine.messages import Bar, Signal
-from engine.pacing import keeps_time
+from engine.pacing import keeps_time, may_wait
 from engine.slots import Slots
 from engine.speech import Speech
 from engine.versions import Slot, Version
@@ -47,13 +49,44 @@ class Moving:
 
     def on_frame(self, slot: Slot, frame: Bar, signals: list[Signal]) -> None:
         """Move a bot in a symbol by a bar made of others, if it looks at such."""
-        while slot.timers and slot.timers[0][1] < frame.ts_event:
-            self.speak_at(slot, slot.timers.pop(0)[1], signals)
         self._come_before(slot, frame)
         active = slot.active
         if active is not None and frame.timeframe == active.bot.timeframe and frame.ts_event > active.last_ts:
             self._decide(slot, active, frame, signals)
             if keeps_time(active.bot):
+                self._pace.plan(slot)
+
+    def remake(self, slot: Slot, bars: Mapping[str, Sequence[Bar]]) -> None:
+        """Make the strategies of a bot in a symbol anew from bars, which are as if they had been so always.
+
+        Nothing is said on the way; what the strategy that decides wants after the last one may wait for its moment.
+
+        Args:
+            slot: Bot and symbol.
+            bars: By timeframe, by time; strategies that look at another one stay as they are.
+        """
+        for version in slot.versions():
+            if version.strategy is None or version.bot.timeframe not in bars:
+                continue
+            target, last = None, None
+            with self._asking.silently(version):
+                for last in bars[version.bot.timeframe]:
+                    target = self._asking.move(slot, version, last)
+                if version is slot.active:
+                    slot.wish = None
+                    if target is not None and last is not None and not last.is_backfill and may_wait(version.bot):
+                        values = self._asking.values(slot, version, last, target)
+                        slot.wish = (target, values) if values else None
+        self._pace.plan(slot)
+
+    def on_quiet(self, frame: Bar, signals: list[Signal]) -> None:
+        """Move every bot in a symbol by a bar that is closed because time has passed: after the moments before that."""
+        for slot in self._slots.of(frame.symbol) or ():
+            while slot.timers and slot.timers[0][1] < frame.ts_event + self._frames.lead_ns:
+                self.speak_at(slot, slot.timers.pop(0)[1], signals)
+            self.on_frame(slot, frame, signals)
+            if slot.active is not None and slot.active.bot.timeframe == frame.timeframe:
+                slot.seen = max(slot.seen, frame.ts_event + self._frames.lead_ns - 1)  # moments before it are over
                 self._pace.plan(slot)
 
     def _come_before(self, slot: Slot, bar: Bar) -> None:
@@ -79,8 +112,7 @@ class Moving:
     def speak_at(self, slot: Slot, ts: int, signals: list[Signal]) -> None:
         """Say what a bot wants at a moment without a bar, with the last price known."""
         for frame in self._frames.until(slot.symbol, ts):
-            for other in self._slots.of(slot.symbol) or ():
-                self.on_frame(other, frame, signals)
+            self.on_quiet(frame, signals)
         while slot.coming and ts > slot.coming[0].from_ts:
             slot.take_over()
         active, (target, values) = slot.active, slot.wish or (None, {})

@@ -75,8 +75,11 @@ class Pace:
         slot.owes_flat = may_owe and (slot.owes_flat or (is_outside and is_new))
         may = hours.speaks
         if may_wait(bot) and (target is not None or is_late):
-            has_news = target is not None and not is_late and (target.direction, target.strength) != slot.published
-            slot.wish = (target, values) if has_news and target is not None else None
+            is_wish = is_new and not is_late  # what was wished before something was said is over
+            if target is not None and is_wish and (target.direction, target.strength) != slot.published:
+                slot.wish = target, values
+            else:
+                slot.wish = None
         if not is_running:
             target = Target(*FLAT, f"{active.status}, with its positions closed") if active.flatten else None
             may = hours.trades

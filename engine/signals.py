@@ -33,11 +33,11 @@ from engine.frames import FrameTable, frames_of, is_derived
 from engine.messages import Alert, Bar, BotDefined, DerivedBar, IndicatorValues, Sessions, Signal, Split, Timer
 from engine.moving import Moving
 from engine.pacing import FLAT, Pace
-from engine.slots import WARMED_MAX, Slots, Snapshot, looks, rehearse
+from engine.slots import Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
 from engine.splits import SplitBook
 from engine.strategies import Target
-from engine.values import NS_PER_MS
+from engine.values import MINUTE_BAR, NS_PER_MS, PAST_SYMBOLS_MAX
 from engine.versions import Slot, Version
 
 
@@ -58,7 +58,8 @@ class SignalEngine:
         self._slots = Slots()
         self._newest = 0
         self._splits = SplitBook()
-        self._frames = FrameTable(self._pace.sessions)
+        self._frames = FrameTable(self._pace.sessions, self._wait_ns)
+        self._corrected: dict[str, list[int]] = {}
         self._timers: list[Timer] = []
         self.is_told = False
         """Whether there are moments that the stream knows of and `on_clock` has not come to."""
@@ -70,11 +71,12 @@ class SignalEngine:
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        return self._slots.state(), self._newest, list(self._splits.known.values()), self._frames.state()
+        splits = list(self._splits.known.values())
+        return self._slots.state(), self._newest, splits, self._frames.state(), self._corrected
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, self._newest, splits, frames = state  # type: ignore[misc]
+        slots, self._newest, splits, frames, self._corrected = state  # type: ignore[misc]
         for split in splits:
             self._splits.add(split)
         self._slots.restore(slots)
@@ -103,10 +105,10 @@ class SignalEngine:
     def must_learn(self, bot: Bot, status: BotStatus) -> set[str]:
         """Name the symbols whose past bars `define` needs: those that get a strategy which knows nothing yet.
 
-        None of more than `WARMED_MAX`: they warm up from now on.
+        None of more than `PAST_SYMBOLS_MAX`: they warm up from now on.
         """
         fresh = self._slots.fresh(bot) if looks(status) else set[str]()
-        return set() if len(fresh) > WARMED_MAX else fresh
+        return set() if len(fresh) > PAST_SYMBOLS_MAX else fresh
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
@@ -132,8 +134,9 @@ class SignalEngine:
             past.setdefault(chained.symbol, []).append(chained)
         added = self._slots.add(defined)
         fresh = sum(version.is_fresh for _, version in added)
-        if self._newest and fresh > WARMED_MAX and not past:
-            what = f"bot {bot}: its {fresh} new symbols warm up from now on: the past of at most {WARMED_MAX} is read"
+        if self._newest and fresh > PAST_SYMBOLS_MAX and not past:
+            limit = f"the past of at most {PAST_SYMBOLS_MAX} is read"
+            what = f"bot {bot}: its {fresh} new symbols warm up from now on: {limit}"
             self._asking.alerts.append(self._speech.notice(defined, what))
         for slot, version in added:
             if version.fault:
@@ -200,23 +203,40 @@ class SignalEngine:
             history: Bars of the old and the new name that were given to `on_bar`, by time; the more, the better warmed.
         """
         self._splits.add(split)
-        bars = [self._splits.chained(bar) for bar in history]
-        of_symbol = [bar for bar in bars if bar.symbol == split.new_symbol]
+        of_symbol = self._chained(split.new_symbol, history)
         frames = self._frames.renew(split.new_symbol, of_symbol, self._newest)
         for slot in self._slots.of(split.new_symbol) or []:
-            slot.wish = None
             if slot.last is not None and split.symbol == slot.symbol and slot.last[0] <= split.ts_event:
                 closed, revision, price = slot.last
                 slot.last = closed, revision, price / float(split.ratio)
-            for version in slot.versions():
-                if version.strategy is None:
-                    continue
-                last_ts = version.last_ts
-                version.renew()
-                for bar in frames.get(version.bot.timeframe, of_symbol):
-                    self._asking.move(slot, version, bar)
-                version.last_ts = max(version.last_ts, last_ts)
-            self._pace.plan(slot)
+            self._moving.remake(slot, frames | {MINUTE_BAR: of_symbol})
+
+    def needs_past(self, bar: Bar) -> set[str]:
+        """Name the symbols whose past `on_bar` needs with a bar, asked after `come_before`; none: it needs none.
+
+        It does where a bar before it was corrected, or where it comes late for a longer bar. Of a market of more than
+        `PAST_SYMBOLS_MAX` symbols no past is read.
+        """
+        today = self._splits.chained(bar)
+        is_due = today.symbol in self._corrected or self._frames.is_late(today)
+        if bar.revision or not is_due or self._slots.count > PAST_SYMBOLS_MAX:
+            return set()
+        if any(slot.last is not None and bar.ts_event <= slot.last[0] for slot in self._slots.of(today.symbol) or ()):
+            return set()  # it is refused
+        return {bar.symbol} | self._splits.names(today.symbol)
+
+    def _correct(self, bar: Bar, history: Iterable[Bar]) -> None:
+        """Make the strategies of a symbol anew with its bars as they are now; nothing is said of what was decided."""
+        before = [one for one in self._chained(bar.symbol, history) if one.ts_event < bar.ts_event]
+        changed = {*self._corrected.pop(bar.symbol, ()), *([bar.ts_event] if self._frames.is_late(bar) else [])}
+        frames = self._frames.correct(
+            bar.symbol, changed, [*before, *([bar] if bar.ts_event in changed else [])], self._newest
+        )
+        for slot in self._slots.of(bar.symbol) or []:
+            self._moving.remake(slot, frames | {MINUTE_BAR: before})
+
+    def _chained(self, symbol: str, history: Iterable[Bar]) -> list[Bar]:
+        return [bar for bar in map(self._splits.chained, history) if bar.symbol == symbol]
 
     def on_own_signal(self, signal: Signal) -> None:
         """Learn from the stream what was already said, so that a restart does not say it again."""
@@ -251,34 +271,55 @@ class SignalEngine:
 
     # --- bars --------------------------------------------------------------------------------------------------------
 
-    def on_bar(self, bar: Bar) -> list[Signal]:
-        """Move every strategy on this symbol and timeframe by one bar; return the targets that changed."""
+    def on_bar(self, bar: Bar, history: Iterable[Bar] = ()) -> list[Signal]:
+        """Move every strategy on this symbol and timeframe by one bar; return the targets that changed.
+
+        Args:
+            bar: The bar. A correction of an earlier one counts from the next bar of its symbol on.
+            history: All bars of `needs_past`, the newest revision of each, by time.
+        """
         self.counters.bars += 1
-        self._newest = max(self._newest, bar.ts_event)
-        signals = self._come_to(bar.ts_event)
-        for frame in self._frames.due(bar.ts_event):
-            for slot in self._slots.of(frame.symbol) or ():
-                self._moving.on_frame(slot, frame, signals)
+        if bar.revision:
+            symbol = self._splits.chained(bar).symbol
+            if self._slots.of(symbol) is not None:
+                self._corrected.setdefault(symbol, []).append(bar.ts_event)
+            return []
+        signals = self.come_before(bar)
         slots = self._slots.of(bar.symbol)
         if slots is None:
-            self.counters.signals += len(signals)
             return signals
         if (today := self._splits.chained(bar)).symbol == bar.symbol:
             bar = today
-        for slot in slots:
-            while slot.timers and slot.timers[0][0] < bar.ts_event:
-                self._speak_at(slot, slot.timers.pop(0)[1], signals)
+        before = len(signals)
+        if past := list(history):
+            self._correct(bar, past)
         frames = self._frames.on_bar(bar)
         for slot in slots:
             for frame in frames:
                 self._moving.on_frame(slot, frame, signals)
             self._moving.on_minute(slot, bar, signals)
+        self.counters.signals += len(signals) - before
+        return signals
+
+    def come_before(self, bar: Bar) -> list[Signal]:
+        """Come to the moment before a bar: say what is due without one. `on_bar` does so itself."""
+        signals: list[Signal] = []
+        if not bar.revision:
+            self._newest = max(self._newest, bar.ts_event)
+            signals = self._come_to(bar.ts_event)
+            while frames := self._frames.due(bar.ts_event):
+                for frame in frames:
+                    self._moving.on_quiet(frame, signals)
+                signals += self._come_to(bar.ts_event)
+            for slot in self._slots.of(bar.symbol) or ():
+                while slot.timers and slot.timers[0][0] < bar.ts_event:
+                    self._speak_at(slot, slot.timers.pop(0)[1], signals)
         self.counters.signals += len(signals)
         return signals
 
     def on_own_frame(self, frame: DerivedBar) -> None:
         """Learn from the stream which bars made of others were already told."""
-        self._frames.on_told(frame.symbol, frame.timeframe, frame.ts_event)
+        self._frames.on_told(frame)
 
     def frames(self) -> list[DerivedBar]:
         """Give the bars made of others that closed since the last call."""

@@ -10,8 +10,6 @@ from engine.strategies import Strategy, checked, fault_text, make, tell_session
 from engine.values import AssetClass, Direction, asset_class_of
 from engine.versions import Slot, Version
 
-WARMED_MAX = 500
-"""A bot with more new symbols than this is not warmed up at run time: reading their past would hold up all bars."""
 Snapshot = tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]]
 
 
@@ -43,6 +41,11 @@ class Slots:
         slots = self._slots.get(symbol, ())
         versions = (version for slot in slots for version in slot.versions())
         return {one.bot.timeframe for one in versions if looks(one.status) and one.bot.trades(symbol)}
+
+    @property
+    def count(self) -> int:
+        """How many symbols anybody trades or traded."""
+        return len(self._slots)
 
     def every(self) -> Iterator[Slot]:
         """Give them all."""

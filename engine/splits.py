@@ -134,6 +134,14 @@ class SplitBook:
         self.known = dict(sorted(self.known.items(), key=lambda item: (item[1].ts_event, item[0])))
         self._symbols |= {split.symbol}
 
+    def names(self, symbol: str) -> set[str]:
+        """Give a symbol with the names that it had before."""
+        found, count = {symbol}, 0
+        while len(found) > count:
+            count = len(found)
+            found |= {split.symbol for split in self.known.values() if split.new_symbol in found}
+        return found
+
     def chained(self, bar: Bar) -> Bar:
         """Give a bar in today's shares and under today's name."""
         if bar.symbol not in self._symbols:

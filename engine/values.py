@@ -193,6 +193,9 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+PAST_SYMBOLS_MAX = 500
+"""Of more symbols at once no past is read while trading goes on: it would hold up all bars."""
+
 MINUTE_BAR = "1m"
 """Timeframe of the bars that feed publishes, of which all others are made."""
 

@@ -28,11 +28,11 @@ _AUTH_S_MAX = 10
 
 _OWN: dict[str, tuple[str, ...]] = {
     "feed": (
-        "bars.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*", "commands",
+        "bars.*.*", "updates.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*", "commands",
         "alerts.*",
     ),
     "signals": (
-        "signals.*.*", "indicators.*.*", "derived.*.*",
+        "signals.*.*", "indicators.*.*", "derived.*.*", "derived_updates.*.*",
         "bots.*", "changes.*", "refusals.*", "timers.*", "commands", "alerts.*",
     ),
     "risk": (

@@ -15,22 +15,21 @@ _BATCH_MAX = 5_000
 
 
 async def bars_until(context: Context, symbols: Iterable[str], seq_max: int) -> list[Bar]:
-    """Give the stored bars of symbols up to a position of the market stream, by time.
+    """Give the stored bars of symbols up to a position of the market stream, by time, the newest revision of each.
 
     Args:
         context: The role's.
         symbols: Whose bars.
         seq_max: Sequence after which none is taken.
     """
-    stream, found = context.topology.market, list[Bar]()
+    stream, found = context.topology.market, dict[tuple[int, str], Bar]()
     timeframe = context.settings.feed.timeframe
     for symbol in symbols:
-        subject = f"{context.topology.prefix}.bars.{timeframe}.{escape(symbol)}"
-        try:
-            last = (await context.js.get_last_msg(stream, subject)).seq or 0
-        except NotFoundError:
+        subjects = [f"{context.topology.prefix}.{kind}.{timeframe}.{escape(symbol)}" for kind in ("bars", "updates")]
+        last = max([await _last(context, stream, subject) for subject in subjects])
+        if not last:
             continue
-        reader = context.reader(stream, 0, [subject])
+        reader = context.reader(stream, 0, subjects)
         await reader.start()
         seq = 0
         while seq < min(last, seq_max):
@@ -38,7 +37,16 @@ async def bars_until(context: Context, symbols: Iterable[str], seq_max: int) -> 
                 seq = item.seq
                 body = read(item, stream, decode_market).body
                 if isinstance(body, Bar) and seq <= seq_max:
-                    found.append(body)
+                    known = found.setdefault((body.ts_event, body.symbol), body)
+                    if body.revision > known.revision:
+                        found[body.ts_event, body.symbol] = body
         await reader.stop()
         context.readers.remove(reader)
-    return sorted(found, key=lambda bar: (bar.ts_event, bar.symbol))
+    return [found[key] for key in sorted(found)]
+
+
+async def _last(context: Context, stream: str, subject: str) -> int:
+    try:
+        return (await context.js.get_last_msg(stream, subject)).seq or 0
+    except NotFoundError:
+        return 0

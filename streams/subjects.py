@@ -71,9 +71,11 @@ def subject_of(prefix: str, body: AnyBody) -> str:
     """Give the subject a body is published on."""
     match body:
         case DerivedBar():
-            return f"{prefix}.derived.{body.timeframe}.{escape(body.symbol)}"
+            kind = "derived_updates" if body.revision else "derived"
+            return f"{prefix}.{kind}.{body.timeframe}.{escape(body.symbol)}"
         case Bar():
-            return f"{prefix}.bars.{body.timeframe}.{escape(body.symbol)}"
+            # Apart from those as first made: whoever starts again reads the last bar of each symbol.
+            return f"{prefix}.{'updates' if body.revision else 'bars'}.{body.timeframe}.{escape(body.symbol)}"
         case Gap():
             return f"{prefix}.gaps.{escape(body.symbol)}"
         case Signal():

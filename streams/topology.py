@@ -79,12 +79,13 @@ class Topology(msgspec.Struct, frozen=True):
             "timers.*",
             "indicators.*.*",
             "derived.*.*",
+            "derived_updates.*.*",
             "state",
         )
         return [
             StreamConfig(
                 name=self.market,
-                subjects=[f"{p}.bars.*.*", f"{p}.gaps.*"],
+                subjects=[f"{p}.bars.*.*", f"{p}.updates.*.*", f"{p}.gaps.*"],
                 retention=RetentionPolicy.LIMITS,
                 storage=StorageType.FILE,
                 persist_mode=PersistMode.ASYNC,

@@ -167,7 +167,7 @@ async def _charts(ask: Ask, bot: str, since: datetime) -> dict[str, list[tuple[i
         closes AS (
             SELECT symbol, trades, ts_event_ns, "close",
                 ntile({_POINTS_MAX}) OVER (PARTITION BY symbol ORDER BY ts_event_ns) AS part
-            FROM bars JOIN chosen USING (symbol)
+            FROM corrected_bars JOIN chosen USING (symbol)
             WHERE timeframe = '1m' AND ts_event >= '{since.isoformat()}'
         )
         SELECT symbol, max(ts_event_ns), arg_max("close", ts_event_ns) FROM closes

@@ -14,7 +14,7 @@ from tapeline.role_main import database_path
 
 _COUNTS = """
 SELECT
-  (SELECT count(*) FROM bars) AS bars,
+  (SELECT count(*) FROM bars WHERE revision = 0) AS bars,
   (SELECT count(*) FROM signals) AS signals,
   (SELECT count(*) FROM intents) AS intents,
   (SELECT count(*) FROM denials) AS denials,

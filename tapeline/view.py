@@ -24,7 +24,7 @@ from streams.sql_ask import ask
 _EVERY_S = {"table": 0.5, "lines": 2.0, "nothing": 3600.0}
 _NUMBERS = """
 SELECT
-  (SELECT count(*) FROM bars) AS bars, (SELECT count(*) FROM signals) AS signals,
+  (SELECT count(*) FROM bars WHERE revision = 0) AS bars, (SELECT count(*) FROM signals) AS signals,
   (SELECT count(*) FROM intents) AS intents, (SELECT count(*) FROM denials) AS denials,
   (SELECT count(DISTINCT client_order_id) FROM order_events) AS orders, (SELECT count(*) FROM fills) AS fills,
   (SELECT arg_max(realized_pnl, rowid) FROM account) AS pnl,

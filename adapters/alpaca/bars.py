@@ -9,8 +9,8 @@ halts (statuses, lulds) are asked for, each by itself, since the venue refuses a
 is reported and done without until the next connection.
 
 Invariants: (1) after each (re)connect `on_connected` comes before the first data of that connection; (2) one frame is
-at most one call of `on_statuses`, `on_ticks` and `on_bars`, in this order; (3) a bad record is reported and costs
-itself only.
+at most one call of `on_statuses`, `on_ticks`, `on_updates` and `on_bars`, in this order; (3) a bad record is reported
+and costs itself only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from adapters.alpaca.socket import RefusedError, SocketLife, run_all, supervise
 from engine.errors import BusyError
 from engine.liveness import few
 from engine.ports import BarListener
-from engine.values import AssetClass, asset_class_of
+from engine.values import PAST_SYMBOLS_MAX, AssetClass, asset_class_of
 
 IsOpen = Callable[[AssetClass], bool]
 _PROBLEMS_PER_FRAME_MAX = 3
@@ -116,6 +116,8 @@ class BarStream(SocketLife, DataStream):
         asked: list[tuple[tuple[str, ...], list[str]]] = [(("bars",), bars), (("trades", "quotes"), ticks)]
         if self.asset_class is AssetClass.US_EQUITY:
             asked.append((("statuses", "lulds"), bars))
+        if self._is_corrected((*self.wanted, *bars)):
+            asked.append((("updatedBars",), bars))
         try:
             async with asyncio.timeout(self.config.ack_s_max):
                 for channels, names in asked:
@@ -157,6 +159,8 @@ class BarStream(SocketLife, DataStream):
                 await self._ask_for("trades and quotes", ("trades", "quotes"), self.marked)
             if self.asset_class is AssetClass.US_EQUITY:
                 await self._ask_for("halts and price bands", ("statuses", "lulds"), self.wanted)
+            if self._is_corrected(self.wanted):
+                await self._ask_for("corrections of bars", ("updatedBars",), self.wanted)
             held, self._held = self._held, None
         finally:
             self._held = None
@@ -221,6 +225,8 @@ class BarStream(SocketLife, DataStream):
             self._call(self.listener.on_statuses, read.statuses, ts_recv)
         if read.ticks:
             self._call(self.listener.on_ticks, read.ticks, ts_recv)
+        if read.updates:
+            self._call(self.listener.on_updates, read.updates, ts_recv)
         if read.bars:
             self._call(self.listener.on_bars, read.bars, ts_recv)
 
@@ -258,6 +264,10 @@ class BarStream(SocketLife, DataStream):
             del self._asked_ticks[symbol]
         if bars or ticks:
             self._call(self.listener.on_connected, bars, ticks)
+
+    def _is_corrected(self, symbols: Sequence[str]) -> bool:
+        """Whether corrections of bars are wanted: of more symbols nobody could take them in."""
+        return len(symbols) <= PAST_SYMBOLS_MAX
 
     def _is_acked(self, channel: str, symbol: str) -> bool:
         acked = self._acked.get(channel, ())

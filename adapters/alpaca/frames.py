@@ -42,6 +42,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         ticks: Trades that count and quotes, in order.
+        updates: Bars that late trades have changed since they were sent.
         controls: Records of type success, error and subscription, in order.
         has_data: Some record was market data, of whatever type.
     """
@@ -52,6 +53,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     has_data: bool
     ticks: list[Trade | Quote] = []
     statuses: list[SymbolStatus] = []
+    updates: list[Bar] = []
 
 
 class FrameReader:
@@ -133,7 +135,7 @@ class FrameReader:
         return ts_event
 
     def _read_records(self, data: bytes | str) -> Frame:
-        read = Frame([], [], [], has_data=False, ticks=[], statuses=[])
+        read = Frame([], [], [], has_data=False, ticks=[], statuses=[], updates=[])
         has_data = False
         for record in _records(data, read.problems):
             kind = record.get("T")
@@ -146,7 +148,7 @@ class FrameReader:
 
     def _read_record(self, kind: str, record: dict[str, Any], read: Frame) -> None:
         match kind:
-            case "b":
+            case "b" | "u":
                 found = parse_bar(record, self._timeframe, self._length_ns)
             case "t" | "q" if self.has_ticks:
                 found = parse_tick(record)
@@ -158,7 +160,7 @@ class FrameReader:
             case Problem():
                 read.problems.append(found.what)
             case Bar():
-                read.bars.append(found)
+                (read.bars if kind == "b" else read.updates).append(found)
             case SymbolStatus():
                 read.statuses.append(found)
             case Trade() | Quote():

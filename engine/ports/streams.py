@@ -46,6 +46,10 @@ class BarListener(Protocol):
         """Bars of one frame, in the venue's order; `ts_recv` is the wall clock at reception, ns UTC."""
         ...
 
+    def on_updates(self, bars: Sequence[Bar], ts_recv: int) -> None:
+        """Bars of one frame that late trades have changed since they were sent, as they are now."""
+        ...
+
     def on_ticks(self, ticks: Sequence[Trade | Quote], ts_recv: int) -> None:
         """Trades and quotes of one frame, in the venue's order; in a frame that has bars too, they come before."""
         ...

@@ -104,7 +104,8 @@ class Exposure:
         came between the last two is the earlier one from then on.
         """
         known, earlier = self._marks.get(symbol), self._earlier.get(symbol)
-        if price > 0 and known is not None and ts_event < known[0] and (earlier is None or earlier[0] < ts_event):
+        is_newer = earlier is None or earlier[0] < ts_event or (also_equal and earlier[0] == ts_event)
+        if price > 0 and known is not None and ts_event < known[0] and is_newer:
             self._earlier[symbol] = (ts_event, price)
         if price <= 0 or (known is not None and (ts_event < known[0] or (ts_event == known[0] and not also_equal))):
             return

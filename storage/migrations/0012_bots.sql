@@ -47,6 +47,13 @@ CREATE TABLE derived_bars (
     seq BIGINT
 );
 
+-- Bars of feed as they are by now: of each the newest revision.
+CREATE VIEW corrected_bars AS
+    SELECT b.* FROM bars b
+    ANTI JOIN (SELECT symbol, timeframe, ts_event_ns, revision FROM bars WHERE revision > 0) newer
+        ON newer.symbol = b.symbol AND newer.timeframe = b.timeframe AND newer.ts_event_ns = b.ts_event_ns
+        AND newer.revision > b.revision;
+
 -- Bars of every timeframe.
 CREATE VIEW all_bars AS
     SELECT * FROM bars UNION ALL BY NAME SELECT * EXCLUDE (seq) FROM derived_bars;

@@ -118,7 +118,7 @@ CREATE VIEW strategy_performance AS
 WITH holders AS (SELECT DISTINCT bot, symbol FROM positions),
 prices AS (
     SELECT h.bot, b.symbol, b.ts_event_ns, b."close"::DECIMAL(38, 9) AS px
-    FROM bars b JOIN holders h USING (symbol) WHERE b.timeframe = '1m'
+    FROM corrected_bars b JOIN holders h USING (symbol) WHERE b.timeframe = '1m'
 ),
 newest AS (
     -- Of rows of one moment the last one counts, at the price of the last execution among them.

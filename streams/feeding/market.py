@@ -28,6 +28,7 @@ class MarketStore:
 
     Attributes:
         bars: Bars stored since start.
+        corrections: Newer revisions of them.
         gaps: Gaps in the stream, whoever stored them.
     """
 
@@ -37,6 +38,7 @@ class MarketStore:
         self._is_suspicious = False
         self._recent: deque[tuple[int, Outgoing]] = deque(maxlen=_REMEMBERED_MAX)
         self.bars = 0
+        self.corrections = 0
         self.gaps = 0
 
     @property
@@ -55,7 +57,7 @@ class MarketStore:
         """Store bodies in order, each with when it was received; give how many lost ones were stored again before."""
         context = self._context
         outgoing: list[Outgoing] = []
-        gaps = 0
+        gaps = corrections = 0
         for bodies, ts_recv in received:
             for body in bodies:
                 if isinstance(body, Gap):
@@ -63,6 +65,7 @@ class MarketStore:
                     key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}|{answer}"
                     gaps += 1
                 else:
+                    corrections += body.revision > 0
                     key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
                 outgoing.append(context.outgoing(body, key, ts_recv=ts_recv))
         if not outgoing:
@@ -74,7 +77,8 @@ class MarketStore:
         self._recent.extend(enumerate(outgoing, first))
         context.points.hit("feed.after_publish")
         self.gaps += gaps
-        self.bars += len(outgoing) - gaps
+        self.bars += len(outgoing) - gaps - corrections
+        self.corrections += corrections
         return mended
 
     def suspect(self) -> None:

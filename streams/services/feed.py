@@ -25,6 +25,7 @@ from streams.feeding.fetching import FetchedBars, FetchedTicks, Fetcher
 from streams.feeding.following import Following
 from streams.feeding.health import Health
 from streams.feeding.holding import Holdings
+from streams.feeding.items import Bars, Defined, Down, NatsBack, Statuses, Ticks, Told, Up, Updates
 from streams.feeding.market import MarketStore
 from streams.feeding.telling import Teller
 from streams.feeding.watching import ClockWatch
@@ -39,42 +40,6 @@ _AHEAD_NS_MAX = 60 * NS_PER_S
 """A trade or quote from farther in the future is junk, and would hold up marks until then."""
 _TOGETHER_MAX = 100
 """Frames whose marks are stored together when they come faster than marks can be stored one frame at a time."""
-
-
-class _Up(msgspec.Struct, frozen=True):
-    symbols: tuple[str, ...]
-    marked: tuple[str, ...]
-
-
-class _Down(msgspec.Struct, frozen=True):
-    symbols: tuple[str, ...]
-
-
-class _Bars(msgspec.Struct, frozen=True):
-    bars: Sequence[Bar]
-    ts_recv: int
-
-
-class _Ticks(msgspec.Struct, frozen=True):
-    ticks: Sequence[Trade | Quote]
-    ts_recv: int
-
-
-class _Statuses(msgspec.Struct, frozen=True):
-    statuses: Sequence[SymbolStatus]
-    ts_recv: int
-
-
-class _NatsBack(msgspec.Struct, frozen=True):
-    """The connection to NATS came back."""
-
-
-class _Defined(msgspec.Struct, frozen=True):
-    """A bot was defined: other symbols may be wanted."""
-
-
-class _Told(msgspec.Struct, frozen=True):
-    """Something was stored beside: only a reason to say how far we are."""
 
 
 class Feed:
@@ -100,7 +65,7 @@ class Feed:
         self._stream, history = connect(self._health.is_open)
         self._fetcher = Fetcher(history, context.settings.feed.timeframe, self._tasks, self._inbox.put_nowait)
         self._market = MarketStore(context)
-        self._teller = Teller(context, lambda: self._inbox.put_nowait(_Told()))
+        self._teller = Teller(context, lambda: self._inbox.put_nowait(Told()))
         self._watch = ClockWatch(context, venue_time, self._alert_soon) if venue_time is not None else None
         self._core: IngestCore | None = None
         self._marks = MarkCore((), 1, 1.0, {})
@@ -109,35 +74,39 @@ class Feed:
         self._received = 0
         self._ready: list[tuple[Sequence[MarketBody], int]] = []
         self._calendar: Reader | None = None
-        self._holdings = Holdings(context, lambda: self._inbox.put_nowait(_Told()))
-        self._following = Following(context, lambda: self._inbox.put_nowait(_Defined()))
+        self._holdings = Holdings(context, lambda: self._inbox.put_nowait(Told()))
+        self._following = Following(context, lambda: self._inbox.put_nowait(Defined()))
 
     # --- listener (never blocks, never raises) -----------------------------------------------------------------------
 
     def on_connected(self, symbols: Sequence[str], marked: Sequence[str]) -> None:
         """Ask for the history of the time away."""
         self._health.up(symbols, marked)
-        self._inbox.put_nowait(_Up(tuple(symbols), tuple(marked)))
+        self._inbox.put_nowait(Up(tuple(symbols), tuple(marked)))
 
     def on_disconnected(self, symbols: Sequence[str]) -> None:
         """Note that nothing comes in."""
         self._health.down(symbols)
-        self._inbox.put_nowait(_Down(tuple(symbols)))
+        self._inbox.put_nowait(Down(tuple(symbols)))
 
     def on_bars(self, bars: Sequence[Bar], ts_recv: int) -> None:
         """Queue the bars of a frame."""
         self._received += len(bars)
         self._health.heard(bars[0].symbol)
-        self._inbox.put_nowait(_Bars(bars, ts_recv))
+        self._inbox.put_nowait(Bars(bars, ts_recv))
+
+    def on_updates(self, bars: Sequence[Bar], ts_recv: int) -> None:
+        """Queue bars that late trades have changed."""
+        self._inbox.put_nowait(Updates(bars, ts_recv))
 
     def on_ticks(self, ticks: Sequence[Trade | Quote], ts_recv: int) -> None:
         """Queue the trades and quotes of a frame."""
         self._health.heard(ticks[0].symbol)
-        self._inbox.put_nowait(_Ticks(ticks, ts_recv))
+        self._inbox.put_nowait(Ticks(ticks, ts_recv))
 
     def on_statuses(self, statuses: Sequence[SymbolStatus], ts_recv: int) -> None:
         """Queue the halts, resumptions and bands of a frame."""
-        self._inbox.put_nowait(_Statuses(statuses, ts_recv))
+        self._inbox.put_nowait(Statuses(statuses, ts_recv))
 
     def on_problem(self, level: str, what: str) -> None:
         """Show it, and queue an alert."""
@@ -155,12 +124,11 @@ class Feed:
         settings, topology = context.settings, context.topology
         opened = await context.identify()
         await self._market.start()
-        known: dict[str, int] = {}
-        subject = f"{topology.prefix}.bars.{settings.feed.timeframe}.>"
-        for data in await last_per_subject(context, topology.market, subject):
-            body = decode_market(data).body
-            if isinstance(body, Bar):
-                known[body.symbol] = body.ts_event
+        last: dict[str, list[Bar]] = {}
+        for kind in ("bars", "updates"):
+            subject = f"{topology.prefix}.{kind}.{settings.feed.timeframe}.>"
+            bodies = [decode_market(data).body for data in await last_per_subject(context, topology.market, subject)]
+            last[kind] = [body for body in bodies if isinstance(body, Bar)]
         await self._following.start()
         self._health.follow(self._following.symbols, self._following.marked)
         await self._holdings.start(opened, await self._learn_told())
@@ -170,12 +138,14 @@ class Feed:
             self._add_sessions(data)
         self._core = IngestCore(
             settings.feed.timeframe,
-            known,
+            {bar.symbol: bar.ts_event for bar in last["bars"]},
             context.opened_ns,
             settings.limits.bar_age_ms_max,
             settings.feed.backfill_s_max * 1000,
             sessions=self._sessions,
         )
+        for bar in (*last["bars"], *last["updates"]):
+            self._core.remember(bar)
         context.reconnected.append(self.on_nats_back)
         self._tasks.spawn(self._teller.run())
         self._tasks.spawn(self._holdings.listen())
@@ -226,7 +196,7 @@ class Feed:
                 items.append(self._inbox.get_nowait())
             self._take_sessions()
             for item in items:
-                if not isinstance(item, _Bars | _Ticks):
+                if not isinstance(item, Bars | Ticks):
                     await self._store_ready()
                 is_news = await self._take(item) or is_news
             await self._store_ready()
@@ -234,34 +204,36 @@ class Feed:
     async def _take(self, item: object) -> bool:
         """Do what an item asks for; give whether others should hear how far we are now."""
         match item:
-            case _Ticks():
+            case Ticks():
                 await self._take_ticks(item)
                 return False  # what is told says so when it is stored
-            case _Bars():
+            case Bars():
                 self._take_bars(item)
-            case _Statuses():
+            case Updates():
+                await self._take_updates(item)
+            case Statuses():
                 news = [told for status in item.statuses if (told := self._halts.on_status(status)) is not None]
                 self._teller.tell(news, item.ts_recv)
             case FetchedBars():
                 await self._take_history(item)
-            case _Up():
+            case Up():
                 await self._reconnected(item)
             case FetchedTicks():
                 self._take_missed(item)
-            case _Down():
+            case Down():
                 self._teller.tell(self._marks.on_lost(item.symbols))
-            case _Defined():
+            case Defined():
                 symbols, marked = self._following.symbols, self._following.marked
                 self._health.follow(symbols, marked)
                 self._marks.follow(marked)
                 await self._stream.follow(symbols, marked)
-            case _NatsBack():
+            case NatsBack():
                 await self._mended(await self._market.mend())
             case Alert():
                 await self._alert(item)
             case BaseException():
                 raise item
-            case _Told():
+            case Told():
                 pass
             case _:
                 log.error("unknown item", item=repr(item))
@@ -277,18 +249,27 @@ class Feed:
     def on_nats_back(self) -> None:
         """Note that the server may have lost its newest messages: looked at before anything else is stored."""
         self._market.suspect()
-        self._inbox.put_nowait(_NatsBack())
+        self._inbox.put_nowait(NatsBack())
 
     # --- taking ------------------------------------------------------------------------------------------------------
 
-    def _take_bars(self, item: _Bars) -> None:
+    def _take_bars(self, item: Bars) -> None:
         """Tell the marks that the bars complete; the bars are stored after them: the order in the streams too."""
         if self._health.marked:
             stream, newest = asset_class_of(item.bars[0].symbol), max(bar.ts_event for bar in item.bars)
             self._teller.tell(self._marks.on_time(stream, newest), item.ts_recv)
         self._make_ready(self._known_core().on_bars(item.bars), item.ts_recv)
 
-    async def _take_ticks(self, item: _Ticks) -> None:
+    async def _take_updates(self, item: Updates) -> None:
+        """Store corrections; they are no news of prices, so no mark is made of them."""
+        corrected, unknown = self._known_core().on_updates(item.bars)
+        self._ready.append((corrected, item.ts_recv))
+        await self._store_ready()
+        for bar in unknown:
+            what = f"a correction of {bar.symbol}, bar of {bar.ts_event} ns, came when it was not known any more"
+            self.on_problem("warning", what)
+
+    async def _take_ticks(self, item: Ticks) -> None:
         ticks = item.ticks
         latest = self._context.clock.estimate_ns() + _AHEAD_NS_MAX
         if any(tick.ts_event > latest for tick in ticks):
@@ -339,7 +320,7 @@ class Feed:
             what = f"nats-server lost {lost} acknowledged messages; they were published again"
             await self._alert(Alert("", "error", "feed", what, 0))
 
-    async def _reconnected(self, up: _Up) -> None:
+    async def _reconnected(self, up: Up) -> None:
         now = await self._context.clock.now_ns()
         spans, gaps = self._known_core().on_connected(up.symbols, now)
         await self._store(gaps, self._context.wall_ns())
@@ -368,6 +349,7 @@ class Feed:
         topology, health = self._context.topology, self._health
         counters = {"bars": self._market.bars, "received": self._received, "connected": len(health.connected)}
         counters |= {"marks": self._teller.marks, "statuses": self._teller.statuses, "gaps": self._market.gaps}
+        counters |= {"corrections": self._market.corrections}
         counters |= {"unmarked": health.unmarked, "positions": self._holdings.seq}
         if self._core is not None:
             counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}

@@ -102,10 +102,11 @@ class Signals:
             shown = decode(data).body
             if isinstance(shown, IndicatorValues):
                 engine.on_own_values(shown)
-        for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.derived.>"):
-            made = decode(data).body
-            if isinstance(made, DerivedBar):
-                engine.on_own_frame(made)
+        for kind in ("derived", "derived_updates"):
+            for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.{kind}.>"):
+                made = decode(data).body
+                if isinstance(made, DerivedBar):
+                    engine.on_own_frame(made)
         if unsaid := engine.forget_unsaid():
             log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
         self._reader = reader = context.reader(topology.market, position, since=checkpoint if position else None)
@@ -170,7 +171,7 @@ class Signals:
                 await pipeline.checkpoint_when_idle()
             batch = await pipeline.batch(_BATCH_MAX)
             async with self._moving:
-                outgoing = self._move(engine, batch)
+                outgoing = await self._move(engine, batch)
                 self._moved = batch[-1].seq
                 await pipeline.put([*outgoing, *await self._losses()])
             if self._roster.waiting:
@@ -324,7 +325,7 @@ class Signals:
                     async with self._moving:
                         await self._rostering.take_in(body, self._moved)
 
-    def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
+    async def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         market = self._context.topology.market
         for item in batch:
@@ -332,7 +333,9 @@ class Signals:
             body = message.body
             if not isinstance(body, Bar):
                 continue
-            signals = engine.on_bar(body)
+            signals = engine.come_before(body)
+            needed = engine.needs_past(body)
+            signals += engine.on_bar(body, await bars_until(self._context, needed, item.seq) if needed else ())
             outgoing += [self._outgoing(timer) for timer in engine.timers()]
             outgoing += [self._outgoing(frame) for frame in engine.frames()]
             for signal in signals:

@@ -56,7 +56,7 @@ async def running(
 async def test_bars_of_a_frame_arrive_in_one_call_after_the_acknowledgement(wire: Wire) -> None:
     async with running(wire) as run:
         await run.connected()
-        wire.sockets[0].send([bar_record("SPY"), bar_record("QQQ"), {"T": "u", "S": "SPY"}])
+        wire.sockets[0].send([bar_record("SPY"), bar_record("QQQ"), {"T": "d", "S": "SPY"}])
         wire.sockets[0].send([bar_record("SPY", 1)])
         await until(lambda: len(run.ear.bars) == 3)
     kinds = [(entry[0], len(entry[1]) if entry[0] == "bars" else None) for entry in run.ear.log]

@@ -255,10 +255,12 @@ async def test_ticks_and_halts_are_asked_for_after_the_bars_and_told_apart(wire:
             {"bars": ["SPY", "AAPL"], "action": "subscribe"},
             {"trades": ["AAPL"], "quotes": ["AAPL"], "action": "subscribe"},
             {"statuses": ["SPY", "AAPL"], "lulds": ["SPY", "AAPL"], "action": "subscribe"},
+            {"updatedBars": ["SPY", "AAPL"], "action": "subscribe"},
         ]
         assert asked["/v1beta3/crypto/us"] == [
             {"bars": ["BTC/USD"], "action": "subscribe"},
             {"trades": ["BTC/USD"], "quotes": ["BTC/USD"], "action": "subscribe"},
+            {"updatedBars": ["BTC/USD"], "action": "subscribe"},
         ]
         assert sorted(run.ear.of("connected")) == [(("BTC/USD",), ("BTC/USD",)), (("SPY", "AAPL"), ("AAPL",))]
         stocks = next(socket for socket in wire.sockets if socket.request.path == "/v2/iex")

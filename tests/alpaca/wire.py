@@ -275,6 +275,9 @@ class Ear:
     def on_bars(self, bars: Any, ts_recv: int) -> None:
         self.log.append(("bars", list(bars), ts_recv))
 
+    def on_updates(self, bars: Any, ts_recv: int) -> None:
+        self.log.append(("corrections", list(bars), ts_recv))
+
     def on_ticks(self, ticks: Any, ts_recv: int) -> None:
         self.log.append(("ticks", list(ticks), ts_recv))
 

@@ -47,6 +47,32 @@ def test_bars_pass_once_and_in_order() -> None:
     assert core.on_bars(_bars(3, symbol="MSFT")) == _bars(3, symbol="MSFT")
 
 
+def test_corrections_are_revisions_of_what_was_published() -> None:
+    core = _core(AAPL=5)
+    core.on_bars(_bars(6, 7))
+    change = msgspec.structs.replace(_bars(6)[0], close=1.0)
+    other = msgspec.structs.replace(_bars(6)[0], close=2.0)
+    assert core.on_updates(_bars(7)) == ([], [])  # it says nothing else
+    assert core.on_updates([change]) == ([msgspec.structs.replace(change, revision=1)], [])
+    assert core.on_updates([change, change]) == ([], [])
+    assert core.on_updates([other, change]) == (
+        [msgspec.structs.replace(other, revision=2), msgspec.structs.replace(change, revision=3)],
+        [],
+    )
+    assert core.last == {"AAPL": minute(7)}
+    assert core.on_bars(_bars(8)) == _bars(8)
+
+
+def test_a_correction_of_a_bar_that_nobody_knows_any_more_is_said_to_be_one() -> None:
+    core = _core(AAPL=5)
+    assert core.on_updates(_bars(4)) == ([], _bars(4))
+    assert core.on_updates(_bars(6)) == ([], [])  # its bar did not come yet
+    core.remember(_bars(5)[0])  # what a restart finds in the stream
+    assert core.on_updates([msgspec.structs.replace(_bars(5)[0], close=1.0)])[0][0].revision == 1
+    core.on_connected(["AAPL"], minute(10))
+    assert core.on_updates(_bars(3)) == ([], [])  # history brings it as it is now
+
+
 def test_live_bars_wait_behind_the_history_and_come_out_in_order() -> None:
     core = _core(AAPL=5, MSFT=9)
     spans, gaps = core.on_connected(["AAPL", "MSFT"], minute(10))

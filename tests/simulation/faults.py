@@ -56,6 +56,7 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(f"tapeline|{seed}")
+        self.late = random.Random(f"late trades|{seed}")  # of its own: the rest of a seed's story stays
         draw = self.draw.random
         strength = self.draw.choice((0.0, 0.5, 1.0, 1.0, 2.0, 4.0))
         # Each kind may be left out, so that the others are seen alone.

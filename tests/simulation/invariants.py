@@ -304,11 +304,18 @@ def _bars(world: World, market: list[AnyBody]) -> None:
     last: dict[str, int] = {}
     there: set[tuple[str, int]] = set()
     truth = {(bar.symbol, bar.ts_event): bar for bar in world.exchange.out}
+    revisions: dict[tuple[str, int], int] = {}
     gaps = [body for body in market if isinstance(body, Gap) and body.filled_by == "none"]
     for body in market:
         if not isinstance(body, Bar):
             continue
         key = (body.symbol, body.ts_event)
+        demand(body.revision == revisions.get(key, -1) + 1, f"bar {key} has revision {body.revision}")
+        revisions[key] = body.revision
+        if body.revision:
+            plain_bar = msgspec.structs.replace(body, revision=0)
+            demand(plain_bar in world.exchange.corrected, f"a correction of bar {key} is not the venue's")
+            continue
         demand(body.ts_event > last.get(body.symbol, 0), f"bar {key} came out of order")
         last[body.symbol] = body.ts_event
         demand(msgspec.structs.replace(body, is_backfill=False) == truth[key], f"bar {key} is not the venue's")
@@ -316,6 +323,12 @@ def _bars(world: World, market: list[AnyBody]) -> None:
     declared = {key for key in truth for gap in gaps if gap.symbol == key[0] and gap.ts_from < key[1] <= gap.ts_to}
     missing = set(truth) - there - declared - world.exchange.excused
     demand(not missing, f"bars neither stored nor declared a gap: {sorted(missing)}")
+
+
+def _newest(bars: list[Bar]) -> list[Bar]:
+    """The newest revision of each bar, by time."""
+    found = {(bar.ts_event, bar.symbol): bar for bar in bars}
+    return [found[key] for key in sorted(found)]
 
 
 def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> None:
@@ -329,7 +342,11 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
             calm.define(body)
         elif isinstance(body, Timer):
             calm.on_timer(body)
-    expected = [signal for bar in market if isinstance(bar, Bar) for signal in calm.on_bar(bar)]
+    bars = [bar for bar in market if isinstance(bar, Bar)]
+    expected: list[Signal] = []
+    for number, bar in enumerate(bars, 1):
+        expected += calm.come_before(bar)
+        expected += calm.on_bar(bar, _newest(bars[:number]) if calm.needs_past(bar) else ())
     expected += calm.on_clock(0)  # timers after the last bar
     told = [body for body in trading if isinstance(body, Timer)]
     new = [timer for timer in calm.timers() if timer not in told]

@@ -49,6 +49,11 @@ class Line:
             if self._down is down:
                 self._listener = None
 
+    def tell(self, give: Callable[[Any], None]) -> None:
+        """Say something at once to whoever is connected."""
+        if self._listener is not None:
+            give(self._listener)
+
     async def follow(self, *hears: Any) -> None:
         """Nothing new is wanted here."""
 

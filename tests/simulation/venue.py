@@ -37,6 +37,7 @@ class Exchange:
         self.updates = Line(loop, faults)
         self.bars = Line(loop, faults)
         self.out: list[Bar] = []
+        self.corrected: list[Bar] = []
         self.marked: frozenset[str] = frozenset()  # symbols whose trades and quotes somebody follows
         self.ticks_out: list[Trade | Quote] = []
         self.in_flight: set[str] = set()  # requests that arrive after nobody waits for them any more
@@ -204,3 +205,18 @@ class Exchange:
             self.excused.update(names)
         if self.faults.hits("bars_doubled"):
             self.bars.send("bars_late", give)
+        late = self.faults.late
+        if late.random() < 0.1:
+            self.loop.call_at(self.loop.now + late.uniform(1.0, 100.0), lambda: self._correct(late.choice(frame)))
+
+    def _correct(self, bar: Bar) -> None:
+        """Late trades change a bar that was sent."""
+        low, high = bar.low * 0.999, bar.high * 1.001
+        close = round(self.faults.late.uniform(low, high), 2)
+        update = msgspec.structs.replace(bar, low=low, high=high, close=close, volume=bar.volume + 100.0)
+        self.corrected.append(update)
+        connection = self.bars
+        self.loop.call_at(
+            self.loop.now + self.faults.late.uniform(0.0, 0.5),
+            lambda: connection.tell(lambda listener: listener.on_updates([update], self.now_ns)),
+        )

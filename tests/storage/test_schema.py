@@ -53,6 +53,7 @@ def test_every_earlier_version_is_brought_forward(tmp_path, version):
         "latest_bars",
         "latency",
         "all_bars",
+        "corrected_bars",
         "all_marks",
         "bot_control",
         "position_changes",

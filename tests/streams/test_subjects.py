@@ -19,7 +19,7 @@ BODIES: dict[str, AnyBody] = {
     type(body).__name__: body for line in GOLDEN.read_bytes().splitlines() for body in [decode(line).body]
 }
 SUBJECTS = {
-    "Bar": "tape.bars.1m.BRK%2EB",
+    "Bar": "tape.updates.1m.BRK%2EB",
     "Gap": "tape.gaps.BTC%2FUSD",
     "AccountOpened": "tape.opened",
     "Sessions": "tape.sessions.us_equity",
@@ -54,7 +54,7 @@ SUBJECTS = {
     "BotRefused": "tape.refusals.demo",
     "Timer": "tape.timers.demo",
     "IndicatorValues": "tape.indicators.demo.BTC%2FUSD",
-    "DerivedBar": "tape.derived.5m.BRK%2EB",
+    "DerivedBar": "tape.derived_updates.5m.BRK%2EB",
     "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }
@@ -105,6 +105,11 @@ def test_every_body_has_its_subject_in_exactly_one_stream(name: str) -> None:
     ]
     market = type(body) in typing.get_args(MarketBody)
     assert holders == [topology.market if market else topology.trading]
+
+
+def test_bars_as_first_made_are_apart_from_their_corrections() -> None:
+    first = {name: msgspec.structs.replace(BODIES[name], revision=0) for name in ("Bar", "DerivedBar")}
+    assert [subject_of("tape", body) for body in first.values()] == ["tape.bars.1m.BRK%2EB", "tape.derived.5m.BRK%2EB"]
 
 
 def test_the_signals_of_guards_are_apart_from_those_of_strategies() -> None:

@@ -17,6 +17,7 @@ TOPOLOGY = topology_of("tape")
 # Who may store what: in streams.access it is a program, here it is a promise.
 OWNERS = {
     "bars.1m.AAPL": "feed",
+    "updates.1m.AAPL": "feed",
     "gaps.AAPL": "feed",
     "marks.AAPL": "feed",
     "barmarks": "feed",
@@ -42,6 +43,7 @@ OWNERS = {
     "timers.bot": "signals",
     "indicators.bot.AAPL": "signals",
     "derived.5m.AAPL": "signals",
+    "derived_updates.5m.AAPL": "signals",
     "changes.bot": "signals operator",
     "opened": "executor",
     "funds": "executor",
