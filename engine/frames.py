@@ -215,6 +215,7 @@ class FrameTable:
             made.told_until, made.revisions = before.told_until, before.revisions
             made.revised, made.awaited = before.revised, before.awaited
             done[name] = self._fill(made, bars, max(now_ns - NS_PER_MINUTE, before.closed))
+            self._noted([frame for frame in done[name] if frame.ts_event > made.told_until])
             self._plan(made)
         return done
 

@@ -109,6 +109,14 @@ def test_a_bar_that_comes_late_for_a_longer_one_is_in_its_next_revision() -> Non
     assert values(engine) == values(calm)
 
 
+def test_every_longer_bar_of_a_time_that_others_passed_is_told() -> None:
+    bars = minutes("2026-11-24T09:31", [10.0] * 9)
+    engine = engine_of(bot("2m"))
+    play(engine, [*bars[:3], *minutes("2026-11-24T09:31", [50.0] * 11, "MSFT"), *bars[3:]])
+    volumes = {one.ts_event: one.volume for one in engine.frames()}
+    assert volumes == {wall(f"2026-11-24T09:{end}"): 200.0 for end in (32, 34, 36, 38)}
+
+
 def test_bars_that_come_again_do_not_bring_corrections_about() -> None:
     bars = minutes("2026-11-24T09:31", [10.0, 11.0, 12.0])
     engine = engine_of(bot("1m"))

@@ -6,6 +6,7 @@ to the code, find them anew: `python -m tests.simulation --find`.
 
 from __future__ import annotations
 
+from tests.simulation.mutants_moments import MOMENT_SEEDS, MOMENTS
 from tests.simulation.patching import Patch
 
 _EXECUTOR = "streams.services.executor:Executor"
@@ -51,8 +52,8 @@ _ALL = (
     Patch(
         "feed_forgets_what_it_said",
         "streams.services.feed:Feed.start",
-        "known[body.symbol] = body.ts_event",
-        "pass",
+        '{bar.symbol: bar.ts_event for bar in last["bars"]}',
+        "{}",
         "a restarted feed starts from the opening",
     ),
     Patch(
@@ -340,50 +341,17 @@ _ALL = (
         "fills of flattening orders close no bot's position",
     ),
     Patch(
-        "bots_changed_before_known_bars",
-        "streams.services.signals:Signals._read_files",
-        " and self._moved >= self._end_at_start",
-        "",
-        "a restarted signals changes bots at bars that its former life decided",
-    ),
-    Patch(
-        "new_version_at_once",
-        "engine.signals:SignalEngine.on_bar",
-        "bar.ts_event > slot.coming[0].from_ts",
-        "True",
-        "a bot's new version decides from the next bar of a symbol on, whatever its time",
-    ),
-    Patch(
         "stopped_bot_opens",
         "engine.risk.judging:Judge._proposal",
         "defined.status is not BotStatus.RUNNING",
         "False",
         "what a bot said before it was stopped opens positions after it",
     ),
-    Patch(
-        "moments_forgotten",
-        "streams.services.signals:Signals._take_told",
-        "engine.on_timer(body)",
-        "pass",
-        "restarted signals do not look at the moments without a bar that they stored",
-    ),
-    Patch(
-        "moments_placed_by_their_time",
-        "engine.signals:SignalEngine.on_bar",
-        "slot.timers[0][0] < bar.ts_event",
-        "slot.timers[0][1] <= bar.ts_event",
-        "a bar from before a moment that came after it is decided as before it",
-    ),
-    Patch(
-        "moments_of_a_former_life",
-        "engine.pacing:Pace.said",
-        "(is_outside and is_new)",
-        "is_outside",
-        "restarted signals owe what their former life had said",
-    ),
 )
 MUTANTS = {
-    patch.name: (patch, *(part for part in _ALL if part.part_of == patch.name)) for patch in _ALL if not patch.part_of
+    patch.name: (patch, *(part for part in _ALL if part.part_of == patch.name))
+    for patch in (*_ALL, *MOMENTS)
+    if not patch.part_of
 }
 """Each with the patches that belong to it."""
 SEEDS = {
@@ -405,7 +373,7 @@ SEEDS = {
     "account_not_compared": 20,
     "difference_believed_at_once": 48,
     "late_activity_counts_beside_its_correction": 83,
-    "advance_taken_back_twice": 246,
+    "advance_taken_back_twice": 668,
     "resend_without_lookup": 12,
     "post_before_submitted_is_stored": 1,
     "unsent_forgotten": 1,
@@ -430,10 +398,5 @@ SEEDS = {
     "late_cancel_overrides_fill": 45,
     "wish_answered_twice": 18,
     "flattening_belongs_to_nobody": 11,
-    "bots_changed_before_known_bars": 36,
-    "new_version_at_once": 4,
     "stopped_bot_opens": 173,
-    "moments_forgotten": 89,
-    "moments_placed_by_their_time": 6,
-    "moments_of_a_former_life": 48,
-}
+} | MOMENT_SEEDS

@@ -1,0 +1,75 @@
+"""Ways to break what signals knows of bars, of moments without any, and of versions of bots; as in mutants.py."""
+
+from __future__ import annotations
+
+from tests.simulation.patching import Patch
+
+_SIGNALS = "streams.services.signals:Signals"
+MOMENTS = (
+    Patch(
+        "new_version_at_once",
+        "engine.moving:Moving._come_before",
+        "bar.ts_event > slot.coming[0].from_ts",
+        "True",
+        "a bot's new version decides from the next bar of a symbol on, whatever its time",
+    ),
+    Patch(
+        "moments_forgotten",
+        f"{_SIGNALS}._take_told",
+        "engine.on_timer(body)",
+        "pass",
+        "restarted signals do not look at the moments without a bar that they stored",
+    ),
+    Patch(
+        "moments_placed_by_their_time",
+        "engine.signals:SignalEngine.come_before",
+        "slot.timers[0][0] < bar.ts_event",
+        "slot.timers[0][1] <= bar.ts_event",
+        "a bar from before a moment that came after it is decided as before it",
+    ),
+    Patch(
+        "moments_of_a_former_life",
+        "engine.pacing:Pace.said",
+        "(is_outside and is_new)",
+        "is_outside",
+        "restarted signals owe what their former life had said",
+    ),
+    Patch(
+        "bots_changed_before_known_bars",
+        f"{_SIGNALS}._read_files",
+        " and self._moved >= self._end_at_start",
+        "",
+        "a restarted signals changes bots at bars that its former life decided",
+    ),
+    Patch(
+        "corrections_not_read",
+        f"{_SIGNALS}._move",
+        "await bars_until(self._context, needed, item.seq) if needed else ()",
+        "()",
+        "strategies do not learn that a bar was corrected",
+    ),
+    Patch(
+        "corrections_without_the_newest",
+        f"{_SIGNALS}._move",
+        "needed, item.seq)",
+        "needed, self._moved)",
+        "strategies are made anew without the bars of the batch that is being moved by",
+    ),
+    Patch(
+        "longer_bars_told_again",
+        f"{_SIGNALS}.start",
+        "engine.on_own_frame(made)",
+        "pass",
+        "restarted signals tell longer bars that they told before",
+    ),
+)
+MOMENT_SEEDS = {
+    "new_version_at_once": 6,
+    "moments_forgotten": 2064,
+    "moments_placed_by_their_time": 54,
+    "moments_of_a_former_life": 63,
+    "bots_changed_before_known_bars": 99,
+    "corrections_not_read": 1,
+    "corrections_without_the_newest": 24,
+    "longer_bars_told_again": 24,
+}
