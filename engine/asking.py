@@ -71,7 +71,7 @@ class Asking:
         """Move one version's strategy by a bar that is new to it; nothing comes of a bar at which it raises."""
         if bar.timeframe != version.bot.timeframe or bar.ts_event <= version.last_ts:
             return None
-        version.last_ts = bar.ts_event
+        version.first_ts, version.last_ts = version.first_ts or bar.ts_event, bar.ts_event
         if version.strategy is None:
             return None
         try:

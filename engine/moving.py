@@ -56,7 +56,7 @@ class Moving:
             if keeps_time(active.bot):
                 self._pace.plan(slot)
 
-    def remake(self, slot: Slot, bars: Mapping[str, Sequence[Bar]]) -> None:
+    def remake(self, slot: Slot, bars: Mapping[str, Sequence[Bar]], *, is_whole: bool = False) -> None:
         """Make the strategies of a bot in a symbol anew from bars, which are as if they had been so always.
 
         Nothing is said on the way; what the strategy that decides wants after the last one may wait for its moment.
@@ -64,13 +64,17 @@ class Moving:
         Args:
             slot: Bot and symbol.
             bars: By timeframe, by time; strategies that look at another one stay as they are.
+            is_whole: So do strategies that know of bars from before these: they would know less.
         """
         for version in slot.versions():
             if version.strategy is None or version.bot.timeframe not in bars:
                 continue
+            past = bars[version.bot.timeframe]
+            if is_whole and (not past or version.first_ts < past[0].ts_event):
+                continue
             target, last = None, None
             with self._asking.silently(version):
-                for last in bars[version.bot.timeframe]:
+                for last in past:
                     target = self._asking.move(slot, version, last)
                 if version is slot.active:
                     slot.wish = None
@@ -91,11 +95,14 @@ class Moving:
 
     def _come_before(self, slot: Slot, bar: Bar) -> None:
         """Let the versions take over whose time comes before a bar, and warm up those that come after it."""
-        while slot.coming and bar.ts_event > slot.coming[0].from_ts:
-            slot.take_over()
-            self._frames.keep(slot.symbol, self._slots.timeframes(slot.symbol))
+        self._take_over(slot, bar.ts_event)
         for version in slot.coming:
             self._asking.move(slot, version, bar)
+
+    def _take_over(self, slot: Slot, ts_ns: int) -> None:
+        while slot.coming and ts_ns > slot.coming[0].from_ts:
+            slot.take_over()
+            self._frames.keep(slot.symbol, self._slots.timeframes(slot.symbol))
 
     def _decide(self, slot: Slot, active: Version, bar: Bar, signals: list[Signal]) -> None:
         """Ask the strategy of the version that decides about its next bar."""
@@ -113,8 +120,7 @@ class Moving:
         """Say what a bot wants at a moment without a bar, with the last price known."""
         for frame in self._frames.until(slot.symbol, ts):
             self.on_quiet(frame, signals)
-        while slot.coming and ts > slot.coming[0].from_ts:
-            slot.take_over()
+        self._take_over(slot, ts)
         active, (target, values) = slot.active, slot.wish or (None, {})
         if active is not None and slot.last is not None:
             said = self._pace.said(slot, active, ts, target, values)

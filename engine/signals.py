@@ -228,12 +228,12 @@ class SignalEngine:
     def _correct(self, bar: Bar, history: Iterable[Bar]) -> None:
         """Make the strategies of a symbol anew with its bars as they are now; nothing is said of what was decided."""
         before = [one for one in self._chained(bar.symbol, history) if one.ts_event < bar.ts_event]
-        changed = {*self._corrected.pop(bar.symbol, ()), *([bar.ts_event] if self._frames.is_late(bar) else [])}
-        frames = self._frames.correct(
-            bar.symbol, changed, [*before, *([bar] if bar.ts_event in changed else [])], self._newest
-        )
+        corrected, late = self._corrected.pop(bar.symbol, []), [bar] if self._frames.is_late(bar) else []
+        changed = {*corrected, *(one.ts_event for one in late)}
+        bars = self._frames.correct(bar.symbol, changed, [*before, *late], self._newest)
+        bars |= {MINUTE_BAR: before} if corrected else {}
         for slot in self._slots.of(bar.symbol) or []:
-            self._moving.remake(slot, frames | {MINUTE_BAR: before})
+            self._moving.remake(slot, bars, is_whole=True)
 
     def _chained(self, symbol: str, history: Iterable[Bar]) -> list[Bar]:
         return [bar for bar in map(self._splits.chained, history) if bar.symbol == symbol]
@@ -281,7 +281,7 @@ class SignalEngine:
         self.counters.bars += 1
         if bar.revision:
             symbol = self._splits.chained(bar).symbol
-            if self._slots.of(symbol) is not None:
+            if self._slots.of(symbol) is not None and self._slots.count <= PAST_SYMBOLS_MAX:
                 self._corrected.setdefault(symbol, []).append(bar.ts_event)
             return []
         signals = self.come_before(bar)

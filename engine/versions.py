@@ -20,7 +20,8 @@ class Version:
     Attributes:
         strategy: None while it goes on with that of the version before it, and where it does not look at bars.
         is_fresh: Whether its strategy is its own.
-        last_ts: Close of the last bar its strategy was moved by.
+        first_ts: Close of the first bar its strategy was moved by; 0: none yet.
+        last_ts: Close of the last one.
         faults: How often its strategy raised.
         session: Opening of the session that its strategy was told of last, ns UTC.
     """
@@ -29,6 +30,7 @@ class Version:
         "bot",
         "fault",
         "faults",
+        "first_ts",
         "flatten",
         "from_ts",
         "is_fresh",
@@ -47,7 +49,7 @@ class Version:
         self.flatten = defined.flatten
         self.is_fresh = is_fresh
         self.strategy: Strategy | None = None
-        self.last_ts = 0
+        self.first_ts = self.last_ts = 0
         self.session = 0
         self.faults = 0
         self.fault = ""
@@ -56,7 +58,7 @@ class Version:
 
     def renew(self) -> None:
         """Make its strategy anew; `fault` says why that cannot be: a package is gone, its class raises."""
-        self.strategy, self.last_ts, self.session, self.fault = None, 0, 0, ""
+        self.strategy, self.first_ts, self.last_ts, self.session, self.fault = None, 0, 0, 0, ""
         try:
             self.strategy = make(self.bot.source, self.bot.params)
         except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's class raises)
@@ -140,7 +142,8 @@ class Slot:
         if not goes_on:
             self.wish = None
         elif old is not None:
-            new.strategy, new.last_ts, new.faults, new.session = old.strategy, old.last_ts, old.faults, old.session
+            new.strategy, new.faults, new.session = old.strategy, old.faults, old.session
+            new.first_ts, new.last_ts = old.first_ts, old.last_ts
         if old is not None and old.flatten and new.status is not BotStatus.RUNNING:
             new.flatten = True  # what was to be closed may not be said yet
         is_first = old is None

@@ -342,7 +342,8 @@ class Signals:
                 outgoing.append(
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
                 )
-        return [*outgoing, *self._beside(engine)]
+            outgoing += self._beside(engine)  # a bot that is given up looks at no further bar
+        return outgoing
 
     def _beside(self, engine: SignalEngine) -> list[Outgoing]:
         """Give what strategies saw, and what became of those that raise."""

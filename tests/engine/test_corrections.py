@@ -81,6 +81,18 @@ def test_a_longer_bar_is_told_anew() -> None:
     assert all(type(one) is DerivedBar for one in told)
 
 
+def test_who_knows_of_older_bars_than_there_are_keeps_what_it_knows() -> None:
+    days = [minutes(f"2026-11-{day}T09:31", [price] * 390) for day, price in ((18, 10.0), (19, 20.0), (20, 30.0))]
+    engine = engine_of(bot("1d"))
+    play(engine, [bar for day in days for bar in day])
+    before = values(engine)
+    change, later = corrected(days[2][5], 31.0), minutes("2026-11-23T09:31", [30.0])[0]
+    engine.on_bar(change)
+    assert engine.needs_past(later) == {"AAPL"}
+    engine.on_bar(later, newest([*days[2], change, later]))  # what the stream still has
+    assert values(engine) == before
+
+
 def test_what_a_daily_bot_will_say_is_corrected_too() -> None:
     """Alpaca corrects the last minutes of a day after its close, when the day's bar was decided."""
     days = [minutes(f"2026-11-{day}T09:31", [price] * 390) for day, price in ((23, 10.0), (24, 10.0))]

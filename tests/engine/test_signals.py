@@ -108,7 +108,7 @@ def test_repeated_and_late_bars_move_nothing(closes: list[float], again: list[tu
         for after, which in again:
             if after % len(bars) == number and which <= number:
                 late = bars[which]
-                assert disturbed.on_bar(bar(late.close + 5, which + 1, revision=1)) == []
+                assert disturbed.on_bar(bar(late.close + 5, which + 1)) == []
                 repeated += 1
     assert found == wanted
     assert disturbed.counters.refused == repeated

@@ -8,8 +8,8 @@ _SIGNALS = "streams.services.signals:Signals"
 MOMENTS = (
     Patch(
         "new_version_at_once",
-        "engine.moving:Moving._come_before",
-        "bar.ts_event > slot.coming[0].from_ts",
+        "engine.moving:Moving._take_over",
+        "ts_ns > slot.coming[0].from_ts",
         "True",
         "a bot's new version decides from the next bar of a symbol on, whatever its time",
     ),
