@@ -67,7 +67,7 @@ MOMENT_SEEDS = {
     "new_version_at_once": 6,
     "moments_forgotten": 2064,
     "moments_placed_by_their_time": 54,
-    "moments_of_a_former_life": 63,
+    "moments_of_a_former_life": 195,
     "bots_changed_before_known_bars": 99,
     "corrections_not_read": 1,
     "corrections_without_the_newest": 24,
