@@ -234,6 +234,7 @@ def test_one_real_day_of_stocks(real_bars, tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.soak
 def test_real_crypto(real_bars, tmp_path):
     path = real_bars("crypto_1min_20180404_20180406.parquet")
     summary = demo(tmp_path / "d", "--bars", str(path), "--to", "2018-04-04T02:30", "--speed", "max")
