@@ -72,14 +72,12 @@ async def _measure(system: System, bare_url: str, minutes: int, count: int) -> d
             await system.quiet.wait(ROLES)
             # The bytes for the ceiling are taken from minutes that are not measured.
             taker = await system.nc.subscribe("tape.bars.>", cb=on_bar) if minute < _WARM_UP else None
-            told = await _intents(system)
-            arrivals.clear()
+            await _came(arrivals, known := await _intents(system), "intents")
             before = system.cpu_s()
             await system.control.step("bars")
             venue = await system.quiet.wait(ROLES)
             after = system.cpu_s()
-            made = await _intents(system) - told
-            await _came(arrivals, made, "intents")
+            await _came(arrivals, await _intents(system), "intents")
             if taker is not None:
                 await _came(captured, count, "bars")
                 await taker.unsubscribe()
@@ -91,7 +89,7 @@ async def _measure(system: System, bare_url: str, minutes: int, count: int) -> d
                 continue
             bare.append(bare_ms)
             times.append((arrivals[-1] - venue.first_bar_sent_wall_ns) / 1e6)
-            intents.append(len(arrivals))
+            intents.append(len(arrivals) - known)
             for name, seconds in after.items():
                 cpu[name] = cpu.get(name, 0.0) + seconds - before[name]
             statuses = await system.probe.statuses(("signals",))
@@ -118,11 +116,11 @@ async def _intents(system: System) -> int:
 
 
 async def _came(found: Sized, count: int, what: str) -> None:
-    """Wait for what the roles have sent and this process has not read yet."""
+    """Wait for what the roles have sent since the start and this process has not read yet."""
     deadline = time.monotonic() + 60
     while len(found) != count:
         if time.monotonic() > deadline:
-            sys.exit(f"{len(found)} of {count} {what} of a minute came to the benchmark within 60 s")
+            sys.exit(f"{len(found)} of {count} {what} came to the benchmark within 60 s")
         await asyncio.sleep(0.01)
 
 

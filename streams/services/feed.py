@@ -265,9 +265,11 @@ class Feed:
         corrected, unknown = self._known_core().on_updates(item.bars)
         self._ready.append((corrected, item.ts_recv))
         await self._store_ready()
-        for bar in unknown:
-            what = f"a correction of {bar.symbol}, bar of {bar.ts_event} ns, came when it was not known any more"
-            self.on_problem("warning", what)
+        if unknown:
+            names = few(sorted({bar.symbol for bar in unknown}))
+            self.on_problem(
+                "warning", f"corrections of bars that are not known any more came: {names}; they stay as they were"
+            )
 
     async def _take_ticks(self, item: Ticks) -> None:
         ticks = item.ticks

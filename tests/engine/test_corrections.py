@@ -57,15 +57,23 @@ def test_from_the_next_bar_on_all_is_as_if_the_bar_had_been_so_always() -> None:
     play(calm, [bars[0], msgspec.structs.replace(change, revision=0), bars[2], *later])
     assert values(engine) == values(calm)
     assert heard(before) == [(wall("2026-11-24T09:32"), Direction.LONG)]
-    assert heard(after) == [(wall("2026-11-24T09:34"), Direction.SHORT)] if after else True
-    assert not engine.needs_past(minutes("2026-11-24T09:35", [13.0])[0])
+    assert after == []  # 13 above 12.5: long, as was said; without the correction it would know 12.5 as well
+    down = minutes("2026-11-24T09:35", [9.0])
+    assert heard(engine.on_bar(down[0])) == [(wall("2026-11-24T09:35"), Direction.SHORT)]
+    assert not engine.needs_past(minutes("2026-11-24T09:36", [13.0])[0])
 
 
 def test_nothing_is_said_again_of_a_bar_that_was_decided() -> None:
-    bars = minutes("2026-11-24T09:31", [10.0, 11.0, 12.0, 11.0])
+    """The corrections would have turned it at bars that were decided; the next bar finds it as it was."""
+    bars = minutes("2026-11-24T09:31", [10.0, 11.0, 12.0, 13.0])
     engine = engine_of(bot("1m"))
-    said = play(engine, [*bars, corrected(bars[1], 9.0), corrected(bars[2], 8.0), corrected(bars[2], 7.5, 2)])
-    assert heard(said) == heard(play(engine_of(bot("1m")), bars))
+    changes = [corrected(bars[1], 9.0), corrected(bars[2], 8.0), corrected(bars[2], 7.5, 2)]
+    said = play(engine, [*bars, *changes, *minutes("2026-11-24T09:35", [14.0])])
+    assert heard(said) == [(wall("2026-11-24T09:32"), Direction.LONG)]
+    assert (
+        play(engine_of(bot("1m")), [bars[0], msgspec.structs.replace(changes[0], revision=0)])[0].direction
+        is Direction.SHORT
+    )
 
 
 def test_a_longer_bar_is_told_anew() -> None:
@@ -147,9 +155,10 @@ def test_of_a_whole_market_no_past_is_read() -> None:
 
 def test_a_strategy_that_raises_is_not_counted_again() -> None:
     engine = engine_of(build.bot(strategy="rsi", params={"period": 2, "oversold": 30.0, "overbought": 70.0}))
-    bars = minutes("2026-11-24T09:31", [10.0, 11.0, 12.0, 13.0])
-    broken = msgspec.structs.replace(bars[1], close=float("nan"))
-    stream = [bars[0], broken, bars[2], *(corrected(bars[2], 12.0 + n, n) for n in range(1, 4)), bars[3]]
+    bars = minutes("2026-11-24T09:31", [10.0 + number for number in range(20)])
+    stream = [bars[0], msgspec.structs.replace(bars[1], close=float("nan")), bars[2]]
+    for number, bar in enumerate(bars[3:], 1):  # made anew more often than a strategy may raise
+        stream += [corrected(bars[2], 12.0 + number, number), bar]
     play(engine, stream)
     assert len(engine.alerts()) == 1
     assert engine.failed() == {}

@@ -196,7 +196,12 @@ def test_a_bot_defined_at_run_time_is_warmed_by_the_frames_of_the_past() -> None
     found = said(engine, bars[cut:])
     since = bars[cut - 1].ts_event
     after = [signal for signal in expected if signal.ts_event > since]
-    assert [signal for signal in found if signal in after] == after[-len(found) :] or found == after
+    assert after
+    assert found[-len(after) :] == after
+    assert len(found) - len(after) in (
+        0,
+        1,
+    )  # what it wants at its first bar may have been said long before by the other
     assert engine.snapshots()[0][4] == calm.snapshots()[0][4]
     assert engine.frames() == [frame for frame in calm.frames() if frame.ts_event > since]
 
