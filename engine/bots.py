@@ -11,7 +11,7 @@ import msgspec
 
 from engine.ids import make_id
 from engine.limits import BotLimits, Count, Part, Share, SymbolLimits, Usd, refuse_senseless
-from engine.values import OrderType, TimeInForce
+from engine.values import PAST_BARS_MAX, OrderType, TimeInForce
 from engine.window import Window
 
 
@@ -40,6 +40,7 @@ class Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Millis = Annotated[int, msgspec.Meta(ge=1, le=10**11)]
 """Three years at most: added to a time in ns it stays one."""
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+WarmUp = Annotated[int, msgspec.Meta(ge=0, le=PAST_BARS_MAX)]
 Bps = Annotated[float, msgspec.Meta(ge=-5_000, le=5_000)]
 
 
@@ -117,12 +118,16 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         name: Letters, digits, `-` and `_`; one token of a subject.
         strategy: Name in engine.strategies, of an installed package, or `path.py:Class`, a file beside the bot's.
         params: The strategy's own parameters, by name.
+        universe: What its symbols were chosen by, when it was defined: `*`, all US equities that the venue trades, or
+            `crypto`, all pairs to USD; empty: they were named.
         capital: USD this bot may use.
         position_fraction: Share of the capital that one symbol's full-strength target uses, (0, 1].
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
         window: Hours in which it says what it wants; None: whenever there is a market for it.
         trading_frequency: `every_bar`, or N: what it wants is said at the first event at or after each multiple of N
             seconds, counted from 1970 on, UTC; its strategy looks at every bar all the same.
+        warm_up_bars: Bars of its timeframe, from before the first that there is, which its strategies are warmed up
+            with; None: three times the longest warm-up of its indicators.
         publish_indicators: Say what its strategy sees at every bar, not only what a signal rests on.
         stops: When its positions are closed without a signal; None: never.
         order: How its orders are made.
@@ -135,11 +140,13 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     symbols: tuple[str, ...]
     capital: Decimal
     params: dict[str, Any] = {}
+    universe: Literal["", "*", "crypto"] = ""
     timeframe: str = "1m"
     position_fraction: float = 0.1
     session: Literal["regular", "any"] = "regular"
     window: Window | None = None
     trading_frequency: Literal["every_bar"] | Seconds = "every_bar"
+    warm_up_bars: WarmUp | None = None
     publish_indicators: bool = False
     stops: Stops | None = None
     order: OrderStyle = OrderStyle()

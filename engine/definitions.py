@@ -54,7 +54,7 @@ def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     yield bool(bot.code) and not is_own, f"code goes with a strategy path.py:Class, was {bot.strategy!r}"
     too_long = len(bot.code) > _CODE_MAX
     yield too_long, f"code must have at most {_CODE_MAX} characters, had {len(bot.code)}: put parts in a package"
-    yield not bot.symbols, "symbols must name at least one symbol"
+    yield not (bot.symbols or bot.universe), "symbols must name at least one symbol"
     for symbol in bot.symbols:
         yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"
         yield is_option(symbol), f"symbol {symbol!r} is an option contract: Tapeline trades US equities and crypto"

@@ -20,7 +20,7 @@ Pure; called by engine.signals.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -121,6 +121,20 @@ class Frames:
             self._forming = _joined(self._forming, bar)
         return done + self.on_time(bar.ts_event)
 
+    def of_past(self, sessions: SessionTable, history: Sequence[Bar]) -> list[Bar]:
+        """Begin with what is known: frames that were fetched, and after them 1-minute bars. Give all frames, by time.
+
+        Args:
+            sessions: The calendar.
+            history: Bars of this symbol by time, in any timeframe.
+        """
+        fetched = [bar for bar in history if bar.timeframe == self.timeframe]
+        if fetched:
+            self._since = self.closed = fetched[-1].ts_event
+            self.told_from, self.told_until = (max(one, self.closed) for one in (self.told_from, self.told_until))
+        minutes = (bar for bar in history if bar.timeframe == MINUTE_BAR)
+        return [*fetched, *(frame for bar in minutes for frame in self.on_bar(sessions, bar))]
+
     def on_time(self, ts_ns: int) -> list[Bar]:
         """Close the frame that is over at a moment; give it, if it is whole."""
         if self._forming is None or self.end > ts_ns:
@@ -191,13 +205,13 @@ class FrameTable:
         if not known:
             self._of.pop(symbol, None)
 
-    def learn(self, symbol: str, timeframe: str, history: Iterable[Bar], now_ns: int, told_until: int) -> list[Bar]:
+    def learn(self, symbol: str, timeframe: str, history: Sequence[Bar], now_ns: int, told_until: int) -> list[Bar]:
         """Make the frames of the past, and go on from there where nobody asked for them before.
 
         Args:
             symbol: Whose.
             timeframe: Which.
-            history: Its 1-minute bars, by time.
+            history: Its bars by time: 1-minute bars, and longer ones that were fetched.
             now_ns: Close of the newest bar of any symbol.
             told_until: Frames up to here are not to be told.
         """
@@ -207,33 +221,32 @@ class FrameTable:
         self._plan(self._of[symbol][timeframe])
         return done
 
-    def renew(self, symbol: str, history: Iterable[Bar], now_ns: int) -> dict[str, list[Bar]]:
-        """Make all frames of a symbol anew from its 1-minute bars; give those that are closed, by timeframe."""
-        bars, done = list(history), dict[str, list[Bar]]()
+    def renew(self, symbol: str, history: Sequence[Bar], now_ns: int) -> dict[str, list[Bar]]:
+        """Make all frames of a symbol anew from its bars, as `learn`; give those that are closed, by timeframe."""
+        done = dict[str, list[Bar]]()
         for name, before in list(self._of.get(symbol, {}).items()):
             made = self._of[symbol][name] = Frames(symbol, name, before.told_from)
             made.told_until, made.revisions = before.told_until, before.revisions
             made.revised, made.awaited = before.revised, before.awaited
-            done[name] = self._fill(made, bars, max(now_ns - NS_PER_MINUTE, before.closed))
+            done[name] = self._fill(made, history, max(now_ns - NS_PER_MINUTE, before.closed))
             self._noted([frame for frame in done[name] if frame.ts_event > made.told_until])
             self._plan(made)
         return done
 
-    def _fill(self, made: Frames, bars: Iterable[Bar], until_ns: int) -> list[Bar]:
-        done = [frame for bar in bars for frame in made.on_bar(self._sessions, bar)]
-        return done + made.on_time(until_ns)
+    def _fill(self, made: Frames, history: Sequence[Bar], until_ns: int) -> list[Bar]:
+        return made.of_past(self._sessions, history) + made.on_time(until_ns)
 
     def is_late(self, bar: Bar) -> bool:
         """Whether a new bar comes too late for a frame of its symbol."""
         return any(one.is_late(bar.ts_event) for one in self._of.get(bar.symbol, {}).values())
 
-    def correct(self, symbol: str, changed: Iterable[int], history: Iterable[Bar], now_ns: int) -> dict[str, list[Bar]]:
+    def correct(self, symbol: str, changed: Iterable[int], history: Sequence[Bar], now_ns: int) -> dict[str, list[Bar]]:
         """Make all frames of a symbol anew, as `renew`; those that hold a bar that changed are told again.
 
         Args:
             symbol: Whose.
             changed: Closes of 1-minute bars, ns UTC.
-            history: All its 1-minute bars, as they are now, by time.
+            history: All its bars, as they are now, by time.
             now_ns: Close of the newest bar of any symbol.
         """
         done, asset_class = self.renew(symbol, history, now_ns), asset_class_of(symbol)
@@ -301,17 +314,19 @@ class FrameTable:
             heapq.heappush(self._agenda, (one.end, one.symbol, one.timeframe))
 
 
-def frames_of(sessions: SessionTable, timeframe: str, bars: Iterable[Bar]) -> Iterator[Bar]:
-    """Give the bars of a longer timeframe that 1-minute bars of many symbols close.
+def frames_of(sessions: SessionTable, timeframe: str, bars: Iterable[Bar]) -> list[Bar]:
+    """Give the bars of a longer timeframe that bars of many symbols close, by time.
 
     Args:
         sessions: The calendar.
         timeframe: Which.
-        bars: By time.
+        bars: By time, as `Frames.of_past`.
     """
-    made: dict[str, Frames] = {}
+    of: dict[str, list[Bar]] = {}
     for bar in bars:
-        yield from made.setdefault(bar.symbol, Frames(bar.symbol, timeframe, 0)).on_bar(sessions, bar)
+        of.setdefault(bar.symbol, []).append(bar)
+    made = [frame for name, known in of.items() for frame in Frames(name, timeframe, 0).of_past(sessions, known)]
+    return sorted(made, key=lambda frame: (frame.ts_event, frame.symbol))
 
 
 def is_derived(timeframe: str) -> bool:

@@ -70,7 +70,7 @@ class Moving:
             if version.strategy is None or version.bot.timeframe not in bars:
                 continue
             past = bars[version.bot.timeframe]
-            if is_whole and (not past or version.first_ts < past[0].ts_event):
+            if is_whole and (not past or 0 < version.first_ts < past[0].ts_event):
                 continue
             target, last = None, None
             with self._asking.silently(version):

@@ -38,12 +38,22 @@ class Facts(msgspec.Struct, frozen=True):
         funds: What the account may spend; None where the venue did not say yet.
         held: What the bot holds now, signed, by symbol.
         working: Symbols in which an order of it is under way.
+        universe: What the universe of its definition consists of.
     """
 
     assets: Mapping[str, SymbolStatus] = {}
     funds: VenueFunds | None = None
     held: Mapping[str, Decimal] = {}
     working: frozenset[str] = frozenset()
+    universe: tuple[str, ...] = ()
+
+
+def spread(wish: ChangeBot, facts: Facts) -> ChangeBot:
+    """Give a wish whose definition has the symbols of its universe, as the venue names them now."""
+    bot = wish.definition
+    if bot is None or not bot.universe:
+        return wish
+    return msgspec.structs.replace(wish, definition=msgspec.structs.replace(bot, symbols=facts.universe))
 
 
 class Roster:
@@ -122,7 +132,7 @@ class Roster:
         return [wish for wish in self.waiting.values() if wish.bot == bot and wish.by == FILE]
 
     def answer(
-        self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int, code_fault: str = ""
+        self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int, code_fault: str = "", *, past_bars: int = 0
     ) -> BotDefined | BotRefused:
         """Answer a wish; nothing changes until the answer is applied.
 
@@ -132,6 +142,7 @@ class Roster:
             newest_ns: Close of the newest bar decided, ns UTC.
             now_ns: Venue time.
             code_fault: Why the code of the strategy cannot be run; empty if it can.
+            past_bars: How many bars from before the first that there is its strategy is warmed up with.
         """
         known = self.bots.get(wish.bot)
         revision = 0 if known is None else known.revision
@@ -163,6 +174,7 @@ class Roster:
             ts_event=now_ns,
             reason=wish.reason,
             flatten=wish.flatten,
+            past_bars=past_bars,
         )
 
     @staticmethod
@@ -211,6 +223,8 @@ def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | Non
     is_read = wish.by == FILE and wish.definition is not None  # that it was is worth a revision
     if known is not None and (known.definition, known.status) == (bot, status) and not (wish.flatten or is_read):
         return f"bot {wish.bot} is {status} already, and nothing else would change"
+    if wish.definition is not None and bot.universe and not bot.symbols:
+        return f"symbols: the venue trades nothing of universe {bot.universe!r}: name them"
     try:
         if wish.definition is not None:
             validate(bot)

@@ -96,6 +96,11 @@ class SessionTable:
         return 0
 
     @property
+    def first_open(self) -> int:
+        """Opening of the first known session, ns UTC; 0 if none is known."""
+        return self._opens[0] if self._opens else 0
+
+    @property
     def last_close(self) -> int:
         """Close of the last known session, ns UTC; 0 if none is known."""
         return self._spans[self._opens[-1]] if self._opens else 0

@@ -30,14 +30,25 @@ import msgspec
 from engine.asking import FAULTS_MAX, Asking, SignalCounters
 from engine.bots import Bot, BotStatus
 from engine.frames import FrameTable, frames_of, is_derived
-from engine.messages import Alert, Bar, BotDefined, DerivedBar, IndicatorValues, Sessions, Signal, Split, Timer
+from engine.messages import (
+    Alert,
+    Bar,
+    BotDefined,
+    DerivedBar,
+    IndicatorValues,
+    PastBars,
+    Sessions,
+    Signal,
+    Split,
+    Timer,
+)
 from engine.moving import Moving
 from engine.pacing import FLAT, Pace
+from engine.renewing import Renewing, minutes_of
 from engine.slots import Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
-from engine.splits import SplitBook
 from engine.strategies import Target
-from engine.values import MINUTE_BAR, NS_PER_MS, PAST_SYMBOLS_MAX
+from engine.values import NS_PER_MS, PAST_SYMBOLS_MAX
 from engine.versions import Slot, Version
 
 
@@ -57,28 +68,26 @@ class SignalEngine:
         self._pace = Pace()
         self._slots = Slots()
         self._newest = 0
-        self._splits = SplitBook()
         self._frames = FrameTable(self._pace.sessions, self._wait_ns)
-        self._corrected: dict[str, list[int]] = {}
         self._timers: list[Timer] = []
         self.is_told = False
         """Whether there are moments that the stream knows of and `on_clock` has not come to."""
         self.counters = SignalCounters()
         self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
         self._moving = Moving(self._asking, self._slots, self._frames, self._speech)
+        self._renewing = Renewing(self._slots, self._frames, self._moving)
+        self._splits = self._renewing.splits
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        splits = list(self._splits.known.values())
-        return self._slots.state(), self._newest, splits, self._frames.state(), self._corrected
+        return self._slots.state(), self._newest, self._renewing.state(), self._frames.state()
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, self._newest, splits, frames, self._corrected = state  # type: ignore[misc]
-        for split in splits:
-            self._splits.add(split)
+        slots, self._newest, renewing, frames = state  # type: ignore[misc]
+        self._renewing.restore(renewing)
         self._slots.restore(slots)
         self._frames.restore(frames)
         self._pace.is_known = False
@@ -112,9 +121,9 @@ class SignalEngine:
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
-        bars: Iterable[Bar] = map(self._splits.chained, history)
-        if is_derived(bot.timeframe):
-            bars = frames_of(self._pace.sessions, bot.timeframe, bars)
+        bars = list(map(self._splits.chained, history))
+        is_made = is_derived(bot.timeframe)
+        bars = frames_of(self._pace.sessions, bot.timeframe, bars) if is_made else minutes_of(bars)
         return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = ()) -> None:
@@ -202,41 +211,20 @@ class SignalEngine:
             split: Of that symbol, or the name it has now.
             history: Bars of the old and the new name that were given to `on_bar`, by time; the more, the better warmed.
         """
-        self._splits.add(split)
-        of_symbol = self._chained(split.new_symbol, history)
-        frames = self._frames.renew(split.new_symbol, of_symbol, self._newest)
-        for slot in self._slots.of(split.new_symbol) or []:
-            if slot.last is not None and split.symbol == slot.symbol and slot.last[0] <= split.ts_event:
-                closed, revision, price = slot.last
-                slot.last = closed, revision, price / float(split.ratio)
-            self._moving.remake(slot, frames | {MINUTE_BAR: of_symbol})
+        self._renewing.on_split(split, history, self._newest)
 
     def needs_past(self, bar: Bar) -> set[str]:
         """Name the symbols whose past `on_bar` needs with a bar, asked after `come_before`; none: it needs none.
 
-        It does where a bar before it was corrected, or where it comes late for a longer bar. Of a market of more than
+        It does where a bar before it was corrected, where bars from before the first came to be known, or where it
+        comes late for a longer bar. Of a market of more than
         `PAST_SYMBOLS_MAX` symbols no past is read.
         """
-        today = self._splits.chained(bar)
-        is_due = today.symbol in self._corrected or self._frames.is_late(today)
-        if bar.revision or not is_due or self._slots.count > PAST_SYMBOLS_MAX:
-            return set()
-        if any(slot.last is not None and bar.ts_event <= slot.last[0] for slot in self._slots.of(today.symbol) or ()):
-            return set()  # it is refused
-        return {bar.symbol} | self._splits.names(today.symbol)
+        return self._renewing.needs_past(bar)
 
-    def _correct(self, bar: Bar, history: Iterable[Bar]) -> None:
-        """Make the strategies of a symbol anew with its bars as they are now; nothing is said of what was decided."""
-        before = [one for one in self._chained(bar.symbol, history) if one.ts_event < bar.ts_event]
-        corrected, late = self._corrected.pop(bar.symbol, []), [bar] if self._frames.is_late(bar) else []
-        changed = {*corrected, *(one.ts_event for one in late)}
-        bars = self._frames.correct(bar.symbol, changed, [*before, *late], self._newest)
-        bars |= {MINUTE_BAR: before} if corrected else {}
-        for slot in self._slots.of(bar.symbol) or []:
-            self._moving.remake(slot, bars, is_whole=True)
-
-    def _chained(self, symbol: str, history: Iterable[Bar]) -> list[Bar]:
-        return [bar for bar in map(self._splits.chained, history) if bar.symbol == symbol]
+    def on_past(self, past: PastBars) -> None:
+        """Learn that there are bars from before the first; with the next bar of its symbol strategies know of them."""
+        self._renewing.on_past(past)
 
     def on_own_signal(self, signal: Signal) -> None:
         """Learn from the stream what was already said, so that a restart does not say it again."""
@@ -280,9 +268,7 @@ class SignalEngine:
         """
         self.counters.bars += 1
         if bar.revision:
-            symbol = self._splits.chained(bar).symbol
-            if self._slots.of(symbol) is not None and self._slots.count <= PAST_SYMBOLS_MAX:
-                self._corrected.setdefault(symbol, []).append(bar.ts_event)
+            self._renewing.on_revision(bar)
             return []
         signals = self.come_before(bar)
         slots = self._slots.of(bar.symbol)
@@ -292,7 +278,7 @@ class SignalEngine:
             bar = today
         before = len(signals)
         if past := list(history):
-            self._correct(bar, past)
+            self._renewing.renew(bar, past, self._newest)
         frames = self._frames.on_bar(bar)
         for slot in slots:
             for frame in frames:

@@ -196,6 +196,12 @@ def plain(value: Decimal) -> str:
 PAST_SYMBOLS_MAX = 500
 """Of more symbols at once no past is read while trading goes on: it would hold up all bars."""
 
+PAST_BARS_MAX = 1_000
+"""Most bars from before the first that there is, in one symbol, that a strategy is warmed up with."""
+
+CRYPTO_UNIVERSE = "crypto"
+"""Stands for all pairs of crypto to USD that the venue trades, as `*` stands for all of its US equities."""
+
 MINUTE_BAR = "1m"
 """Timeframe of the bars that feed publishes, of which all others are made."""
 

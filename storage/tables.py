@@ -51,6 +51,7 @@ from engine.messages import (
     OrderRejected,
     OrderReplaced,
     OrderSubmitted,
+    PastBars,
     Position,
     Protection,
     ReplaceOrder,
@@ -134,7 +135,7 @@ class Table:
     @property
     def is_numbered(self) -> bool:
         """Whether rows know their place in the stream (column `seq`): all of the trading stream do."""
-        return not {Bar, Gap} & set(self.bodies)
+        return not {Bar, Gap, PastBars} & set(self.bodies)
 
     @property
     def exact_columns(self) -> tuple[str, ...]:
@@ -170,6 +171,7 @@ BARS = _table("bars", "symbol timeframe ts_event revision", Bar)
 TABLES: tuple[Table, ...] = (
     BARS,
     _table("gaps", "symbol timeframe ts_from ts_to filled_by bars", Gap),
+    _table("past_bars", "id", PastBars),
     _table("accounts_opened", "venue account_number run", AccountOpened),
     _table("sessions", "asset_class ts_event", Sessions),
     _table("signals", "id", Signal),

@@ -28,7 +28,8 @@ _AUTH_S_MAX = 10
 
 _OWN: dict[str, tuple[str, ...]] = {
     "feed": (
-        "bars.*.*", "updates.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*", "commands",
+        "bars.*.*", "updates.*.*", "past.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*",
+        "commands",
         "alerts.*",
     ),
     "signals": (

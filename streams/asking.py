@@ -35,7 +35,10 @@ _FEW, _PER_QUESTION = 20, 1_000
 
 
 def assets_subject(prefix: str) -> str:
-    """Give the subject on which executor says how the venue lists symbols; the question is their list, as JSON."""
+    """Give the subject on which executor says how the venue lists symbols.
+
+    The question is JSON: their list, answered by a list of `SymbolStatus`, or the name of a universe, by symbols.
+    """
     return f"{prefix}.cmd.assets"
 
 
@@ -46,6 +49,9 @@ async def facts_of(context: Context, wish: ChangeBot, bots: Mapping[str, BotDefi
         context: The role's.
         wish: About a bot.
         bots: As they are.
+
+    Raises:
+        NatsError, TimeoutError: Nobody knows now which symbols there are in its universe; it is to be asked again.
     """
     if name_fault(wish.bot):
         return Facts()
@@ -60,10 +66,22 @@ async def facts_of(context: Context, wish: ChangeBot, bots: Mapping[str, BotDefi
         working = await _working(context, wish.bot)
     if wish.definition is None:
         return Facts(held=held, working=working)
-    new = [symbol for symbol in wish.definition.symbols if known is None or not known.definition.trades(symbol)]
+    universe = await _universe(context, wish.definition.universe)
+    named = () if universe else wish.definition.symbols  # of a universe the venue has just said so
+    new = [symbol for symbol in named if known is None or not known.definition.trades(symbol)]
     funds = await _last(context, f"{prefix}.funds")
     assets = await _assets(context, new, may_ask=wish.by != FILE)
-    return Facts(assets=assets, funds=funds if isinstance(funds, VenueFunds) else None, held=held, working=working)
+    funds = funds if isinstance(funds, VenueFunds) else None
+    return Facts(assets=assets, funds=funds, held=held, working=working, universe=universe)
+
+
+async def _universe(context: Context, name: str) -> tuple[str, ...]:
+    """Name the symbols of a universe."""
+    if not name:
+        return ()
+    subject = assets_subject(context.topology.prefix)
+    answer = await context.nc.request(subject, msgspec.json.encode(name), timeout=_ASK_S_MAX)
+    return tuple(msgspec.json.decode(answer.data, type=list[str]))
 
 
 async def _working(context: Context, bot: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from nats.js.errors import NotFoundError
 
-from engine.messages import Bar, decode_market
+from engine.messages import Bar, PastBars, decode_market
 from streams.reader import read
 from streams.role import Context
 from streams.subjects import escape
@@ -17,15 +17,19 @@ _BATCH_MAX = 5_000
 async def bars_until(context: Context, symbols: Iterable[str], seq_max: int) -> list[Bar]:
     """Give the stored bars of symbols up to a position of the market stream, by time, the newest revision of each.
 
+    Those from before the first that there is, too, in every timeframe in which they were fetched.
+
     Args:
         context: The role's.
         symbols: Whose bars.
         seq_max: Sequence after which none is taken.
     """
-    stream, found = context.topology.market, dict[tuple[int, str], Bar]()
+    stream, found = context.topology.market, dict[tuple[int, str, str], Bar]()
     timeframe = context.settings.feed.timeframe
+    past = dict[tuple[int, str, str], Bar]()
     for symbol in symbols:
-        subjects = [f"{context.topology.prefix}.{kind}.{timeframe}.{escape(symbol)}" for kind in ("bars", "updates")]
+        kinds = (f"bars.{timeframe}", f"updates.{timeframe}", "past.*")
+        subjects = [f"{context.topology.prefix}.{kind}.{escape(symbol)}" for kind in kinds]
         last = max([await _last(context, stream, subject) for subject in subjects])
         if not last:
             continue
@@ -37,11 +41,14 @@ async def bars_until(context: Context, symbols: Iterable[str], seq_max: int) -> 
                 seq = item.seq
                 body = read(item, stream, decode_market).body
                 if isinstance(body, Bar) and seq <= seq_max:
-                    known = found.setdefault((body.ts_event, body.symbol), body)
-                    if body.revision > known.revision:
-                        found[body.ts_event, body.symbol] = body
+                    key = body.ts_event, body.symbol, body.timeframe
+                    if body.revision >= found.setdefault(key, body).revision:
+                        found[key] = body
+                elif isinstance(body, PastBars) and seq <= seq_max:
+                    past |= {(bar.ts_event, bar.symbol, bar.timeframe): bar for bar in body.every()}
         await reader.stop()
         context.readers.remove(reader)
+    found = past | found
     return [found[key] for key in sorted(found)]
 
 

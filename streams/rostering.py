@@ -10,9 +10,9 @@ from engine.bots import Bot, BotStatus
 from engine.errors import ConfigError
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, Bar, BotDefined, ChangeBot
-from engine.roster import FILE, Facts, Roster
+from engine.roster import FILE, Facts, Roster, spread
 from engine.signals import SignalEngine
-from engine.strategies import fault_text
+from engine.strategies import fault_text, make, past_bars_of
 from streams.history import bars_until
 from streams.role import Context
 
@@ -40,6 +40,7 @@ class Rostering:
             seq: Position of the market stream up to which bars were decided.
         """
         context, engine, roster = self._context, self._engine, self._roster
+        wish = spread(wish, facts)
         now = await context.clock.now_ns()
         known = roster.bots.get(wish.bot)
         definition = wish.definition or (None if known is None else known.definition)
@@ -47,7 +48,8 @@ class Rostering:
         fault = "" if wish.definition is None else self._fault(wish.definition)
         past = list[Bar]() if definition is None or fault else await self._past(definition, status, seq)
         fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past))
-        answer = roster.answer(wish, facts, engine.newest_ns, now, fault)
+        past_bars = 0 if definition is None or fault else _past_bars(definition)
+        answer = roster.answer(wish, facts, engine.newest_ns, now, fault, past_bars=past_bars)
         followed: list[AnyBody] = [answer]
         if isinstance(answer, BotDefined):
             self._define(answer, past)
@@ -93,3 +95,11 @@ class Rostering:
         engine.define(defined, past)
         if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
             engine.fail(defined.bot, fault)
+
+
+def _past_bars(bot: Bot) -> int:
+    """Give how many past bars a bot is warmed up with."""
+    try:
+        return past_bars_of(make(bot.source, bot.params), bot.warm_up_bars)
+    except (Exception, SystemExit):  # noqa: BLE001  (whoever looks at the definition says it better)
+        return 0

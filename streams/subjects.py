@@ -30,6 +30,7 @@ from engine.messages import (
     IndicatorValues,
     Mark,
     OrderIntent,
+    PastBars,
     Position,
     Protection,
     ReplaceOrder,
@@ -76,6 +77,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
         case Bar():
             # Apart from those as first made: whoever starts again reads the last bar of each symbol.
             return f"{prefix}.{'updates' if body.revision else 'bars'}.{body.timeframe}.{escape(body.symbol)}"
+        case PastBars():
+            return f"{prefix}.past.{body.timeframe}.{escape(body.symbol)}"
         case Gap():
             return f"{prefix}.gaps.{escape(body.symbol)}"
         case Signal():

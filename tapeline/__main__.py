@@ -47,7 +47,7 @@ def demo(
         Parquet or CSV of minute bars: symbol, timestamp (UTC interval open), open, high, low, close, volume. Without it
         a seeded market is generated.
     from_
-        First bar open to play, ISO 8601 UTC (2013-10-04 or 2013-10-04T13:30).
+        First bar open to play, ISO 8601 UTC (2013-10-04 or 2013-10-04T13:30); bars of the file from before are history.
     to
         Bars that open at or after this are left out.
     speed

@@ -48,5 +48,5 @@ def run_validate(files: Iterable[Path]) -> int:
             sys.stderr.write(f"tapeline: {err}\n")
         else:
             found.append(bot)
-            sys.stdout.write(f"{path}: bot {bot.name}, {bot.strategy} on {', '.join(bot.symbols)}\n")
+            sys.stdout.write(f"{path}: bot {bot.name}, {bot.strategy} on {', '.join(bot.symbols) or bot.universe}\n")
     return ConfigError.exit_code if wrong else 0

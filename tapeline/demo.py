@@ -212,7 +212,8 @@ async def run_demo(options: DemoOptions) -> Summary:
     """Run a demo from start to summary. Raises TapelineError with one line where it cannot."""
     bots = choose_bots(options)
     folder = new_folder(options)
-    symbols = tuple(sorted({symbol for bot in bots for symbol in bot.symbols}))
+    has_universe = any(bot.universe for bot in bots)
+    symbols = None if has_universe else tuple(sorted({symbol for bot in bots for symbol in bot.symbols}))
     exchange = ExchangeProcess(exchange_arguments(options, symbols), folder / "logs" / "exchange.log")
     supervisor: Supervisor | None = None
     started = time.monotonic()

@@ -165,10 +165,11 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
     if feed["positions"] < (last := statuses["risk"].counters["positions"]):
         return f"feed knows positions up to {feed['positions']}, risk stored some at {last}"
     pairs = (
-        ("bars", ends.get(probe.topology.market, 0) - feed["gaps"], venue.bars_emitted),
+        ("bars", ends.get(probe.topology.market, 0) - feed["gaps"] - feed["pasts"], venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),
         ("activities", executor["fees"], venue.activities),
         ("moments that were told of and not come to", statuses["signals"].counters["moments"], 0),
+        ("revisions of bots", feed["revisions"], statuses["signals"].counters["revisions"]),
         ("splits", statuses["signals"].counters["splits"], executor["splits"]),
         ("ended orders", executor["ended"], venue.orders_terminal),
         ("bars waiting for history", feed["waiting"], 0),

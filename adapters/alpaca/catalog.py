@@ -17,7 +17,7 @@ from adapters.alpaca.parse_catalog import parse_asset, parse_splits
 from adapters.alpaca.rest import Rest
 from engine.errors import BrokenPromiseError, UnreachableError
 from engine.ports import VenueAsset, VenueSplit
-from engine.values import NS_PER_S, AssetClass, asset_class_of
+from engine.values import NS_PER_S, AssetClass, asset_class_of, is_option
 
 _SPLIT_TYPES = "forward_split,reverse_split,stock_dividend,name_change"
 _SPLITS_PER_PAGE = 1000
@@ -48,6 +48,29 @@ def read_assets(rest: Rest, config: AlpacaConfig, symbols: Sequence[str]) -> lis
     ]
 
 
+def read_universe(rest: Rest, config: AlpacaConfig, asset_class: AssetClass) -> list[str]:
+    """Name every symbol of a class that the venue trades, of crypto those priced in USD; sorted.
+
+    Assets that cannot be read, and options, are left out.
+
+    Raises:
+        UnreachableError: No usable answer within the retry limit.
+    """
+    assets = [asset for raw in _listed(rest, config, asset_class) if isinstance(asset := parse_asset(raw), VenueAsset)]
+    names = {asset.symbol for asset in assets if asset.is_tradable and asset_class_of(asset.symbol) is asset_class}
+    if asset_class is AssetClass.CRYPTO:
+        names = {name for name in names if name.endswith("/USD")}
+    return sorted(name for name in names if not is_option(name))
+
+
+def _listed(rest: Rest, config: AlpacaConfig, asset_class: AssetClass) -> list[Any]:
+    page = rest.read("/assets", {"asset_class": asset_class.value, "status": "active"})
+    if not isinstance(page, list):
+        msg = f"assets of {config.rest_url} are no list: the URL is not Alpaca's trading API"
+        raise UnreachableError(msg)
+    return listed(page)
+
+
 def _asked_singly(rest: Rest, wanted: Sequence[str]) -> list[Any]:
     # A path takes crypto pairs without their slash.
     found = (rest.read_if_there(f"/assets/{symbol.replace('/', '')}") for symbol in wanted)
@@ -59,11 +82,7 @@ def _picked(rest: Rest, config: AlpacaConfig, wanted: Sequence[str]) -> list[Any
     names = {name for symbol in wanted for name in (symbol, symbol.replace("/", ""))}
     found: list[Any] = []
     for asset_class in sorted({asset_class_of(symbol) for symbol in wanted}):
-        page = rest.read("/assets", {"asset_class": asset_class.value, "status": "active"})
-        if not isinstance(page, list):
-            msg = f"assets of {config.rest_url} are no list: the URL is not Alpaca's trading API"
-            raise UnreachableError(msg)
-        found += [raw for raw in listed(page) if lenient(raw).get("symbol") in names]
+        found += [raw for raw in _listed(rest, config, asset_class) if lenient(raw).get("symbol") in names]
     return found
 
 

@@ -16,7 +16,7 @@ from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 
 from adapters.alpaca.activities import parse_activity
-from adapters.alpaca.catalog import read_assets, read_splits
+from adapters.alpaca.catalog import read_assets, read_splits, read_universe
 from adapters.alpaca.config import AlpacaConfig
 from adapters.alpaca.fields import EXCHANGE_ZONE, Problem, lenient, rfc3339
 from adapters.alpaca.listing import OrderList
@@ -25,7 +25,7 @@ from adapters.alpaca.parse_orders import parse_fill
 from adapters.alpaca.rest import Rest
 from engine.errors import BrokenPromiseError, UnreachableError
 from engine.ports import VenueAccount, VenueActivity, VenueAsset, VenueExecution, VenueOrder, VenueSplit
-from engine.values import NS_PER_DAY, NS_PER_S
+from engine.values import NS_PER_DAY, NS_PER_S, AssetClass
 
 _MARGIN_NS = NS_PER_S
 """The venue filters by creation, perhaps exclusively: ask for a little more and filter here."""
@@ -84,6 +84,14 @@ class AlpacaReading:
             BrokenPromiseError: The asset of a wanted symbol cannot be read.
         """
         return read_assets(self._rest, self._config, symbols)
+
+    def universe(self, asset_class: AssetClass) -> Sequence[str]:
+        """Name every symbol of a class that the venue trades, of crypto those priced in USD; sorted.
+
+        Raises:
+            UnreachableError: No usable answer within the retry limit.
+        """
+        return read_universe(self._rest, self._config, asset_class)
 
     def splits(self, symbols: Sequence[str], from_ns: int, to_ns: int) -> Sequence[VenueSplit]:
         """Give the splits and changes of name of these symbols that take effect in the span, oldest first.

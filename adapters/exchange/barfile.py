@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import cast
 
@@ -30,10 +31,13 @@ class FileBars:
 
     Args:
         frame: What `read_bars` returned.
+        start_ns: Bars that open before this are history, ns UTC; None: none are.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
+    def __init__(self, frame: pl.DataFrame, start_ns: int | None = None) -> None:
+        is_past = pl.col("open_ns") < (start_ns or 0)
+        self._past = frame.filter(is_past)
+        self._frame = frame = frame.filter(~is_past)
         runs = frame.get_column("open_ns").rle().struct.unnest()
         self._opens: list[int] = runs.get_column("value").to_list()
         self._lengths: list[int] = runs.get_column("len").to_list()
@@ -47,8 +51,9 @@ class FileBars:
         return self._symbols
 
     def history(self) -> Iterator[list[VenueBar]]:
-        """A file has no minutes before its first."""
-        return iter(())
+        """Minutes of the file from before the start."""
+        for _, rows in groupby(self._past.iter_rows(), key=lambda row: row[1]):
+            yield [VenueBar(*row) for row in rows]
 
     def next_open(self) -> int | None:
         """Open of the next minute; None at the end."""
@@ -64,7 +69,12 @@ class FileBars:
 
 
 def read_bars(
-    path: Path, symbols: tuple[str, ...] | None = None, start_ns: int | None = None, end_ns: int | None = None
+    path: Path,
+    symbols: tuple[str, ...] | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    *,
+    past_rows_max: int = 0,
 ) -> pl.DataFrame:
     """Read and check a bar file.
 
@@ -73,6 +83,7 @@ def read_bars(
         symbols: Keep only these; each must be in the file.
         start_ns: Keep bars that open at or after this, ns UTC.
         end_ns: Keep bars that open before this, ns UTC.
+        past_rows_max: Keep so many bars from before `start_ns`, too, the newest.
 
     Returns:
         Columns in the order of VenueBar (symbol, open_ns, open, high, low, close, volume, trade_count, vwap), sorted
@@ -91,12 +102,15 @@ def read_bars(
             if symbol not in known:
                 _fail(path, f"holds no symbol {symbol!r}; it has {', '.join(sorted(known)[:20])}")
         frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
+    past = frame.clear()
     if start_ns is not None:
+        past = frame.filter(pl.col("open_ns") < start_ns).sort("open_ns", "symbol").tail(past_rows_max)
         frame = frame.filter(pl.col("open_ns") >= start_ns)
     if end_ns is not None:
         frame = frame.filter(pl.col("open_ns") < end_ns)
     if frame.height == 0:
         _fail(path, "has no bar between the chosen start and end; widen --from and --to")
+    frame = pl.concat([past, frame])
     return frame.drop("row").with_columns(pl.col("trade_count").cast(pl.Int64)).sort("open_ns", "symbol")
 
 

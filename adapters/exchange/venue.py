@@ -28,6 +28,7 @@ from engine.values import CRYPTO_TICK, NS_PER_MINUTE, round_to, to_decimal
 _DAY_NS = 24 * 60 * NS_PER_MINUTE
 _HISTORY_SYMBOLS_MAX = 100
 _HISTORY_MINUTES = 390
+_HISTORY_ROWS_MAX = 200_000
 
 
 class Venue:
@@ -148,10 +149,11 @@ class Venue:
 
 def _market(config: ExchangeConfig) -> tuple[BarSource, VenueCalendar]:
     if config.bars is not None:
-        frame = read_bars(config.bars, config.symbols, config.start_ns, config.end_ns)
+        span = config.start_ns, config.end_ns
+        frame = read_bars(config.bars, config.symbols, *span, past_rows_max=_HISTORY_ROWS_MAX)
         opens = frame.get_column("open_ns")
         calendar = VenueCalendar(utc_date(int(opens[0])), utc_date(int(opens[-1])))
-        return FileBars(frame), calendar
+        return FileBars(frame, config.start_ns), calendar
     calendar = VenueCalendar(
         config.generator_start, config.generator_start + timedelta(days=2 * config.generator_sessions + 10)
     )

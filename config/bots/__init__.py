@@ -16,11 +16,14 @@ from config.faults import readable
 from engine.bots import Bot, RiskLimits
 from engine.definitions import name_fault, validate
 from engine.errors import ConfigError
+from engine.values import CRYPTO_UNIVERSE
 
 _OF_DEMO = "demo"
 SHIPPED = Path(__file__).parent
 UNIVERSES = {"top10": ("AAPL", "MSFT", "GOOGL", "AMZN", "NVDA", "TSLA", "META", "BRK.B", "UNH", "JNJ")}
 """Names that stand for symbols in a bot file; a definition has the symbols, so its history says what was traded."""
+_OF_VENUE = ("*", CRYPTO_UNIVERSE)
+"""Names that stand for all that the venue has."""
 
 
 def shipped(name: str) -> Bot:
@@ -93,17 +96,28 @@ def with_code(bot: Bot, folder: Path) -> Bot:
 
 def read(tree: dict[str, object]) -> Bot:
     """Make a bot of the built-in values of a file. Raises ConfigError naming field and value."""
+    if tree.get("universe"):
+        msg = 'universe is set by symbols: symbols = ["*"] or symbols = ["crypto"]'
+        raise ConfigError(msg)
     symbols = tree.get("symbols")
-    if isinstance(symbols, str) and symbols in UNIVERSES:
+    if isinstance(symbols, str) and symbols in (*UNIVERSES, *_OF_VENUE):
         symbols = [symbols]
     if isinstance(symbols, list):
-        names = cast("list[object]", symbols)
-        spread = (UNIVERSES.get(name, (name,)) if isinstance(name, str) else (name,) for name in names)
-        tree = {**tree, "symbols": [each for part in spread for each in part]}
+        tree = {**tree, **_spread(cast("list[object]", symbols))}
     try:
         return msgspec.convert(tree, Bot, strict=False)
     except msgspec.ValidationError as err:
         raise ConfigError(readable(str(err), tree, Bot)) from None
+
+
+def _spread(names: list[object]) -> dict[str, object]:
+    """Give the symbols that a file's stand for, or the universe that the venue says."""
+    named = next((name for name in _OF_VENUE if name in names), "")
+    if named and len(names) > 1:
+        msg = f"symbols: {named!r} is all that the venue has and stands alone, was {names!r}"
+        raise ConfigError(msg)
+    spread = (UNIVERSES.get(name, (name,)) if isinstance(name, str) else (name,) for name in names)
+    return {"symbols": [], "universe": named} if named else {"symbols": [each for part in spread for each in part]}
 
 
 def changed(bot: Bot, changes: Iterable[str]) -> Bot:
@@ -112,7 +126,7 @@ def changed(bot: Bot, changes: Iterable[str]) -> Bot:
     Raises:
         ConfigError: Names what cannot be read, or the field and its value.
     """
-    tree: dict[str, Any] = msgspec.to_builtins(bot, str_keys=True)
+    tree = _written(msgspec.to_builtins(bot, str_keys=True))
     for change in changes:
         name, has_value, value = change.partition("=")
         if not has_value or not name.strip():
@@ -140,8 +154,14 @@ def changed(bot: Bot, changes: Iterable[str]) -> Bot:
 
 def text_of(bot: Bot) -> str:
     """Write a bot as a file that reads back as the same; what has its default is left out."""
-    tree: dict[str, Any] = msgspec.to_builtins(bot)
-    return tomli_w.dumps(_without_defaults(tree, bot), multiline_strings=True)
+    tree = _without_defaults(msgspec.to_builtins(bot), bot)
+    return tomli_w.dumps(_written(tree), multiline_strings=True)
+
+
+def _written(tree: dict[str, Any]) -> dict[str, Any]:
+    """Give a bot's fields as a file has them: a universe stands for its symbols."""
+    universe = tree.pop("universe", "")
+    return {**tree, "symbols": [universe]} if universe else tree
 
 
 def _without_defaults(tree: dict[str, Any], of: msgspec.Struct) -> dict[str, Any]:
@@ -170,6 +190,8 @@ def check_limits(limits: RiskLimits, bots: Iterable[Bot]) -> None:
     """Refuse limits of a bot or symbol that is not there: a limit with a wrong name limits nothing."""
     known = list(bots)
     symbols = {symbol for bot in known for symbol in bot.symbols}
+    if any(bot.universe for bot in known):
+        symbols |= set(limits.symbols)
     for section, what, there, given in (
         ("bots", "no bot has this name", {bot.name for bot in known}, limits.bots),
         ("symbols", "no bot trades this symbol", symbols, limits.symbols),

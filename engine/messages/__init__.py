@@ -18,7 +18,7 @@ from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, Timer, TradingState
 from engine.messages.decisions import IndicatorValues, OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
-from engine.messages.market import Bar, BarMarks, DerivedBar, Gap, Mark, SymbolStatus
+from engine.messages.market import Bar, BarMarks, DerivedBar, Gap, Mark, OldBar, PastBars, SymbolStatus
 from engine.messages.orders import (
     NOTHING_TO_CLOSE,
     CancelOrder,
@@ -59,6 +59,7 @@ __all__ = [
     "MarketBody",
     "MarketMessage",
     "Message",
+    "OldBar",
     "OrderAccepted",
     "OrderAdopted",
     "OrderCanceled",
@@ -69,6 +70,7 @@ __all__ = [
     "OrderRejected",
     "OrderReplaced",
     "OrderSubmitted",
+    "PastBars",
     "Position",
     "Protection",
     "ReplaceOrder",
@@ -90,7 +92,7 @@ __all__ = [
     "to_plain",
 ]
 
-MarketBody = Bar | Gap
+MarketBody = Bar | Gap | PastBars
 OrderEvent = OrderSubmitted | OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced
 Verdict = OrderIntent | RiskDenied | TargetReached
 TradingBody = (

@@ -76,6 +76,7 @@ class BotDefined(Body, frozen=True):
         revision: 1 and up, by one.
         from_ts: It decides on bars that close after this, ns UTC; what closed by then is decided as before.
         cause: Id of the wish, or of the fault.
+        past_bars: How many bars of its timeframe, from before the first that there is, its strategy is warmed up with.
     """
 
     bot: str
@@ -88,6 +89,7 @@ class BotDefined(Body, frozen=True):
     ts_event: int
     reason: str = ""
     flatten: bool = False
+    past_bars: int = 0
 
 
 class BotRefused(Body, frozen=True):

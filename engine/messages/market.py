@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.messages.base import Body
-from engine.values import to_decimal
+from engine.values import MINUTE_BAR, to_decimal
 
 
 class Bar(Body, frozen=True):
@@ -36,6 +36,39 @@ class DerivedBar(Bar, frozen=True):
 
     `ts_event` is the end of its frame; `is_backfill` that of the last minute in it.
     """
+
+
+OldBar = tuple[int, float, float, float, float, float]
+"""Close of the interval (ns UTC), open, high, low, close, volume."""
+
+
+class PastBars(Body, frozen=True):
+    """Bars of a symbol from before the first that the stream has of it: what strategies are warmed up with.
+
+    Attributes:
+        timeframe: Of `bars`: longer ones are made of the venue's bars by the same function as of the stream's.
+        wanted: How many were asked for; fewer came where there are no more.
+        ts_from: Begin of the span that was asked for, exclusive (bar closes), ns UTC.
+        ts_to: Its end, inclusive: from there on the stream has bars.
+        bars: By time.
+        minutes: 1-minute bars of the frame that is not over at `ts_to`.
+        ts_event: When they were fetched, venue time.
+    """
+
+    id: str
+    symbol: str
+    timeframe: str
+    wanted: int
+    ts_from: int
+    ts_to: int
+    bars: tuple[OldBar, ...]
+    minutes: tuple[OldBar, ...]
+    ts_event: int
+
+    def every(self) -> list[Bar]:
+        """Give them as bars, too old to trade on."""
+        pairs = ((self.timeframe, self.bars), (MINUTE_BAR, self.minutes))
+        return [Bar(self.symbol, timeframe, *old, is_backfill=True) for timeframe, olds in pairs for old in olds]
 
 
 class Gap(Body, frozen=True):

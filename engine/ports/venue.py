@@ -18,6 +18,7 @@ from engine.ports.values import (
     VenueOrder,
     VenueSplit,
 )
+from engine.values import AssetClass
 
 
 class Venue(Protocol):
@@ -62,6 +63,10 @@ class Venue(Protocol):
 
     def assets(self, symbols: Sequence[str]) -> Sequence[VenueAsset]:
         """What the venue says of these symbols, one each, in their order."""
+        ...
+
+    def universe(self, asset_class: AssetClass) -> Sequence[str]:
+        """Name every symbol of a class that the venue trades, of crypto those priced in USD; sorted."""
         ...
 
     def splits(self, symbols: Sequence[str], from_ns: int, to_ns: int) -> Sequence[VenueSplit]:

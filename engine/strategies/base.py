@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.messages import Bar
-from engine.values import Direction
+from engine.values import PAST_BARS_MAX, Direction
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -30,6 +30,28 @@ class Strategy(Protocol):
     def snapshot(self) -> dict[str, float]:
         """Give every indicator value of the last bar by label."""
         ...
+
+
+_PAST_BARS = (25, 50, 100, 200, 400, 700)
+
+
+def past_bars_of(strategy: Strategy, given: int | None) -> int:
+    """Give how many past bars a strategy is warmed up with: as given, or at least three times what it says it needs.
+
+    A few numbers only, so that bots are warmed up with the same bars. Values that never forget (EMA, Wilder's averages)
+    are as good as converged after three warm-ups.
+
+    Args:
+        strategy: It may have `warm_up`, how many bars it takes until its first target.
+        given: What its bot says; None: nothing.
+    """
+    if given is not None:
+        return given
+    warm_up: Any = getattr(strategy, "warm_up", 0)
+    is_number = isinstance(warm_up, int) and not isinstance(warm_up, bool)
+    if not is_number or warm_up <= 0:
+        return 0
+    return next((count for count in _PAST_BARS if count >= 3 * warm_up), PAST_BARS_MAX)
 
 
 def tell_session(strategy: Strategy, known_ns: int, session: tuple[int, int]) -> int:

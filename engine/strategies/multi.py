@@ -50,6 +50,11 @@ class Multi:
         self._parts = list(parts)
         self._target: Target | None = None
 
+    @property
+    def warm_up(self) -> int:
+        """The longest of its parts."""
+        return max(getattr(part, "warm_up", 0) for part in self._parts)
+
     def on_session(self, opened_ns: int, closed_ns: int) -> None:
         """Tell every part that asks for it."""
         for part in self._parts:

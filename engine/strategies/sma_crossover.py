@@ -45,6 +45,11 @@ class SmaCrossover:
         self._values: tuple[float, float] | None = None
         self._target: Target | None = None
 
+    @property
+    def warm_up(self) -> int:
+        """Bars until both averages have a value."""
+        return max(self._fast.warmup, self._slow.warmup)
+
     def on_bar(self, bar: Bar) -> Target | None:
         """Move both averages and compare them."""
         fast = self._fast.update(bar)

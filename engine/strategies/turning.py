@@ -45,6 +45,11 @@ class Turning:
         """Where the target points; flat before there is one."""
         return Direction.FLAT if self.target is None else self.target.direction
 
+    @property
+    def warm_up(self) -> int:
+        """Bars until every indicator has a value."""
+        return max((one.warmup for one in self.indicators), default=0)
+
     def on_session(self, opened_ns: int, closed_ns: int) -> None:
         """Let indicators of the session begin anew."""
         for one in self.indicators:

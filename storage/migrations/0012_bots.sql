@@ -11,6 +11,7 @@ CREATE TABLE bots (
     bot VARCHAR NOT NULL, revision BIGINT NOT NULL, definition VARCHAR NOT NULL, status VARCHAR NOT NULL,
     from_ts TIMESTAMPTZ NOT NULL, from_ts_ns BIGINT NOT NULL, "by" VARCHAR NOT NULL, cause VARCHAR NOT NULL,
     ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, reason VARCHAR NOT NULL, flatten BOOLEAN NOT NULL,
+    past_bars BIGINT NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );
@@ -47,6 +48,14 @@ CREATE TABLE derived_bars (
     seq BIGINT
 );
 
+-- Bars from before the first that there is, which strategies were warmed up with: JSON [[close ns, o, h, l, c, volume]].
+CREATE TABLE past_bars (
+    id VARCHAR NOT NULL, symbol VARCHAR NOT NULL, timeframe VARCHAR NOT NULL, wanted BIGINT NOT NULL,
+    ts_from TIMESTAMPTZ NOT NULL, ts_from_ns BIGINT NOT NULL, ts_to TIMESTAMPTZ NOT NULL, ts_to_ns BIGINT NOT NULL,
+    bars VARCHAR NOT NULL, minutes VARCHAR NOT NULL, ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
+);
+
 -- Bars of feed as they are by now: of each the newest revision.
 CREATE VIEW corrected_bars AS
     SELECT b.* FROM bars b
@@ -57,6 +66,18 @@ CREATE VIEW corrected_bars AS
 -- Bars of every timeframe.
 CREATE VIEW all_bars AS
     SELECT * FROM bars UNION ALL BY NAME SELECT * EXCLUDE (seq) FROM derived_bars;
+
+-- Bars of past_bars, one row each.
+CREATE VIEW warm_up_bars AS
+WITH every AS (
+    SELECT symbol, timeframe, ts_event_ns AS fetched_ns, unnest(from_json(bars, '["JSON"]')) AS bar FROM past_bars
+    UNION ALL
+    SELECT symbol, '1m', ts_event_ns, unnest(from_json(minutes, '["JSON"]')) FROM past_bars
+)
+SELECT symbol, timeframe, make_timestamptz((bar->>0)::BIGINT // 1000) AS ts_event, (bar->>0)::BIGINT AS ts_event_ns,
+    (bar->>1)::DOUBLE AS "open", (bar->>2)::DOUBLE AS high, (bar->>3)::DOUBLE AS low, (bar->>4)::DOUBLE AS "close",
+    (bar->>5)::DOUBLE AS volume, fetched_ns
+FROM every QUALIFY row_number() OVER (PARTITION BY symbol, timeframe, ts_event_ns ORDER BY fetched_ns DESC) = 1;
 
 -- Each bot as it is now.
 CREATE VIEW bot_control AS

@@ -12,7 +12,7 @@ from engine.errors import UnreachableError
 from engine.execution import ExecState
 from engine.messages import SymbolStatus
 from engine.ports import Venue, VenueAsset
-from engine.values import NS_PER_DAY
+from engine.values import CRYPTO_UNIVERSE, NS_PER_DAY, AssetClass
 from streams.asking import assets_subject
 from streams.rest import RestLane
 from streams.role import Context
@@ -42,7 +42,7 @@ class Lister:
         return tuple(sorted({*self._context.settings.symbols, *defined}))
 
     async def listen(self) -> None:
-        """Answer questions from now on."""
+        """Answer questions from now on: about symbols, or which there are in a universe."""
         await self._context.nc.subscribe(assets_subject(self._context.topology.prefix), cb=self._on_question)
 
     async def changed(self) -> list[SymbolStatus]:
@@ -62,8 +62,12 @@ class Lister:
 
     async def _on_question(self, msg: Msg) -> None:
         try:
-            wanted = msgspec.json.decode(msg.data, type=list[str])
-            answer = await self._ask(dict.fromkeys(wanted), await self._context.clock.now_ns())
+            wanted = msgspec.json.decode(msg.data, type=list[str] | str)
+            if isinstance(wanted, str):
+                asset_class = AssetClass.CRYPTO if wanted == CRYPTO_UNIVERSE else AssetClass.US_EQUITY
+                answer = await self._lane.call("assets", lambda: self._venue.universe(asset_class))
+            else:
+                answer = await self._ask(dict.fromkeys(wanted), await self._context.clock.now_ns())
         except (msgspec.DecodeError, UnreachableError) as err:
             log.warning("a question about symbols was not answered", reason=str(err))
             return

@@ -14,6 +14,9 @@ from streams.publisher import Publisher
 from streams.rest import RestLane
 from streams.role import Context
 
+_BACK_DAYS = 1_470
+"""Four years: as many sessions as a bot may be warmed up with bars of a day (PAST_BARS_MAX)."""
+
 
 async def open_ledger(context: Context, venue: Venue, lane: RestLane, publisher: Publisher) -> None:
     """Store the first messages of the ledger, if they are not there, and make sure that it is this account's.
@@ -56,6 +59,8 @@ async def open_ledger(context: Context, venue: Venue, lane: RestLane, publisher:
 async def coming_sessions(context: Context, venue: Venue, lane: RestLane, known_until: int) -> Sessions | None:
     """Give the venue's calendar for the next weeks; None while what is stored reaches far enough.
 
+    At first it is of the years before, too: longer bars of the past are made by it.
+
     Args:
         context: The role's.
         venue: Who is asked.
@@ -65,6 +70,6 @@ async def coming_sessions(context: Context, venue: Venue, lane: RestLane, known_
     now = await context.clock.now_ns()
     if known_until > now + 7 * NS_PER_DAY:
         return None
-    first, last = now - 7 * NS_PER_DAY, now + 45 * NS_PER_DAY
+    first, last = now - (7 if known_until else _BACK_DAYS) * NS_PER_DAY, now + 45 * NS_PER_DAY
     spans = await lane.call("calendar", lambda: venue.sessions(first, last))
     return Sessions(AssetClass.US_EQUITY, tuple(spans), now)

@@ -16,8 +16,9 @@ from engine.errors import UnreachableError
 from engine.ingest import Span
 from engine.marks import Missed, Tick
 from engine.messages import Bar
+from engine.pasts import PastAsk
 from engine.ports import BarHistory
-from engine.values import AssetClass, asset_class_of
+from engine.values import MINUTE_BAR, AssetClass, asset_class_of
 from streams.tasks import Tasks
 
 
@@ -35,6 +36,17 @@ class FetchedTicks(msgspec.Struct, frozen=True):
     ticks: Sequence[Tick] | str
 
 
+class FetchedPast(msgspec.Struct, frozen=True):
+    """Bars to warm up with, or the reason why they did not come; and minutes of the frames that are not over."""
+
+    ask: PastAsk
+    bars: list[Bar] | str
+    minutes: list[Bar]
+
+
+Fetched = FetchedBars | FetchedTicks | FetchedPast
+
+
 class Fetcher:
     """Questions to history under way.
 
@@ -48,9 +60,7 @@ class Fetcher:
         open: Questions without an answer.
     """
 
-    def __init__(
-        self, history: BarHistory, timeframe: str, tasks: Tasks, answer: Callable[[FetchedBars | FetchedTicks], None]
-    ) -> None:
+    def __init__(self, history: BarHistory, timeframe: str, tasks: Tasks, answer: Callable[[Fetched], None]) -> None:
         self._history = history
         self._timeframe = timeframe
         self._tasks = tasks
@@ -71,6 +81,23 @@ class Fetcher:
         self._tasks.spawn(self._all_ticks(missed, ticks_are_in))
         for kind, span in wanted:
             self._tasks.spawn(self._bars(kind, span, ticks_are_in))
+
+    def ask_past(self, asks: Sequence[PastAsk]) -> None:
+        """Ask for bars to warm up with, one question after the other: what is missed now comes first."""
+        self.open += len(asks)
+        self._tasks.spawn(self._all_past(asks))
+
+    async def _all_past(self, asks: Sequence[PastAsk]) -> None:
+        for ask in asks:
+            names, minutes = ask.symbols, list[Bar]()
+            try:
+                bars = await self._fetch(ask.asset_class, names, ask.fetched, ask.from_ns, ask.to_ns)
+                if ask.minutes_from_ns < ask.to_ns:
+                    minutes = await self._fetch(ask.asset_class, names, MINUTE_BAR, ask.minutes_from_ns, ask.to_ns)
+            except UnreachableError as err:
+                self._done(FetchedPast(ask, str(err), []))
+            else:
+                self._done(FetchedPast(ask, bars, minutes))
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -95,16 +122,18 @@ class Fetcher:
     async def _bars(self, kind: AssetClass, span: Span, after: asyncio.Event) -> None:
         answer: list[Bar] | str
         try:
-            answer = list(
-                await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._history.bars, kind, span.symbols, self._timeframe, span.from_ns, span.to_ns
-                )
-            )
+            answer = await self._fetch(kind, span.symbols, self._timeframe, span.from_ns, span.to_ns)
         except UnreachableError as err:
             answer = str(err)
         await after.wait()
         self._done(FetchedBars(span, answer))
 
-    def _done(self, answer: FetchedBars | FetchedTicks) -> None:
+    async def _fetch(
+        self, kind: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+    ) -> list[Bar]:
+        loop, ask = asyncio.get_running_loop(), self._history.bars
+        return list(await loop.run_in_executor(self._pool, ask, kind, symbols, timeframe, from_ns, to_ns))
+
+    def _done(self, answer: Fetched) -> None:
         self._answer(answer)
         self.open -= 1

@@ -25,6 +25,8 @@ class Following:
         self._context = context
         self._on_news = on_news
         self._bots = {bot.name: bot for bot in context.settings.bots}
+        self._past: dict[str, int] = {}
+        self._revisions: dict[str, int] = {}
         self._reader: Reader | None = None
 
     @property
@@ -36,6 +38,20 @@ class Following:
     def symbols(self) -> tuple[str, ...]:
         """Symbols whose bars are wanted, sorted."""
         return symbols_of(self.bots)
+
+    @property
+    def past(self) -> set[tuple[str, str, int]]:
+        """Which bars from before the first that there is are wanted: symbol, timeframe, how many."""
+        return {
+            (symbol, self._bots[name].timeframe, count)
+            for name, count in self._past.items()
+            for symbol in self._bots[name].symbols
+        }
+
+    @property
+    def revisions(self) -> int:
+        """How many revisions of bots were heard of: all that there are, when it is as many as signals knows."""
+        return sum(self._revisions.values())
 
     @property
     def marked(self) -> tuple[str, ...]:
@@ -62,6 +78,10 @@ class Following:
     def _take(self, body: object) -> None:
         if not isinstance(body, BotDefined):
             return
+        self._revisions[body.bot] = body.revision
+        self._past.pop(body.bot, None)
+        if body.past_bars and body.status in (BotStatus.RUNNING, BotStatus.PAUSED):
+            self._past[body.bot] = body.past_bars
         if body.status is BotStatus.REMOVED:
             self._bots.pop(body.bot, None)
         else:

@@ -13,7 +13,7 @@ import structlog
 from nats.js.errors import NotFoundError
 
 from engine.ids import bar_key
-from engine.messages import Gap, MarketBody
+from engine.messages import Gap, MarketBody, PastBars
 from streams.publisher import Outgoing, Publisher
 from streams.role import Context
 
@@ -30,6 +30,7 @@ class MarketStore:
         bars: Bars stored since start.
         corrections: Newer revisions of them.
         gaps: Gaps in the stream, whoever stored them.
+        pasts: The same of messages with bars from before the first.
     """
 
     def __init__(self, context: Context) -> None:
@@ -40,6 +41,7 @@ class MarketStore:
         self.bars = 0
         self.corrections = 0
         self.gaps = 0
+        self.pasts = 0
 
     @property
     def last_seq(self) -> int:
@@ -50,20 +52,27 @@ class MarketStore:
         """Learn how far the stream is."""
         topology = self._context.topology
         await self._publisher.sync()
-        info = await self._context.js.stream_info(topology.market, subjects_filter=f"{topology.prefix}.gaps.>")
-        self.gaps = sum((info.state.subjects or {}).values())
+        self.gaps = await self._count(f"{topology.prefix}.gaps.>")
+        self.pasts = await self._count(f"{topology.prefix}.past.>")
+
+    async def _count(self, subjects: str) -> int:
+        info = await self._context.js.stream_info(self._context.topology.market, subjects_filter=subjects)
+        return sum((info.state.subjects or {}).values())
 
     async def store(self, received: Sequence[tuple[Sequence[MarketBody], int]]) -> int:
         """Store bodies in order, each with when it was received; give how many lost ones were stored again before."""
         context = self._context
         outgoing: list[Outgoing] = []
-        gaps = corrections = 0
+        gaps = corrections = past = 0
         for bodies, ts_recv in received:
             for body in bodies:
                 if isinstance(body, Gap):
                     answer = f"{body.filled_by}|{body.bars}"
                     key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}|{answer}"
                     gaps += 1
+                elif isinstance(body, PastBars):
+                    key = body.id
+                    past += 1
                 else:
                     corrections += body.revision > 0
                     key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
@@ -77,7 +86,8 @@ class MarketStore:
         self._recent.extend(enumerate(outgoing, first))
         context.points.hit("feed.after_publish")
         self.gaps += gaps
-        self.bars += len(outgoing) - gaps - corrections
+        self.pasts += past
+        self.bars += len(outgoing) - gaps - corrections - past
         self.corrections += corrections
         return mended
 

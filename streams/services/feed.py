@@ -17,19 +17,20 @@ from engine.ids import make_id
 from engine.ingest import IngestCore
 from engine.liveness import few
 from engine.marks import MarkCore
-from engine.messages import Alert, Bar, BarMarks, Mark, MarketBody, Sessions, SymbolStatus, decode, decode_market
+from engine.messages import Alert, Bar, BarMarks, Mark, MarketBody, SymbolStatus, decode, decode_market
 from engine.ports import BarHistory, BarStream, Quote, Trade, VenueTime
 from engine.sessions import SessionTable
 from engine.values import NS_PER_S, AssetClass, asset_class_of
-from streams.feeding.fetching import FetchedBars, FetchedTicks, Fetcher
+from streams.feeding.calendar import Calendar
+from streams.feeding.fetching import FetchedBars, FetchedPast, FetchedTicks, Fetcher
 from streams.feeding.following import Following
 from streams.feeding.health import Health
 from streams.feeding.holding import Holdings
 from streams.feeding.items import Bars, Defined, Down, NatsBack, Statuses, Ticks, Told, Up, Updates
 from streams.feeding.market import MarketStore
 from streams.feeding.telling import Teller
+from streams.feeding.warming import Warming, failure
 from streams.feeding.watching import ClockWatch
-from streams.reader import Reader
 from streams.role import Context, Status, last_per_subject
 from streams.tasks import Tasks
 
@@ -64,6 +65,7 @@ class Feed:
         self._tasks = Tasks(self._inbox.put_nowait)
         self._stream, history = connect(self._health.is_open)
         self._fetcher = Fetcher(history, context.settings.feed.timeframe, self._tasks, self._inbox.put_nowait)
+        self._warming = Warming(context, self._fetcher, self._sessions)
         self._market = MarketStore(context)
         self._teller = Teller(context, lambda: self._inbox.put_nowait(Told()))
         self._watch = ClockWatch(context, venue_time, self._alert_soon) if venue_time is not None else None
@@ -73,7 +75,7 @@ class Feed:
         self._working = 0
         self._received = 0
         self._ready: list[tuple[Sequence[MarketBody], int]] = []
-        self._calendar: Reader | None = None
+        self._calendar = Calendar(context, self._sessions)
         self._holdings = Holdings(context, lambda: self._inbox.put_nowait(Told()))
         self._following = Following(context, lambda: self._inbox.put_nowait(Defined()))
 
@@ -132,10 +134,7 @@ class Feed:
         await self._following.start()
         self._health.follow(self._following.symbols, self._following.marked)
         await self._holdings.start(opened, await self._learn_told())
-        self._calendar = context.reader(topology.trading, 0, [f"{topology.prefix}.sessions.>"])
         await self._calendar.start()
-        for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.sessions.>"):
-            self._add_sessions(data)
         self._core = IngestCore(
             settings.feed.timeframe,
             {bar.symbol: bar.ts_event for bar in last["bars"]},
@@ -146,6 +145,7 @@ class Feed:
         )
         for bar in (*last["bars"], *last["updates"]):
             self._core.remember(bar)
+        await self._warming.start()
         context.reconnected.append(self.on_nats_back)
         self._tasks.spawn(self._teller.run())
         self._tasks.spawn(self._holdings.listen())
@@ -194,7 +194,8 @@ class Feed:
             has_marks = bool(self._health.marked) or self._holdings.is_any
             while has_marks and not self._inbox.empty() and len(items) < _TOGETHER_MAX:
                 items.append(self._inbox.get_nowait())
-            self._take_sessions()
+            if self._calendar.take():
+                await self._warm_up()
             for item in items:
                 if not isinstance(item, Bars | Ticks):
                     await self._store_ready()
@@ -216,6 +217,8 @@ class Feed:
                 self._teller.tell(news, item.ts_recv)
             case FetchedBars():
                 await self._take_history(item)
+            case FetchedPast():
+                await self._take_past(item)
             case Up():
                 await self._reconnected(item)
             case FetchedTicks():
@@ -227,6 +230,7 @@ class Feed:
                 self._health.follow(symbols, marked)
                 self._marks.follow(marked)
                 await self._stream.follow(symbols, marked)
+                await self._warm_up()
             case NatsBack():
                 await self._mended(await self._market.mend())
             case Alert():
@@ -297,6 +301,16 @@ class Feed:
             bodies = core.on_history(item.span, item.bars, await self._context.clock.now_ns())
         await self._store(bodies, self._context.wall_ns())
 
+    async def _take_past(self, item: FetchedPast) -> None:
+        if (alert := failure(item)) is not None:
+            await self._alert(alert)
+        self._ready.append((await self._warming.taken(item), self._context.wall_ns()))
+        await self._store_ready()
+
+    async def _warm_up(self) -> None:
+        """Ask for bars from before the first that there is, where bots want more of them."""
+        await self._warming.look(self._following.past, self._health.connected)
+
     def _make_ready(self, bodies: Sequence[MarketBody], ts_recv: int) -> None:
         marks = self._holdings.marks(bodies, self._health.marked, self._marks.told_ns)
         for mark in marks:
@@ -327,6 +341,7 @@ class Feed:
         spans, gaps = self._known_core().on_connected(up.symbols, now)
         await self._store(gaps, self._context.wall_ns())
         self._fetcher.ask(self._marks.on_connected(up.marked, now), spans)
+        await self._warm_up()
 
     async def _alert(self, alert: Alert) -> None:
         now = await self._context.clock.now_ns()
@@ -344,15 +359,23 @@ class Feed:
             notes.append(f"halted: {few(halted)}")
         if self._watch is not None and self._watch.note:
             notes.append(self._watch.note)
+        if self._warming.note:
+            notes.append(self._warming.note)
         return msgspec.structs.replace(self._progress(), notes=notes)
 
     def _progress(self) -> Status:
         """Say how far it is; busy while history is fetched, bars wait behind it, or words are not stored yet."""
         topology, health = self._context.topology, self._health
         counters = {"bars": self._market.bars, "received": self._received, "connected": len(health.connected)}
-        counters |= {"marks": self._teller.marks, "statuses": self._teller.statuses, "gaps": self._market.gaps}
+        counters |= {
+            "marks": self._teller.marks,
+            "statuses": self._teller.statuses,
+            "gaps": self._market.gaps,
+            "pasts": self._market.pasts,
+        }
         counters |= {"corrections": self._market.corrections}
         counters |= {"unmarked": health.unmarked, "positions": self._holdings.seq}
+        counters |= {"revisions": self._following.revisions}
         if self._core is not None:
             counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}
         busy = self._working + self._fetcher.open + self._inbox.qsize() + self._teller.open
@@ -367,12 +390,3 @@ class Feed:
     def _known_core(self) -> IngestCore:
         assert self._core is not None  # noqa: S101  (set before the stream starts)
         return self._core
-
-    def _take_sessions(self) -> None:
-        for item in self._calendar.take(100) if self._calendar else []:
-            self._add_sessions(item.data)
-
-    def _add_sessions(self, data: bytes) -> None:
-        body = decode(data).body
-        if isinstance(body, Sessions):
-            self._sessions.add(body)

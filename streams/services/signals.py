@@ -29,6 +29,7 @@ from engine.messages import (
     BotRefused,
     DerivedBar,
     IndicatorValues,
+    PastBars,
     Sessions,
     Signal,
     Split,
@@ -149,6 +150,8 @@ class Signals:
             roster.apply(wish)
         while roster.waiting and self._moved >= self._end_at_start:
             wish = next(iter(roster.waiting.values()))
+            if wish.definition is not None and wish.definition.universe:
+                break  # executor may not be there yet: answered beside the bars
             facts = await facts_of(context, wish, roster.bots)
             followed = await self._rostering.answer(wish, facts, self._moved)
             await self._publisher.atomic([self._outgoing(body) for body in followed])
@@ -295,6 +298,7 @@ class Signals:
             counters |= {"splits": self._engine.splits, "faults": c.faults}
             counters["moments"] = int(self._engine.is_told)
             counters["bots"] = sum(bot.status is BotStatus.RUNNING for bot in self._roster.bots.values())
+        counters["revisions"] = sum(bot.revision for bot in self._roster.bots.values())
         topology = self._context.topology
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
@@ -331,6 +335,8 @@ class Signals:
         for item in batch:
             message = read(item, market, decode_market)
             body = message.body
+            if isinstance(body, PastBars):
+                engine.on_past(body)
             if not isinstance(body, Bar):
                 continue
             signals = engine.come_before(body)

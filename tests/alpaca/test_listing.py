@@ -12,6 +12,7 @@ from adapters.alpaca.fields import rfc3339, time_ns
 from adapters.alpaca.trading import AlpacaVenue
 from engine.errors import BrokenPromiseError, ConfigError, UnreachableError
 from engine.ports import VenueAsset, VenueSplit
+from engine.values import AssetClass
 from tests.alpaca.payloads import BRACKET, MULTI_LEG, ORDER
 from tests.alpaca.wire import Wire
 
@@ -198,6 +199,21 @@ def test_what_an_asset_allows(
     (asset,) = venue.assets(["AAPL"])
     assert (asset.is_tradable, asset.is_shortable, asset.is_fractionable) == expected
     assert asset.qty_min is None
+
+
+def test_a_universe_is_what_is_tradable_of_its_class(wire: Wire, venue: AlpacaVenue) -> None:
+    gone = AAPL | {"symbol": "GONE", "tradable": False}
+    option = AAPL | {"symbol": "AAPL250117C00150000", "class": "us_option"}
+    odd = {"symbol": 5}
+    other = BITCOIN | {"symbol": "BTC/USDT"}
+    wire.routes["GET", "/v2/assets"] = (200, [AAPL | {"symbol": "ZZ"}, gone, AAPL, option, odd, BITCOIN, other])
+    assert venue.universe(AssetClass.US_EQUITY) == ["AAPL", "ZZ"]
+    assert venue.universe(AssetClass.CRYPTO) == ["BTC/USD"]
+    queries = [query for _, _, query, _ in wire.requests]
+    assert [(q["asset_class"], q["status"]) for q in queries] == [("us_equity", "active"), ("crypto", "active")]
+    wire.routes["GET", "/v2/assets"] = (200, {"no": "list"})
+    with pytest.raises(UnreachableError, match="are no list"):
+        venue.universe(AssetClass.US_EQUITY)
 
 
 def test_many_assets_are_picked_from_the_list_of_all(wire: Wire) -> None:

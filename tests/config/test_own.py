@@ -7,6 +7,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from config import bots, own
@@ -291,6 +292,36 @@ def test_a_universe_stands_for_its_symbols(tmp_path: Path, written: str, found: 
     path = tmp_path / "u.toml"
     path.write_text(f'name = "u"\nstrategy = "rsi"\nsymbols = {written}\ncapital = 100\n')
     assert bots.load(path).symbols == found
+
+
+@pytest.mark.parametrize("written", ['"*"', '["*"]', '"crypto"', '["crypto"]'])
+def test_what_the_venue_has_is_a_universe_without_symbols_until_it_is_defined(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "u.toml"
+    path.write_text(f'name = "u"\nstrategy = "rsi"\nsymbols = {written}\ncapital = 100\n')
+    bot = bots.load(path)
+    assert (bot.symbols, bot.universe) == ((), written.strip('[]"'))
+    defined = msgspec.structs.replace(bot, symbols=("AAPL", "MSFT"))
+    path.write_text(bots.text_of(defined))
+    assert bots.load(path) == bot
+    assert bots.changed(defined, ["capital=5"]) == msgspec.structs.replace(bot, capital=D(5))
+    assert bots.changed(defined, ['symbols=["AAPL"]']) == msgspec.structs.replace(bot, universe="", symbols=("AAPL",))
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ('symbols = ["*", "AAPL"]', "symbols: '*' is all that the venue has and stands alone, was ['*', 'AAPL']"),
+        ('symbols = ["BTC/USD", "crypto"]', "symbols: 'crypto' is all that the venue has and stands alone"),
+        ('symbols = ["AAPL"]\nuniverse = "*"', 'universe is set by symbols: symbols = ["*"]'),
+        ("symbols = []", "symbols must name at least one symbol"),
+    ],
+)
+def test_a_universe_that_is_none(tmp_path: Path, written: str, why: str) -> None:
+    path = tmp_path / "u.toml"
+    path.write_text(f'name = "u"\nstrategy = "rsi"\ncapital = 100\n{written}\n')
+    with pytest.raises(ConfigError) as caught:
+        bots.load(path)
+    assert why in str(caught.value)
 
 
 def test_a_universe_and_one_of_its_symbols_are_twice_the_same(tmp_path: Path) -> None:

@@ -123,6 +123,22 @@ def test_symbols_and_times_choose_rows(tmp_path: Path) -> None:
     assert source.next_open() is None
 
 
+def test_what_opens_before_the_start_is_history(tmp_path: Path) -> None:
+    moments = [f"2025-03-10T13:3{i}:00Z" for i in range(4)]
+    path = written(tmp_path, *(f"{s},{t},10,11,9,10.5,100" for t in moments for s in ("B", "A")))
+    at = [int(datetime(2025, 3, 10, 13, 30 + i, tzinfo=UTC).timestamp()) * 10**9 for i in range(4)]
+    source = FileBars(read_bars(path, None, at[2], at[3], past_rows_max=3), at[2])
+    assert [[(bar.symbol, bar.open_ns) for bar in bars] for bars in source.history()] == [
+        [("B", at[0])],
+        [("A", at[1]), ("B", at[1])],
+    ]
+    assert [bar.open_ns for bar in source.take()] == [at[2], at[2]]
+    assert source.next_open() is None
+    assert list(FileBars(read_bars(path)).history()) == []
+    with pytest.raises(ConfigError, match="has no bar between the chosen start and end"):
+        read_bars(path, start_ns=2**62, past_rows_max=3)
+
+
 @pytest.mark.parametrize(
     "text",
     ["2025-03-10T13:30:00Z", "2025-03-10 13:30:00", "2025-03-10T09:30:00-04:00", "2025-03-10T13:30:00.000000+00:00"],

@@ -10,8 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from engine.adoption import FLATTEN, FLATTEN_PREFIX
 from engine.bots import BotStatus
 from engine.execution import ExecutionCore
@@ -31,7 +29,6 @@ from engine.messages import (
     DerivedBar,
     Fee,
     Fill,
-    Gap,
     IndicatorValues,
     Mark,
     OrderAccepted,
@@ -43,6 +40,7 @@ from engine.messages import (
     OrderRejected,
     OrderReplaced,
     OrderSubmitted,
+    PastBars,
     Position,
     Protection,
     ReplaceOrder,
@@ -60,7 +58,7 @@ from engine.risk import RiskCore
 from engine.risk.guards import STRATEGY
 from engine.signals import SignalEngine
 from engine.values import NS_PER_MS, NS_PER_S, Direction, Purpose, TradingMode, plain
-from tests.simulation import check_money, check_stops
+from tests.simulation import check_bars, check_money, check_stops
 from tests.simulation.checking import TERMINAL, demand
 from tests.simulation.world import World
 
@@ -89,7 +87,8 @@ def check(world: World) -> None:
     _beliefs(world, trading)
     market = world.bodies(world.server.market)
     check_stops.marks(world, trading)
-    _bars(world, market)
+    check_bars.bars(world, market)
+    check_bars.pasts(world, market)
     _indicators(world, market, trading)
 
 
@@ -103,6 +102,8 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.bot} {body.bar}"
         case DerivedBar():
             return f"{kind} {body.symbol} {body.timeframe} {body.ts_event} {body.revision}"
+        case PastBars():
+            return f"{kind} {body.symbol} {body.timeframe} {body.wanted}"
         case Timer():
             return f"{kind} {body.bot} {body.symbols} {body.ts_event}"
         case Fill():
@@ -299,38 +300,6 @@ def _beliefs(world: World, trading: list[AnyBody]) -> None:
         )
 
 
-def _bars(world: World, market: list[AnyBody]) -> None:
-    """Per symbol bars grow in time, are the venue's, and none is missing that was not lost or declared a gap."""
-    last: dict[str, int] = {}
-    there: set[tuple[str, int]] = set()
-    truth = {(bar.symbol, bar.ts_event): bar for bar in world.exchange.out}
-    revisions: dict[tuple[str, int], int] = {}
-    gaps = [body for body in market if isinstance(body, Gap) and body.filled_by == "none"]
-    for body in market:
-        if not isinstance(body, Bar):
-            continue
-        key = (body.symbol, body.ts_event)
-        demand(body.revision == revisions.get(key, -1) + 1, f"bar {key} has revision {body.revision}")
-        revisions[key] = body.revision
-        if body.revision:
-            plain_bar = msgspec.structs.replace(body, revision=0)
-            demand(plain_bar in world.exchange.corrected, f"a correction of bar {key} is not the venue's")
-            continue
-        demand(body.ts_event > last.get(body.symbol, 0), f"bar {key} came out of order")
-        last[body.symbol] = body.ts_event
-        demand(msgspec.structs.replace(body, is_backfill=False) == truth[key], f"bar {key} is not the venue's")
-        there.add(key)
-    declared = {key for key in truth for gap in gaps if gap.symbol == key[0] and gap.ts_from < key[1] <= gap.ts_to}
-    missing = set(truth) - there - declared - world.exchange.excused
-    demand(not missing, f"bars neither stored nor declared a gap: {sorted(missing)}")
-
-
-def _newest(bars: list[Bar]) -> list[Bar]:
-    """The newest revision of each bar, by time."""
-    found = {(bar.ts_event, bar.symbol): bar for bar in bars}
-    return [found[key] for key in sorted(found)]
-
-
 def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> None:
     """Signals and indicator values are those of a run over the same bars that nobody disturbed."""
     account = world.exchange.book.account_number
@@ -342,11 +311,13 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
             calm.define(body)
         elif isinstance(body, Timer):
             calm.on_timer(body)
-    bars = [bar for bar in market if isinstance(bar, Bar)]
     expected: list[Signal] = []
-    for number, bar in enumerate(bars, 1):
-        expected += calm.come_before(bar)
-        expected += calm.on_bar(bar, _newest(bars[:number]) if calm.needs_past(bar) else ())
+    for number, bar in enumerate(market, 1):
+        if isinstance(bar, PastBars):
+            calm.on_past(bar)
+        elif isinstance(bar, Bar):
+            expected += calm.come_before(bar)
+            expected += calm.on_bar(bar, check_bars.newest(market[:number]) if calm.needs_past(bar) else ())
     expected += calm.on_clock(0)  # timers after the last bar
     told = [body for body in trading if isinstance(body, Timer)]
     new = [timer for timer in calm.timers() if timer not in told]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,6 +68,26 @@ class Stream:
         return [
             self.messages[seq - 1].data for seq in sorted(s for n, s in self.last_of.items() if n.startswith(prefix))
         ]
+
+
+@cache
+def fits(subject: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a subject is one that any of these names: `*` is a token, `>` the rest."""
+    tokens = subject.split(".")
+    for pattern in patterns:
+        wanted = pattern.split(".")
+        has_rest = wanted[-1] == ">"
+        wanted = wanted[:-1] if has_rest else wanted
+        found = tokens[: len(wanted)] if has_rest else tokens
+        if len(found) == len(wanted) and all(w in {"*", t} for w, t in zip(wanted, found, strict=True)):
+            return True
+    return False
+
+
+def next_of(stream: Stream, seq: int, subject: str) -> int:
+    """Sequence of the first message from `seq` on with a subject; 0: none."""
+    later = range(seq, stream.last_seq + 1)
+    return next((one for one in later if stream.subjects[one - 1] == subject), 0)
 
 
 class Server:
@@ -160,15 +181,18 @@ class _JetStream:
         subjects = Counter(subject for subject in stream.subjects if wanted and subject.startswith(wanted))
         return SimpleNamespace(state=SimpleNamespace(last_seq=stream.last_seq, first_seq=1, subjects=subjects))
 
-    async def get_msg(self, name: str, seq: int, direct: bool = False) -> Any:
+    async def get_msg(self, name: str, seq: int, direct: bool = False, subject: str = "", next: bool = False) -> Any:
         await asyncio.sleep(0)
         stream = self._client.stream(name)
+        if next:
+            seq = next_of(stream, seq, subject)
         if not 1 <= seq <= stream.last_seq:
             raise NotFoundError
         return SimpleNamespace(subject=stream.subjects[seq - 1], data=stream.messages[seq - 1].data, seq=seq)
 
     async def get_last_msg(self, name: str, subject: str) -> Any:
-        seq = self._client.stream(name).last_of.get(subject, 0)
+        last_of = self._client.stream(name).last_of
+        seq = max((last_of[one] for one in last_of if fits(one, (subject,))), default=0)
         return await self.get_msg(name, seq)
 
 
@@ -181,7 +205,7 @@ class Reader:
         self._stream = server.streams[stream]
         self.stream = stream
         self.received = self.begins_after = self._cursor = after
-        self._prefixes = None if subjects is None else tuple(subject.removesuffix(">") for subject in subjects)
+        self._patterns = None if subjects is None else tuple(subjects)
         self._buffer: list[Stored] = []
         self._ready = asyncio.Event()
         self._is_coming = False
@@ -214,7 +238,7 @@ class Reader:
         self._is_coming = False
         stream = self._stream
         for seq in range(self._cursor + 1, stream.last_seq + 1):
-            if self._prefixes is None or stream.subjects[seq - 1].startswith(self._prefixes):
+            if self._patterns is None or fits(stream.subjects[seq - 1], self._patterns):
                 self._buffer.append(stream.messages[seq - 1])
                 self.received = seq
         self._cursor = stream.last_seq

@@ -26,7 +26,7 @@ from engine.ports import (
     VenueOrder,
     VenueSplit,
 )
-from engine.values import NS_PER_DAY, NS_PER_S, Side
+from engine.values import NS_PER_DAY, NS_PER_S, AssetClass, Side, asset_class_of
 from tests.simulation.market import order_value
 from tests.simulation.venue import Exchange
 
@@ -140,6 +140,10 @@ class VenueRest:
             VenueAsset(symbol, is_tradable=True, is_shortable="/" not in symbol, is_fractionable=True)
             for symbol in dict.fromkeys(symbols)
         ]
+
+    def universe(self, asset_class: AssetClass) -> Sequence[str]:
+        self._may_fail()
+        return [symbol for symbol in self._exchange.market.symbols if asset_class_of(symbol) is asset_class]
 
     def splits(self, symbols: Sequence[str], from_ns: int, to_ns: int) -> Sequence[VenueSplit]:
         self._may_fail()

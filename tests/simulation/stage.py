@@ -14,6 +14,7 @@ import streams.feeding.following
 import streams.feeding.health
 import streams.feeding.holding
 import streams.feeding.market
+import streams.feeding.warming
 import streams.pipeline
 import streams.publisher
 import streams.rest
@@ -36,7 +37,7 @@ def staged(world: World) -> Generator[None]:
 
     canceling, latching = streams.executing.canceling, streams.executing.latching
     executor, feed, signals = streams.services.executor, streams.services.feed, streams.services.signals
-    holding = streams.feeding.holding
+    holding, warming = streams.feeding.holding, streams.feeding.warming
     scenery: list[tuple[Any, str, Any]] = []
     for name, stand_in, modules in (
         (
@@ -50,6 +51,7 @@ def staged(world: World) -> Generator[None]:
             (
                 streams.publisher,
                 streams.feeding.market,
+                warming,
                 streams.executing.reconciling,
                 canceling,
                 executor,
@@ -59,7 +61,11 @@ def staged(world: World) -> Generator[None]:
         ),
         ("_LATCH_S", _LOOK_S, (latching,)),
         ("_LOOK_S", _LOOK_S, (canceling, streams.services.risk)),
-        ("last_per_subject", last_per_subject, (feed, holding, streams.feeding.following, signals, streams.asking)),
+        (
+            "last_per_subject",
+            last_per_subject,
+            (feed, holding, streams.feeding.following, signals, streams.asking),
+        ),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.
         ("_CONFIRM_S", 25.0, (streams.services.risk,)),

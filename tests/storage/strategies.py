@@ -11,6 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from engine.bots import Bot, OrderStyle, Stops
+from engine.messages import OldBar
 from engine.window import Window
 from tests.engine import build
 
@@ -31,6 +32,9 @@ _BY_TYPE = {
     tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=3).map(
         tuple
     ),
+    tuple[OldBar, ...]: st.lists(
+        st.tuples(st.integers(0, 2**62), *[st.floats(allow_nan=False, allow_infinity=False)] * 5), max_size=3
+    ).map(tuple),
     dict[str, int]: st.dictionaries(st.text(max_size=5), st.integers(0, 2**62), max_size=3),
     Bot: st.builds(
         build.bot,

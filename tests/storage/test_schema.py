@@ -54,6 +54,7 @@ def test_every_earlier_version_is_brought_forward(tmp_path, version):
         "latency",
         "all_bars",
         "corrected_bars",
+        "warm_up_bars",
         "all_marks",
         "bot_control",
         "position_changes",

@@ -54,6 +54,9 @@ class Source:
         self.asked: tuple[Sequence[str], Sequence[str]] | None = None
         self.history: list[Bar] = []
         self.past: list[Trade | Quote] | None = []
+        self.past_fault = ""
+        self.opened_ns = T0
+        self.questions: list[tuple[tuple[str, ...], str, int, int]] = []
         self._stopped = asyncio.Event()
 
     async def run(self, symbols: Sequence[str], marked: Sequence[str], listener: BarListener) -> None:
@@ -69,7 +72,11 @@ class Source:
     def bars(
         self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
     ) -> Sequence[Bar]:
-        return [bar for bar in self.history if bar.symbol in symbols and from_ns < bar.ts_event <= to_ns]
+        if self.past_fault and to_ns <= self.opened_ns:
+            raise UnreachableError(self.past_fault)
+        self.questions.append((tuple(symbols), timeframe, from_ns, to_ns))
+        every = (bar for bar in self.history if bar.symbol in symbols and bar.timeframe == timeframe)
+        return [bar for bar in every if from_ns < bar.ts_event <= to_ns]
 
     def ticks(
         self, asset_class: AssetClass, symbols: Sequence[str], from_ns: int, to_ns: int

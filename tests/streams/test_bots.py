@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from config.settings import Settings, SignalsSettings
@@ -30,7 +29,6 @@ from engine.messages import (
     encode,
 )
 from engine.signals import SignalEngine
-from streams.asking import assets_subject
 from streams.checkpoint import CheckpointStore
 from streams.commanding import definitions
 from streams.connection import Inflow
@@ -147,7 +145,9 @@ async def test_bots_of_the_settings_are_defined_at_the_first_start_and_once(worl
             pass
     defined = [body for body in await world.stored() if isinstance(body, BotDefined)]
     assert defined == [
-        BotDefined("alpha", 1, ALPHA, BotStatus.RUNNING, 0, "file", defined[0].cause, T0, "its bot file says so")
+        BotDefined(
+            "alpha", 1, ALPHA, BotStatus.RUNNING, 0, "file", defined[0].cause, T0, "its bot file says so", past_bars=25
+        )
     ]
     assert await definitions(world.nc, world.topology) == defined
 
@@ -182,26 +182,6 @@ async def test_of_two_that_looked_at_the_same_revision_one_is_refused(world: Wor
     assert isinstance(answers[0], BotDefined)
     assert isinstance(answers[1], BotRefused)
     assert "revision of bot alpha is 2, the change was made for 1" in answers[1].reason
-
-
-async def test_a_symbol_that_nobody_knows_is_asked_for(world: World) -> None:
-    """The question goes to executor, whose place the test takes here; tests/system has the real one."""
-
-    async def on_question(msg: Msg) -> None:
-        wanted = msgspec.json.decode(msg.data, type=list[str])
-        said = [SymbolStatus(symbol, "assets", "by hand", T0, is_tradable=symbol != "NOPE") for symbol in wanted]
-        await msg.respond(msgspec.json.encode(said))
-
-    await world.nc.subscribe(assets_subject(world.topology.prefix), cb=on_question)
-    beta = bot(name="beta", symbols=("MSFT", "NOPE"))
-    async with world.running(ALPHA):
-        await world.store(_wish("w1", 0, bot="beta", definition=beta))
-        refused = await world.answer("w1")
-        await world.store(_wish("w2", 0, bot="beta", definition=msgspec.structs.replace(beta, symbols=("MSFT",))))
-        granted = await world.answer("w2")
-    assert isinstance(refused, BotRefused)
-    assert refused.reason == "symbols: the venue takes no orders in NOPE (by hand): leave it out"
-    assert isinstance(granted, BotDefined)
 
 
 async def test_what_is_held_keeps_its_owner(world: World) -> None:

@@ -19,7 +19,7 @@ from streams.role import Context, NoPoints, topology_of
 from streams.server import NatsServer
 from streams.services.feed import Feed
 from streams.topology import ensure
-from tests.engine.build import T0, bar, opened
+from tests.engine.build import T0, always_open, bar, opened
 from tests.streams.test_role import _StoppedClock
 from tests.streams.wire import until
 
@@ -66,6 +66,7 @@ async def test_bars_that_a_killed_server_lost_are_published_again(own_server: Na
     await ensure(js, topology)
     body: AccountOpened = opened()
     await js.publish(f"{topology.prefix}.opened", encode(Head(1), body))
+    await js.publish(f"{topology.prefix}.sessions.us_equity", encode(Head(1), always_open()))
     source = _Source()
     context = Context("feed", settings, topology, nc, nc, js, _StoppedClock(), lambda: T0, NoPoints(), [], reconnected)
     feed = Feed(context, lambda _is_open: (source, source))

@@ -18,6 +18,7 @@ TOPOLOGY = topology_of("tape")
 OWNERS = {
     "bars.1m.AAPL": "feed",
     "updates.1m.AAPL": "feed",
+    "past.1d.AAPL": "feed",
     "gaps.AAPL": "feed",
     "marks.AAPL": "feed",
     "barmarks": "feed",
