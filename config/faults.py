@@ -82,7 +82,7 @@ def _choices(kind: object) -> str:
         if typing.get_origin(arm) is typing.Literal:
             words += [str(value) for value in typing.get_args(arm)]
         elif isinstance(arm, type) and issubclass(arm, Enum):
-            words += [str(value.value) for value in arm]
+            words += [str(value.value) for value in arm if value.value != "other"]  # what others say and nobody may ask
         elif arm is not type(None) and words:
             words.append(_number(kind))
     return "" if not words else f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from config.faults import readable
-from engine.bots import Bot, RiskLimits
+from engine.bots import Bot, RiskLimits, ticks
 from engine.errors import ConfigError
 
 ENV_PREFIX = "TAPELINE_"
@@ -239,14 +239,15 @@ def symbols_of(bots: Iterable[Bot]) -> tuple[str, ...]:
 
 
 def marked_of(bots: Iterable[Bot], limits: RiskLimits) -> tuple[str, ...]:
-    """Symbols whose trades and quotes are followed, sorted: those of bots with stops, all with a collar."""
+    """Symbols whose trades and quotes are followed, sorted: of bots with stops or every tick, all with a collar."""
     known = list(bots)
     symbols = symbols_of(known)
     if limits.collar_fraction_max is not None:
         return symbols
     with_collar = {name for name, part in limits.bots.items() if part.collar_fraction_max is not None}
     with_collar |= {bot.name for bot in known if bot.limits and bot.limits.collar_fraction_max is not None}
-    of_bots = {symbol for bot in known if bot.stops is not None or bot.name in with_collar for symbol in bot.symbols}
+    wanting = [bot for bot in known if bot.stops is not None or bot.name in with_collar or ticks(bot)]
+    of_bots = {symbol for bot in wanting for symbol in bot.symbols}
     of_symbols = {name for name, part in limits.symbols.items() if part.collar_fraction_max is not None}
     return tuple(sorted(of_bots | (of_symbols & set(symbols))))
 

@@ -6,12 +6,14 @@ Pure; called by engine.signals.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import msgspec
 
+from engine.copies import Copies
 from engine.messages import Alert, Bar, IndicatorValues
 from engine.pacing import Pace
+from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
 from engine.strategies import Target, checked, fault_text, senseless, tell_session, values_of
@@ -51,6 +53,7 @@ class Asking:
         self.failed: dict[str, str] = {}
         self.alerts: list[Alert] = []
         self.shown: list[IndicatorValues] = []
+        self._copies = Copies()
 
     def take_failed(self) -> dict[str, str]:
         """Give them up, once."""
@@ -81,6 +84,38 @@ class Asking:
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
             self._take_fault(slot, version, bar, fault)
             return None
+
+    def at_tick(
+        self, slot: Slot, version: Version, trade: Trade, bars: Sequence[Bar]
+    ) -> tuple[Target | None, dict[str, float]]:
+        """Ask what a strategy wants at a trade, with what that rests on.
+
+        One that has `on_tick(trade)` is asked itself, and keeps what it learns. Of any other a copy is moved by the
+        bars that are forming, so that the strategy itself only knows of bars that are closed.
+
+        Args:
+            slot: Bot and symbol.
+            version: The one that decides.
+            trade: The trade.
+            bars: Of its timeframe, that are not closed yet or that their minutes are not; by time.
+        """
+        if version.strategy is None:
+            return None, {}
+        try:
+            hook = getattr(version.strategy, "on_tick", None)
+            if hook is not None:
+                strategy, target = version.strategy, checked(hook(trade))
+            else:
+                strategy, target, told = self._copies.of(slot, version), None, version.session
+                for bar in bars:
+                    told = tell_session(strategy, told, self.pace.session_of(slot.asset_class, bar.ts_event))
+                    target = checked(strategy.on_bar(bar))
+            is_news = target is not None and (target.direction, target.strength) != slot.published
+            values = values_of(strategy) if is_news else {}
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
+            self._take_fault(slot, version, msgspec.structs.replace(bars[-1], ts_event=trade.ts_event), fault)
+            return None, {}
+        return self.sensible(slot, version, bars[-1], target, values), values
 
     @contextlib.contextmanager
     def silently(self, version: Version) -> Generator[None]:

@@ -124,8 +124,9 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         position_fraction: Share of the capital that one symbol's full-strength target uses, (0, 1].
         session: `regular` trades US equities in regular hours only, `any` whenever bars come; crypto is always `any`.
         window: Hours in which it says what it wants; None: whenever there is a market for it.
-        trading_frequency: `every_bar`, or N: what it wants is said at the first event at or after each multiple of N
-            seconds, counted from 1970 on, UTC; its strategy looks at every bar all the same.
+        trading_frequency: `every_bar`; `every_tick`: also at each trade, by the bar that is forming; or N: what it
+            wants is said at the first event at or after each multiple of N seconds, counted from 1970 on, UTC; its
+            strategy looks at every bar all the same.
         warm_up_bars: Bars of its timeframe, from before the first that there is, which its strategies are warmed up
             with; None: three times the longest warm-up of its indicators.
         publish_indicators: Say what its strategy sees at every bar, not only what a signal rests on.
@@ -145,7 +146,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     position_fraction: float = 0.1
     session: Literal["regular", "any"] = "regular"
     window: Window | None = None
-    trading_frequency: Literal["every_bar"] | Seconds = "every_bar"
+    trading_frequency: Literal["every_bar", "every_tick"] | Seconds = "every_bar"
     warm_up_bars: WarmUp | None = None
     publish_indicators: bool = False
     stops: Stops | None = None
@@ -165,6 +166,11 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     def source(self) -> str:
         """The name under which its strategy is known: with code, also by that."""
         return f"{self.strategy}#{make_id(self.code)[:12]}" if self.code else self.strategy
+
+
+def ticks(bot: Bot) -> bool:
+    """Whether a bot looks at every trade."""
+    return bot.trading_frequency == "every_tick"
 
 
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ Called by config/bots for files and by engine.roster for changes at run time.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from engine.adoption import NOBODY
@@ -26,6 +27,11 @@ def name_fault(name: str) -> str:
     if not _NAME.fullmatch(name):
         return "name must be 1..32 of a-z 0-9 _ - and start with a letter or digit"
     return f"name {name} is where the ledger counts what belongs to no bot: choose another" if name in NOBODY else ""
+
+
+def is_symbol(name: str) -> bool:
+    """Whether a name has the form of a symbol of US equities or crypto."""
+    return _SYMBOL.fullmatch(name) is not None and not is_option(name)
 
 
 def validate(bot: Bot) -> None:
@@ -58,7 +64,8 @@ def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     for symbol in bot.symbols:
         yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"
         yield is_option(symbol), f"symbol {symbol!r} is an option contract: Tapeline trades US equities and crypto"
-    yield len(set(bot.symbols)) != len(bot.symbols), "symbols must not repeat"
+    twice = sorted(symbol for symbol, count in Counter(bot.symbols).items() if count > 1)
+    yield bool(twice), f"symbols must not repeat: {', '.join(twice)} stand there more than once"
     has_capital = bot.capital.is_finite() and 0 < bot.capital <= _CAPITAL_MAX
     yield not has_capital, f"capital must be a finite number > 0 and at most {_CAPITAL_MAX} USD, was {bot.capital}"
     yield not 0 < bot.position_fraction <= 1, f"position_fraction must be in (0, 1], was {bot.position_fraction}"

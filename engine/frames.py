@@ -26,6 +26,7 @@ import msgspec
 
 from engine.errors import ConfigError
 from engine.messages import Bar
+from engine.messages.market import PastBar
 from engine.sessions import SessionTable
 from engine.values import MINUTE_BAR, NS_PER_MINUTE, AssetClass, asset_class_of, timeframe_ns
 from engine.zones import midnight_before
@@ -38,8 +39,8 @@ def check_timeframe(timeframe: str) -> None:
     """Refuse a timeframe that bars cannot be made of. Raises ConfigError."""
     try:
         length = timeframe_ns(timeframe)
-    except ValueError as err:
-        raise ConfigError(str(err)) from None
+    except ValueError:
+        length = 1  # no whole minute
     minutes, rest = divmod(length, NS_PER_MINUTE)
     known = f"{minutes}m" if minutes % 60 else f"{minutes // 60}h"
     if rest or (timeframe != DAY and (minutes > 12 * 60 or timeframe != known)):
@@ -116,6 +117,8 @@ class Frames:
             if span is None:
                 return done
             self._begin, self.end = span
+            if isinstance(bar, PastBar):
+                bar = Bar(**{name: getattr(bar, name) for name in Bar.__struct_fields__})  # what is made of it is not
             self._forming = msgspec.structs.replace(bar, timeframe=self.timeframe, ts_event=self.end, revision=0)
         else:
             self._forming = _joined(self._forming, bar)
@@ -132,7 +135,14 @@ class Frames:
         if fetched:
             self._since = self.closed = fetched[-1].ts_event
             self.told_from, self.told_until = (max(one, self.closed) for one in (self.told_from, self.told_until))
-        minutes = (bar for bar in history if bar.timeframe == MINUTE_BAR)
+        minutes = [
+            bar for bar in history
+            if bar.timeframe == MINUTE_BAR and (not isinstance(bar, PastBar) or bar.of == self.timeframe)
+        ]  # fmt: skip
+        if not fetched and minutes and isinstance(minutes[0], PastBar):
+            # They were asked for from the begin of a frame on: until the first trade it was quiet.
+            span = span_of(sessions, self._asset_class, self.timeframe, minutes[0].ts_event)
+            self._since = 0 if span is None else span[0]
         return [*fetched, *(frame for bar in minutes for frame in self.on_bar(sessions, bar))]
 
     def on_time(self, ts_ns: int) -> list[Bar]:
@@ -142,6 +152,17 @@ class Frames:
         done, is_whole = self._forming, self._begin >= self._since
         self.closed, self._forming, self.end = self.end, None, 0
         return [done] if is_whole else []
+
+    def copied(self) -> Frames:
+        """Give a copy, to be moved where this one shall stay as it is."""
+        other = Frames(self.symbol, self.timeframe, self.told_until)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def rest(self) -> list[Bar]:
+        """Give the frame that is forming, if it is whole so far."""
+        return [] if self._forming is None or self._begin < self._since else [self._forming]
 
     def is_late(self, ts_ns: int) -> bool:
         """Whether a new bar comes too late for its frame."""
@@ -288,6 +309,21 @@ class FrameTable:
         over_ns = ts_ns - self.lead_ns
         done = [frame for one in self._of.get(symbol, {}).values() for frame in one.on_time(over_ns)]
         return self._noted(_by_end(done))
+
+    def forming(self, symbol: str, timeframe: str, minutes: Sequence[Bar]) -> list[Bar]:
+        """Give the frames as they would be with more minutes, the last one still forming; nothing is changed by it.
+
+        Args:
+            symbol: Whose.
+            timeframe: Which.
+            minutes: After the last one that was taken in, by time.
+        """
+        known = self._of.get(symbol, {}).get(timeframe)
+        if known is None:
+            return []
+        one = known.copied()
+        done = [frame for bar in minutes for frame in one.on_bar(self._sessions, bar)]
+        return done + one.rest()
 
     def on_told(self, frame: Bar) -> None:
         """Learn from the stream which frame of its kind was told last, or told anew last."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engine.asking import Asking
-from engine.frames import FrameTable
+from engine.bots import ticks
+from engine.frames import FrameTable, is_derived
 from engine.messages import Bar, Signal
 from engine.pacing import keeps_time, may_wait
+from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
 from engine.versions import Slot, Version
@@ -56,6 +58,33 @@ class Moving:
             if keeps_time(active.bot):
                 self._pace.plan(slot)
 
+    def on_trade(self, slot: Slot, trade: Trade, minutes: Sequence[Bar], signals: list[Signal]) -> None:
+        """Ask a bot that looks at every tick what it wants, by the bar that is forming.
+
+        A version decides at trades from the first bar after its `from_ts` on: until then corrections and older bars
+        that it was warmed up with may not count yet. The one before it decides nothing any more.
+
+        Args:
+            slot: Bot and symbol.
+            trade: The trade.
+            minutes: That are forming with it, by time.
+            signals: To which what is said is added.
+        """
+        slot.traded, active, last = trade.ts_event, slot.active, 0 if slot.last is None else slot.last[0]
+        if active is None or not ticks(active.bot) or not active.from_ts < last <= trade.ts_event:
+            return
+        if slot.coming and slot.coming[0].from_ts < trade.ts_event:
+            return
+        bars = minutes
+        if is_derived(active.bot.timeframe):
+            bars = self._frames.forming(slot.symbol, active.bot.timeframe, minutes)
+        if not bars:
+            return
+        target, values = self._asking.at_tick(slot, active, trade, bars)
+        said = self._pace.said(slot, active, trade.ts_event, target, values)
+        if said is not None:
+            signals.append(self._speech.at_tick(active, minutes[-1], trade, *said))
+
     def remake(self, slot: Slot, bars: Mapping[str, Sequence[Bar]], *, is_whole: bool = False) -> None:
         """Make the strategies of a bot in a symbol anew from bars, which are as if they had been so always.
 
@@ -69,7 +98,7 @@ class Moving:
         for version in slot.versions():
             if version.strategy is None or version.bot.timeframe not in bars:
                 continue
-            past = bars[version.bot.timeframe]
+            past = version.known_of(bars[version.bot.timeframe])
             if is_whole and (not past or 0 < version.first_ts < past[0].ts_event):
                 continue
             target, last = None, None
@@ -86,7 +115,10 @@ class Moving:
     def on_quiet(self, frame: Bar, signals: list[Signal]) -> None:
         """Move every bot in a symbol by a bar that is closed because time has passed: after the moments before that."""
         for slot in self._slots.of(frame.symbol) or ():
-            while slot.timers and slot.timers[0][1] < frame.ts_event + self._frames.lead_ns:
+            if all(version.bot.timeframe != frame.timeframe for version in slot.versions()):
+                continue
+            over = frame.ts_event + self._frames.lead_ns
+            while slot.timers and slot.timers[0][1] < over and slot.is_reached(slot.timers[0]):
                 self.speak_at(slot, slot.timers.pop(0)[1], signals)
             self.on_frame(slot, frame, signals)
             if slot.active is not None and slot.active.bot.timeframe == frame.timeframe:

@@ -87,9 +87,10 @@ class Pace:
             target, values = Target(*FLAT, "outside of its window, with its positions closed"), {}
             may = hours.trades
         elif may_wait(bot):
-            if is_late or (bot.trading_frequency != "every_bar" and ts_ns < _next(bot.trading_frequency, slot.seen)):
+            every_s = bot.trading_frequency
+            if is_late or (isinstance(every_s, int) and ts_ns < _next(every_s, slot.seen)):
                 return None
-            slot.seen = ts_ns if bot.trading_frequency != "every_bar" else slot.seen
+            slot.seen = ts_ns if isinstance(every_s, int) else slot.seen
             target, values = slot.wish or (None, {})
             if target is not None and (target.direction, target.strength) == slot.published:
                 slot.wish = None  # a former life said it
@@ -142,7 +143,7 @@ class Pace:
             at_once = slot.owes_flat or self._is_outside(slot, version, since + 1)
             ask = hours.next_trade if at_once else hours.next_flat
             dues.append(ask(bot, slot.asset_class, since))
-        if has_wish and bot.trading_frequency != "every_bar":
+        if has_wish and isinstance(bot.trading_frequency, int):
             moment = _next(bot.trading_frequency, hours.next_open(bot, slot.asset_class, since) - 1)
             dues += [moment] if hours.speaks(bot, slot.asset_class, moment) else []
         return min((due for due in dues if due), default=0)
@@ -173,12 +174,14 @@ class Pace:
 
 def may_wait(bot: Bot) -> bool:
     """Whether what a strategy wants may have to wait for a moment that is not the close of a bar it looks at."""
-    return bot.trading_frequency != "every_bar" or bot.timeframe != MINUTE_BAR
+    return isinstance(bot.trading_frequency, int) or bot.timeframe != MINUTE_BAR
 
 
 def keeps_time(bot: Bot) -> bool:
     """Whether a bot may have to speak without a bar."""
-    return bot.trading_frequency != "every_bar" or (bot.window is not None and bot.window.flatten_before_s is not None)
+    return isinstance(bot.trading_frequency, int) or (
+        bot.window is not None and bot.window.flatten_before_s is not None
+    )
 
 
 def _next(frequency_s: int, ts_ns: int) -> int:

@@ -3,8 +3,8 @@
 Invariants:
 1. A symbol's past ends where its bars in the stream begin, so no bar is of both.
 2. It is one message per symbol and timeframe: it is there as a whole, or not at all.
-3. What was asked for is not asked again; what did not come is, at the next occasion. Each number of bars is asked for
-   by itself, so what is stored follows from what bots want, whoever was heard of first.
+3. What was asked for is not asked again while the stream has it; what did not come is, at the next occasion. Each
+   number of bars is asked for by itself: what is stored follows from what bots want, whoever was heard of first.
 4. Bars of longer timeframes are made by engine.frames, as those of the stream are: of the venue's bars of 30 minutes or
    less, whose ends are ends of theirs, too.
 Called by streams/feeding/warming, which fetches. Never reads a clock.
@@ -29,6 +29,8 @@ Wanted = tuple[str, str, int]
 _PARTS = (30, 15, 10, 5)
 """Minutes of the venue's bars that longer ones are made of: sessions begin and end on multiples of them."""
 _TOGETHER_MAX = 25
+_BARS_MAX = 100_000
+"""Most bars of one question, about: shares trade in two thirds of all hours of a day at most."""
 _SESSION_NS = 390 * NS_PER_MINUTE
 
 
@@ -89,9 +91,12 @@ class PastCore:
                 continue  # the stream reaches far enough
             frame = span_of(self._sessions, asset_class, timeframe, to_ns + NS_PER_MINUTE)
             begin = to_ns if frame is None or not is_derived(timeframe) else min(frame[0], to_ns)
+            fetched = _part_of(timeframe)
+            each = (to_ns - from_ns) // timeframe_ns(fetched) // (1 if asset_class is AssetClass.CRYPTO else 2)
+            together_max = max(1, min(_TOGETHER_MAX, _BARS_MAX // max(1, each)))
             asks += [
-                PastAsk(asset_class, some, timeframe, _part_of(timeframe), count, from_ns, to_ns, begin)
-                for some in batched(symbols, _TOGETHER_MAX)
+                PastAsk(asset_class, some, timeframe, fetched, count, from_ns, to_ns, begin)
+                for some in batched(symbols, together_max)
             ]
         return asks
 
@@ -119,9 +124,13 @@ class PastCore:
                 found.append(PastBars(past_id, symbol, ask.timeframe, ask.bars, *span, kept, of_rest, now_ns))
         return found
 
+    def forget(self, gone: Iterable[Wanted]) -> None:
+        """Take back that these were asked for: the stream does not have them any more."""
+        self._asked -= set(gone)
+
     def on_failed(self, ask: PastAsk) -> None:
         """Take back that this was asked for."""
-        self._asked -= {(symbol, ask.timeframe, ask.bars) for symbol in ask.symbols}
+        self.forget((symbol, ask.timeframe, ask.bars) for symbol in ask.symbols)
 
     def _made(self, ask: PastAsk, bars: Iterable[Bar]) -> list[Bar]:
         if not is_derived(ask.timeframe):

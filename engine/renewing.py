@@ -12,7 +12,7 @@ from engine.messages import Bar, PastBars, Split
 from engine.moving import Moving
 from engine.slots import Slots
 from engine.splits import SplitBook
-from engine.values import MINUTE_BAR, PAST_SYMBOLS_MAX
+from engine.values import MINUTE_BAR
 
 
 class Renewing:
@@ -60,7 +60,7 @@ class Renewing:
             self._note(self.splits.chained(bar).symbol)
 
     def _note(self, symbol: str) -> list[int]:
-        if self._slots.of(symbol) is None or self._slots.count > PAST_SYMBOLS_MAX:
+        if self._slots.of(symbol) is None or self._slots.are_many():
             return []
         return self._due.setdefault(symbol, [])
 
@@ -68,7 +68,7 @@ class Renewing:
         """Name the symbols whose past `renew` needs with a bar; none: it needs none."""
         today = self.splits.chained(bar)
         is_due = today.symbol in self._due or self._frames.is_late(today)
-        if bar.revision or not is_due or self._slots.count > PAST_SYMBOLS_MAX:
+        if bar.revision or not is_due or self._slots.are_many():
             return set()
         if any(slot.last is not None and bar.ts_event <= slot.last[0] for slot in self._slots.of(today.symbol) or ()):
             return set()  # it is refused

@@ -11,13 +11,13 @@ Called by streams/services/signals, whose bars say from when a definition counts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
 
 from engine.bots import Bot, BotStatus
-from engine.definitions import name_fault, validate
+from engine.definitions import is_symbol, name_fault, validate
 from engine.errors import ConfigError
 from engine.ids import make_id
 from engine.messages import AnyBody, BotDefined, BotRefused, ChangeBot, SymbolStatus, VenueFunds
@@ -49,11 +49,14 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def spread(wish: ChangeBot, facts: Facts) -> ChangeBot:
-    """Give a wish whose definition has the symbols of its universe, as the venue names them now."""
+    """Give a wish whose definition has the symbols of its universe, as the venue names them now, and what is held."""
     bot = wish.definition
-    if bot is None or not bot.universe:
+    if bot is None or not bot.universe or bot.symbols:
         return wish
-    return msgspec.structs.replace(wish, definition=msgspec.structs.replace(bot, symbols=facts.universe))
+    there = filter(is_symbol, facts.universe)
+    held = (symbol for symbol, quantity in facts.held.items() if quantity) if facts.universe else ()
+    symbols = tuple(sorted({*there, *held, *(facts.working if facts.universe else ())}))
+    return msgspec.structs.replace(wish, definition=msgspec.structs.replace(bot, symbols=symbols))
 
 
 class Roster:
@@ -92,6 +95,11 @@ class Roster:
     def _answer(self, cause: str) -> ChangeBot | None:
         self._answered.add(cause)
         return self.waiting.pop(cause, None)
+
+    def first_wish(self, stuck: Container[str]) -> ChangeBot | None:
+        """Give the wish to be answered next: of each bot in their order; what could not be answered yet comes last."""
+        firsts = {wish.bot: wish for wish in reversed(self.waiting.values())}.values()
+        return min(reversed(firsts), key=lambda wish: wish.id in stuck, default=None)
 
     def symbols(self) -> set[str]:
         """Every symbol that a bot which was not removed trades."""

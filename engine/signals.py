@@ -24,11 +24,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 import msgspec
 
 from engine.asking import FAULTS_MAX, Asking, SignalCounters
 from engine.bots import Bot, BotStatus
+from engine.forming import Forming
 from engine.frames import FrameTable, frames_of, is_derived
 from engine.messages import (
     Alert,
@@ -40,6 +42,7 @@ from engine.messages import (
     Sessions,
     Signal,
     Split,
+    Ticks,
     Timer,
 )
 from engine.moving import Moving
@@ -67,7 +70,8 @@ class SignalEngine:
         self._wait_ns = bar_wait_ms * NS_PER_MS
         self._pace = Pace()
         self._slots = Slots()
-        self._newest = 0
+        self._newest = self._traded = 0
+        self._forming = Forming()
         self._frames = FrameTable(self._pace.sessions, self._wait_ns)
         self._timers: list[Timer] = []
         self.is_told = False
@@ -82,11 +86,13 @@ class SignalEngine:
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        return self._slots.state(), self._newest, self._renewing.state(), self._frames.state()
+        parts = self._renewing, self._frames, self._forming
+        return self._slots.state(), (self._newest, self._traded), *(part.state() for part in parts)
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, self._newest, renewing, frames = state  # type: ignore[misc]
+        slots, (self._newest, self._traded), renewing, frames, forming = state  # type: ignore[misc]
+        self._forming.restore(forming)
         self._renewing.restore(renewing)
         self._slots.restore(slots)
         self._frames.restore(frames)
@@ -96,8 +102,8 @@ class SignalEngine:
 
     @property
     def newest_ns(self) -> int:
-        """Close of the newest bar that was given, or a later moment that came without one, ns UTC."""
-        return self._newest
+        """Close of the newest bar that was given, or a later trade or moment without a bar, ns UTC."""
+        return max(self._newest, self._traded)
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
@@ -143,7 +149,7 @@ class SignalEngine:
             past.setdefault(chained.symbol, []).append(chained)
         added = self._slots.add(defined)
         fresh = sum(version.is_fresh for _, version in added)
-        if self._newest and fresh > PAST_SYMBOLS_MAX and not past:
+        if fresh > PAST_SYMBOLS_MAX and not past:
             limit = f"the past of at most {PAST_SYMBOLS_MAX} is read"
             what = f"bot {bot}: its {fresh} new symbols warm up from now on: {limit}"
             self._asking.alerts.append(self._speech.notice(defined, what))
@@ -155,7 +161,7 @@ class SignalEngine:
                 of_symbol = self._frames.learn(
                     slot.symbol, version.bot.timeframe, of_symbol, self._newest, defined.from_ts
                 )
-            for bar in of_symbol if version.is_fresh else ():
+            for bar in version.known_of(of_symbol) if version.is_fresh else ():
                 self._asking.move(slot, version, bar)
             self._pace.plan(slot)
 
@@ -280,11 +286,24 @@ class SignalEngine:
         if past := list(history):
             self._renewing.renew(bar, past, self._newest)
         frames = self._frames.on_bar(bar)
+        self._forming.on_bar(bar)
         for slot in slots:
             for frame in frames:
                 self._moving.on_frame(slot, frame, signals)
             self._moving.on_minute(slot, bar, signals)
         self.counters.signals += len(signals) - before
+        return signals
+
+    def on_ticks(self, ticks: Ticks) -> list[Signal]:
+        """Ask the bots that look at every tick of this symbol; return the targets that changed."""
+        signals: list[Signal] = []
+        for trade, minutes in self._forming.on_ticks(ticks):
+            self._traded = max(self._traded, trade.ts_event)
+            for slot in filter(attrgetter("ticks"), self._slots.of(ticks.symbol) or ()):
+                while slot.timers and slot.timers[0][2] < trade.ts_event and slot.is_reached(slot.timers[0]):
+                    self._speak_at(slot, slot.timers.pop(0)[1], signals)
+                self._moving.on_trade(slot, trade, minutes, signals)
+        self.counters.signals += len(signals)
         return signals
 
     def come_before(self, bar: Bar) -> list[Signal]:
@@ -338,9 +357,9 @@ class SignalEngine:
     def on_timer(self, timer: Timer) -> None:
         """Learn from the stream of a moment that came without bars; it counts before the next bar from it on."""
         for symbol, closed in timer.symbols.items():
-            slot = self._slots.find(timer.bot, symbol)
-            if slot is not None and slot.seen < timer.ts_event and (closed, timer.ts_event) not in slot.timers:
-                insort(slot.timers, (closed, timer.ts_event))
+            slot, told = self._slots.find(timer.bot, symbol), (closed, timer.ts_event, timer.trades.get(symbol, 0))
+            if slot is not None and slot.seen < timer.ts_event and told not in slot.timers:
+                insort(slot.timers, told)
                 self.is_told = True
 
     def on_clock(self, now_ns: int) -> list[Signal]:
@@ -364,10 +383,12 @@ class SignalEngine:
         signals: list[Signal] = []
         while 0 < self.due_ns <= now_ns:
             ts, bot, slots = self._pace.take_due()
-            quiet = [slot for slot in slots if all(told != ts for _, told in slot.timers)]
+            quiet = [slot for slot in slots if all(told[1] != ts for told in slot.timers)]
             if quiet:
                 self._timers.append(self._speech.timer(bot, ts, quiet))
             for slot in slots:
+                if any(told[1] == ts and not slot.is_reached(told) for told in slot.timers):
+                    continue  # a former life knew a later bar or trade of it by then: it comes after that
                 slot.timers = [told for told in slot.timers if told[1] != ts]
                 self._speak_at(slot, ts, signals)
         return signals

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from engine.bots import Bot, BotStatus
 from engine.messages import Bar, BotDefined
 from engine.strategies import Strategy, checked, fault_text, make, tell_session
-from engine.values import AssetClass, Direction, asset_class_of
+from engine.values import PAST_SYMBOLS_MAX, AssetClass, Direction, asset_class_of
 from engine.versions import Slot, Version
 
 Snapshot = tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]]
@@ -42,10 +42,12 @@ class Slots:
         versions = (version for slot in slots for version in slot.versions())
         return {one.bot.timeframe for one in versions if looks(one.status) and one.bot.trades(symbol)}
 
-    @property
-    def count(self) -> int:
-        """How many symbols anybody trades or traded."""
-        return len(self._slots)
+    def are_many(self) -> bool:
+        """Whether bots look at so many symbols that no past of them is read."""
+        looked = (
+            sum(bool(self.timeframes(symbol)) for symbol in self._slots) if len(self._slots) > PAST_SYMBOLS_MAX else 0
+        )
+        return looked > PAST_SYMBOLS_MAX
 
     def every(self) -> Iterator[Slot]:
         """Give them all."""

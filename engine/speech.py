@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.ids import bar_key, make_id
 from engine.messages import Alert, Bar, BotDefined, IndicatorValues, Signal, Timer
+from engine.ports import Trade
 from engine.strategies import Target
 from engine.values import MINUTE_BAR
 from engine.versions import Slot, Version
@@ -45,6 +46,14 @@ class Speech:
         signal_id = make_id(*self._ledger, slot.bot, "timer", slot.symbol, ts_ns)
         return _signal(signal_id, version, target, values, (key, close, ts_ns))
 
+    def at_tick(
+        self, version: Version, minute: Bar, trade: Trade, target: Target, values: Mapping[str, float]
+    ) -> Signal:
+        """Say a target that follows from a trade; its bar is that of the minute, which is forming."""
+        key = bar_key(minute.symbol, minute.timeframe, minute.ts_event, minute.revision)
+        signal_id = make_id(*self._ledger, version.bot.name, "tick", trade.symbol, trade.ts_event)
+        return _signal(signal_id, version, target, values, (key, trade.px, trade.ts_event))
+
     def flat(self, slot: Slot, version: Version, target: Target) -> Signal | None:
         """Say that a bot closes a position because its new version says so; None where no price is known."""
         if slot.last is None:
@@ -58,8 +67,9 @@ class Speech:
     def timer(self, bot: str, ts_ns: int, slots: Sequence[Slot]) -> Timer:
         """Say that a moment came without a bar."""
         last = sorted((slot.symbol, 0 if slot.last is None else slot.last[0]) for slot in slots)
-        parts = (f"{symbol}|{closed}" for symbol, closed in last)
-        return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns)
+        trades = {slot.symbol: slot.traded for slot in slots if slot.traded}
+        parts = (f"{symbol}|{closed}|{trades.get(symbol, '')}" for symbol, closed in last)
+        return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns, trades)
 
     def notice(self, defined: BotDefined, what: str) -> Alert:
         """Say what a person may want to know of a bot's new version."""

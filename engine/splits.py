@@ -13,6 +13,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 import msgspec
 
 from engine.messages import Bar, OrderAdopted, OrderIntent, Split
+from engine.messages.market import PastBar
 from engine.values import ZERO, OrderClass, Side, normal, price_tick, round_to
 
 _STEP = Decimal("0.000000001")
@@ -147,6 +148,7 @@ class SplitBook:
         if bar.symbol not in self._symbols:
             return bar
         for split in self.known.values():
-            if bar.symbol == split.symbol and bar.ts_event <= split.ts_event:
+            known_ns = bar.as_of if isinstance(bar, PastBar) else bar.ts_event
+            if bar.symbol == split.symbol and known_ns <= split.ts_event:
                 bar = adjusted(bar, split.ratio, split.new_symbol)
         return bar

@@ -5,8 +5,11 @@ Plain attributes: they are pickled into checkpoints as they are.
 
 from __future__ import annotations
 
-from engine.bots import Bot, BotStatus
-from engine.messages import BotDefined, Signal
+from collections.abc import Sequence
+
+from engine.bots import Bot, BotStatus, ticks
+from engine.messages import Bar, BotDefined, Signal
+from engine.messages.market import PastBar
 from engine.strategies import Strategy, Target, fault_text, make
 from engine.values import Direction, asset_class_of
 
@@ -23,6 +26,7 @@ class Version:
         first_ts: Close of the first bar its strategy was moved by; 0: none yet.
         last_ts: Close of the last one.
         faults: How often its strategy raised.
+        past_bars: How many bars from before the first that there is it is warmed up with.
         session: Opening of the session that its strategy was told of last, ns UTC.
     """
 
@@ -35,6 +39,7 @@ class Version:
         "from_ts",
         "is_fresh",
         "last_ts",
+        "past_bars",
         "revision",
         "session",
         "status",
@@ -47,6 +52,7 @@ class Version:
         self.revision = defined.revision
         self.from_ts = defined.from_ts
         self.flatten = defined.flatten
+        self.past_bars = defined.past_bars
         self.is_fresh = is_fresh
         self.strategy: Strategy | None = None
         self.first_ts = self.last_ts = 0
@@ -55,6 +61,12 @@ class Version:
         self.fault = ""
         if is_fresh:
             self.renew()
+
+    def known_of(self, bars: Sequence[Bar]) -> list[Bar]:
+        """Give the bars that it knows of: of those from before the first as many as its bot wants."""
+        past = [bar for bar in bars if isinstance(bar, PastBar) and bar.of == self.bot.timeframe]
+        of_stream = [bar for bar in bars if not isinstance(bar, PastBar)]
+        return [*past[len(past) - min(self.past_bars, len(past)) :], *of_stream]
 
     def renew(self) -> None:
         """Make its strategy anew; `fault` says why that cannot be: a package is gone, its class raises."""
@@ -79,14 +91,16 @@ class Slot:
         seen: The last moment at which it was asked what it wants: close of a live bar, or of a timer.
         owes_flat: Whether it should have been flat by now, and nothing could be said of that.
         wish: A target, with what it rests on, that waits for such a moment.
-        timers: Moments without a bar that the stream knows of, not come to yet, each behind the close of the last bar.
+        timers: Moments without a bar that the stream knows of, not come to yet: close of the last bar before it, the
+            moment, the last trade before it.
+        traded: The last trade that it was asked about.
         shown_until: Close of the last bar of which the strategy's values were said.
         due: The next moment at which it may have to speak without a bar; 0: none.
     """
 
     __slots__ = (
         "active", "asset_class", "bot", "coming", "due", "emitted_until", "is_senseless", "last", "owes_flat",
-        "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "wish",
+        "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "traded", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -105,7 +119,8 @@ class Slot:
         self.shown_until = 0
         self.owes_flat = False
         self.wish: tuple[Target, dict[str, float]] | None = None
-        self.timers: list[tuple[int, int]] = []
+        self.timers: list[tuple[int, int, int]] = []
+        self.traded = 0
         self.due = 0
 
     def __getstate__(self) -> tuple[object, ...]:
@@ -118,6 +133,15 @@ class Slot:
         self.timers = []
         for name, value in zip((name for name in self.__slots__ if name not in _IN_STREAM), state, strict=True):
             setattr(self, name, value)
+
+    def is_reached(self, timer: tuple[int, int, int]) -> bool:
+        """Whether all that came before a moment was given: bars and trades."""
+        return timer[0] <= (0 if self.last is None else self.last[0]) and timer[2] <= self.traded
+
+    @property
+    def ticks(self) -> bool:
+        """Whether a version of it looks at every trade."""
+        return any(ticks(version.bot) for version in self.versions())
 
     def versions(self) -> list[Version]:
         """Give the one that decides and those that come."""

@@ -61,6 +61,7 @@ from engine.messages import (
     Split,
     SymbolStatus,
     TargetReached,
+    Ticks,
     Timer,
     TradingState,
     VenueFunds,
@@ -135,7 +136,7 @@ class Table:
     @property
     def is_numbered(self) -> bool:
         """Whether rows know their place in the stream (column `seq`): all of the trading stream do."""
-        return not {Bar, Gap, PastBars} & set(self.bodies)
+        return not {Bar, Gap, PastBars, Ticks} & set(self.bodies)
 
     @property
     def exact_columns(self) -> tuple[str, ...]:
@@ -172,6 +173,7 @@ TABLES: tuple[Table, ...] = (
     BARS,
     _table("gaps", "symbol timeframe ts_from ts_to filled_by bars", Gap),
     _table("past_bars", "id", PastBars),
+    _table("ticks", "id", Ticks),
     _table("accounts_opened", "venue account_number run", AccountOpened),
     _table("sessions", "asset_class ts_event", Sessions),
     _table("signals", "id", Signal),

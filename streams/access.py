@@ -28,9 +28,8 @@ _AUTH_S_MAX = 10
 
 _OWN: dict[str, tuple[str, ...]] = {
     "feed": (
-        "bars.*.*", "updates.*.*", "past.*.*", "gaps.*", "marks.*", "barmarks", "status.statuses.*", "status.lulds.*",
-        "commands",
-        "alerts.*",
+        "bars.*.*", "updates.*.*", "past.*.*", "ticks.*", "gaps.*", "marks.*", "barmarks",
+        "status.statuses.*", "status.lulds.*", "commands", "alerts.*",
     ),
     "signals": (
         "signals.*.*", "indicators.*.*", "derived.*.*", "derived_updates.*.*",

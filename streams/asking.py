@@ -66,7 +66,7 @@ async def facts_of(context: Context, wish: ChangeBot, bots: Mapping[str, BotDefi
         working = await _working(context, wish.bot)
     if wish.definition is None:
         return Facts(held=held, working=working)
-    universe = await _universe(context, wish.definition.universe)
+    universe = () if wish.definition.symbols else await _universe(context, wish.definition.universe)
     named = () if universe else wish.definition.symbols  # of a universe the venue has just said so
     new = [symbol for symbol in named if known is None or not known.definition.trades(symbol)]
     funds = await _last(context, f"{prefix}.funds")

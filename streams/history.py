@@ -24,9 +24,9 @@ async def bars_until(context: Context, symbols: Iterable[str], seq_max: int) -> 
         symbols: Whose bars.
         seq_max: Sequence after which none is taken.
     """
-    stream, found = context.topology.market, dict[tuple[int, str, str], Bar]()
+    stream, found = context.topology.market, dict[tuple[int, str, str, str], Bar]()
     timeframe = context.settings.feed.timeframe
-    past = dict[tuple[int, str, str], Bar]()
+    past = dict[tuple[int, str, str, str], Bar]()
     for symbol in symbols:
         kinds = (f"bars.{timeframe}", f"updates.{timeframe}", "past.*")
         subjects = [f"{context.topology.prefix}.{kind}.{escape(symbol)}" for kind in kinds]
@@ -41,11 +41,11 @@ async def bars_until(context: Context, symbols: Iterable[str], seq_max: int) -> 
                 seq = item.seq
                 body = read(item, stream, decode_market).body
                 if isinstance(body, Bar) and seq <= seq_max:
-                    key = body.ts_event, body.symbol, body.timeframe
+                    key = body.ts_event, body.symbol, body.timeframe, ""
                     if body.revision >= found.setdefault(key, body).revision:
                         found[key] = body
                 elif isinstance(body, PastBars) and seq <= seq_max:
-                    past |= {(bar.ts_event, bar.symbol, bar.timeframe): bar for bar in body.every()}
+                    past |= {(bar.ts_event, bar.symbol, bar.timeframe, bar.of): bar for bar in body.every()}
         await reader.stop()
         context.readers.remove(reader)
     found = past | found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from config import own
 from engine.bots import Bot, BotStatus
+from engine.definitions import validate
 from engine.errors import ConfigError
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, Bar, BotDefined, ChangeBot
@@ -44,8 +45,9 @@ class Rostering:
         now = await context.clock.now_ns()
         known = roster.bots.get(wish.bot)
         definition = wish.definition or (None if known is None else known.definition)
-        status = wish.status or (BotStatus.RUNNING if known is None else known.status)
-        fault = "" if wish.definition is None else self._fault(wish.definition)
+        before = BotStatus.RUNNING if known is None or known.status is BotStatus.REMOVED else known.status
+        status = wish.status or before
+        fault = "" if wish.definition is None else self._fault(wish.definition) or _senseless(wish.definition)
         past = list[Bar]() if definition is None or fault else await self._past(definition, status, seq)
         fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past))
         past_bars = 0 if definition is None or fault else _past_bars(definition)
@@ -95,6 +97,15 @@ class Rostering:
         engine.define(defined, past)
         if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
             engine.fail(defined.bot, fault)
+
+
+def _senseless(bot: Bot) -> str:
+    """Say why a definition cannot trade as written, before anything is done with it; empty if it can."""
+    try:
+        validate(bot)
+    except ConfigError as err:
+        return str(err).removeprefix(f"bot {bot.name!r}: ")
+    return ""
 
 
 def _past_bars(bot: Bot) -> int:

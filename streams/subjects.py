@@ -40,6 +40,7 @@ from engine.messages import (
     Split,
     SymbolStatus,
     TargetReached,
+    Ticks,
     Timer,
     TradingState,
     VenueFunds,
@@ -79,6 +80,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.{'updates' if body.revision else 'bars'}.{body.timeframe}.{escape(body.symbol)}"
         case PastBars():
             return f"{prefix}.past.{body.timeframe}.{escape(body.symbol)}"
+        case Ticks():
+            return f"{prefix}.ticks.{escape(body.symbol)}"
         case Gap():
             return f"{prefix}.gaps.{escape(body.symbol)}"
         case Signal():

@@ -85,7 +85,7 @@ class Topology(msgspec.Struct, frozen=True):
         return [
             StreamConfig(
                 name=self.market,
-                subjects=[f"{p}.bars.*.*", f"{p}.updates.*.*", f"{p}.past.*.*", f"{p}.gaps.*"],
+                subjects=[f"{p}.bars.*.*", f"{p}.updates.*.*", f"{p}.past.*.*", f"{p}.ticks.*", f"{p}.gaps.*"],
                 retention=RetentionPolicy.LIMITS,
                 storage=StorageType.FILE,
                 persist_mode=PersistMode.ASYNC,

@@ -6,6 +6,7 @@ Names here stay; what they are is documented where they come from.
 from engine.indicators import Indicator, Kind, Param
 from engine.indicators import make as indicator
 from engine.messages import Bar
+from engine.ports import Trade
 from engine.strategies import Strategy, Target
 from engine.strategies.turning import Crossing, Turning, compare
 from engine.values import Direction
@@ -19,6 +20,7 @@ __all__ = [
     "Param",
     "Strategy",
     "Target",
+    "Trade",
     "Turning",
     "compare",
     "indicator",

@@ -28,6 +28,7 @@ from config.settings import Settings, load
 from engine.bots import Bot
 from engine.errors import ConfigError, TapelineError, UnreachableError
 from engine.ids import make_id
+from engine.values import CRYPTO_UNIVERSE, AssetClass, asset_class_of
 from streams.connection import connect
 from streams.keys import OPERATOR, identity
 from streams.probe import Probe
@@ -190,6 +191,28 @@ def build_settings(
     return msgspec.structs.replace(settings, bots=bots)
 
 
+def _has_universe(options: DemoOptions, bots: Sequence[Bot]) -> bool:
+    """Whether a bot wants all that the market has. Raises ConfigError where that is nothing."""
+    wanted = {bot.universe: bot.name for bot in bots if bot.universe}
+    if not wanted:
+        return False
+    there: list[str] = ["AAPL"]  # the generated market has shares only
+    if options.bars is not None:
+        from adapters.exchange.barfile import read_bars
+
+        there = read_bars(options.bars).get_column("symbol").unique().to_list()
+    classes = {asset_class_of(symbol) for symbol in there}
+    pairs = ("*", AssetClass.US_EQUITY), (CRYPTO_UNIVERSE, AssetClass.CRYPTO)
+    for universe, asset_class in pairs:
+        if universe in wanted and asset_class not in classes:
+            msg = (
+                f"bot {wanted[universe]!r}: symbols {universe!r}: the demo's market has none: "
+                "give bars that have with --bars, or name symbols"
+            )
+            raise ConfigError(msg)
+    return True
+
+
 def new_folder(options: DemoOptions) -> Path:
     """Give the data directory: the one asked for, which must hold no other run, or a new one.
 
@@ -212,8 +235,9 @@ async def run_demo(options: DemoOptions) -> Summary:
     """Run a demo from start to summary. Raises TapelineError with one line where it cannot."""
     bots = choose_bots(options)
     folder = new_folder(options)
-    has_universe = any(bot.universe for bot in bots)
-    symbols = None if has_universe else tuple(sorted({symbol for bot in bots for symbol in bot.symbols}))
+    symbols = (
+        None if _has_universe(options, bots) else tuple(sorted({symbol for bot in bots for symbol in bot.symbols}))
+    )
     exchange = ExchangeProcess(exchange_arguments(options, symbols), folder / "logs" / "exchange.log")
     supervisor: Supervisor | None = None
     started = time.monotonic()

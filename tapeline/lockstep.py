@@ -164,8 +164,9 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
     feed, executor = statuses["feed"].counters, statuses["executor"].counters
     if feed["positions"] < (last := statuses["risk"].counters["positions"]):
         return f"feed knows positions up to {feed['positions']}, risk stored some at {last}"
+    beside = feed["gaps"] + feed["pasts"] + feed["ticks"]
     pairs = (
-        ("bars", ends.get(probe.topology.market, 0) - feed["gaps"] - feed["pasts"], venue.bars_emitted),
+        ("bars", ends.get(probe.topology.market, 0) - beside, venue.bars_emitted),
         ("fills", executor["fills"], venue.executions),
         ("activities", executor["fees"], venue.activities),
         ("moments that were told of and not come to", statuses["signals"].counters["moments"], 0),

@@ -58,9 +58,18 @@ class AlpacaHistory:
         self._rest = {kind: Rest(config, config.data_url, client(kind), sleep) for kind in AssetClass}
 
     def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+        self,
+        asset_class: AssetClass,
+        symbols: Sequence[str],
+        timeframe: str,
+        from_ns: int,
+        to_ns: int,
+        *,
+        is_adjusted: bool = False,
     ) -> Sequence[Bar]:
         """Give the bars whose close lies in (from_ns, to_ns], sorted by (ts_event, symbol).
+
+        With `is_adjusted` in the shares of now, whatever was split since.
 
         Raises:
             UnreachableError: The venue did not answer within the retry limit, or its pages do not end.
@@ -80,7 +89,7 @@ class AlpacaHistory:
             "end": rfc3339(end_s * NS_PER_S),
         }
         if asset_class is AssetClass.US_EQUITY:
-            params["adjustment"] = "raw"
+            params["adjustment"] = "split" if is_adjusted else "raw"
         found: dict[tuple[int, str], Bar] = {}
         wanted = list(dict.fromkeys(symbols))
         for chunk in itertools.batched(wanted, self._config.history_symbols_per_request):

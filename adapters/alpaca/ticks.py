@@ -41,6 +41,7 @@ class WireTrade(msgspec.Struct, tag="t", tag_field="T", gc=False):
     symbol: str = msgspec.field(name="S")
     px: float = msgspec.field(name="p")
     at: msgspec.msgpack.Ext = msgspec.field(name="t")
+    size: float = msgspec.field(name="s", default=0.0)
     conditions: list[str] | None = msgspec.field(name="c", default=None)
     tape: str | None = msgspec.field(name="z", default=None)
 
@@ -77,7 +78,7 @@ def typed_tick(record: WireTrade | WireQuote) -> Trade | Quote | Problem | None:
         return _quote(record.symbol, ts_event, record.bid_px, record.ask_px)
     if record.conditions and not _counts(record.conditions, record.tape):
         return None
-    return _trade(record.symbol, ts_event, record.px)
+    return _trade(record.symbol, ts_event, record.px, record.size)
 
 
 def parse_tick(record: dict[str, Any]) -> Trade | Quote | Problem | None:
@@ -93,7 +94,7 @@ def parse_tick(record: dict[str, Any]) -> Trade | Quote | Problem | None:
     conditions = record.get("c")
     if isinstance(conditions, list) and not _counts([str(one) for one in conditions], record.get("z")):
         return None
-    return _trade(symbol, ts_event, _float(record.get("p")))
+    return _trade(symbol, ts_event, _float(record.get("p")), _float(record.get("s", 0.0)))
 
 
 def parse_status(record: dict[str, Any]) -> SymbolStatus | Problem | None:
@@ -121,9 +122,9 @@ def _is_cta(tape: object) -> bool:
     return isinstance(tape, str) and tape in ("A", "B")
 
 
-def _trade(symbol: str, ts_event: int, px: float) -> Trade | Problem:
+def _trade(symbol: str, ts_event: int, px: float, size: float) -> Trade | Problem:
     if 0.0 < px < math.inf:
-        return Trade(symbol, ts_event, px)
+        return Trade(symbol, ts_event, px, size if 0.0 <= size < math.inf else 0.0)
     return Problem(f"trade of {symbol}: p must be a number > 0, was {px!r}")
 
 

@@ -126,7 +126,8 @@ def changed(bot: Bot, changes: Iterable[str]) -> Bot:
     Raises:
         ConfigError: Names what cannot be read, or the field and its value.
     """
-    tree = _written(msgspec.to_builtins(bot, str_keys=True))
+    tree: dict[str, Any] = msgspec.to_builtins(bot, str_keys=True)
+    universe = tree.pop("universe")
     for change in changes:
         name, has_value, value = change.partition("=")
         if not has_value or not name.strip():
@@ -149,7 +150,9 @@ def changed(bot: Bot, changes: Iterable[str]) -> Bot:
         node[last] = new
         if new is None:
             del node[last]
-    return read(tree)
+        universe = "" if name.strip() == "symbols" else universe
+    made = read(tree)
+    return msgspec.structs.replace(made, universe=universe) if universe else made
 
 
 def text_of(bot: Bot) -> str:

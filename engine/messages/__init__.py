@@ -18,7 +18,18 @@ from engine.messages.base import SCHEMA, Body, Head
 from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, Timer, TradingState
 from engine.messages.decisions import IndicatorValues, OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
-from engine.messages.market import Bar, BarMarks, DerivedBar, Gap, Mark, OldBar, PastBars, SymbolStatus
+from engine.messages.market import (
+    Bar,
+    BarMarks,
+    DerivedBar,
+    Gap,
+    Mark,
+    OldBar,
+    OldTrade,
+    PastBars,
+    SymbolStatus,
+    Ticks,
+)
 from engine.messages.orders import (
     NOTHING_TO_CLOSE,
     CancelOrder,
@@ -60,6 +71,7 @@ __all__ = [
     "MarketMessage",
     "Message",
     "OldBar",
+    "OldTrade",
     "OrderAccepted",
     "OrderAdopted",
     "OrderCanceled",
@@ -80,6 +92,7 @@ __all__ = [
     "Split",
     "SymbolStatus",
     "TargetReached",
+    "Ticks",
     "Timer",
     "TradingBody",
     "TradingState",
@@ -92,7 +105,7 @@ __all__ = [
     "to_plain",
 ]
 
-MarketBody = Bar | Gap | PastBars
+MarketBody = Bar | Gap | PastBars | Ticks
 OrderEvent = OrderSubmitted | OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | OrderExpired | OrderReplaced
 Verdict = OrderIntent | RiskDenied | TargetReached
 TradingBody = (

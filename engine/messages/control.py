@@ -114,6 +114,7 @@ class Timer(Body, frozen=True):
         id: Hash of (account, run, bot, moment, symbols).
         symbols: Those of which no bar from the moment on was there, although it was waited for; each with the close of
             its last bar, ns UTC. What comes late, from before the moment, is decided as after it.
+        trades: The last trade of each of them that bots were asked about, ns UTC; of those that look at every tick.
         ts_event: The moment, ns UTC: the end of a window, or a multiple of the bot's trading_frequency.
     """
 
@@ -121,6 +122,7 @@ class Timer(Body, frozen=True):
     bot: str
     symbols: dict[str, int]
     ts_event: int
+    trades: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
 
 
 class Alert(Body, frozen=True):

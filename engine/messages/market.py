@@ -42,6 +42,18 @@ OldBar = tuple[int, float, float, float, float, float]
 """Close of the interval (ns UTC), open, high, low, close, volume."""
 
 
+class PastBar(Bar, frozen=True):
+    """A bar of `PastBars`, as strategies are warmed up with it; never stored by itself.
+
+    Attributes:
+        as_of: In the shares of when, ns UTC: of when it was fetched.
+        of: Timeframe that it was fetched for; other ones than its own: a minute of a longer bar that is open.
+    """
+
+    as_of: int = 0
+    of: str = ""
+
+
 class PastBars(Body, frozen=True):
     """Bars of a symbol from before the first that the stream has of it: what strategies are warmed up with.
 
@@ -50,7 +62,7 @@ class PastBars(Body, frozen=True):
         wanted: How many were asked for; fewer came where there are no more.
         ts_from: Begin of the span that was asked for, exclusive (bar closes), ns UTC.
         ts_to: Its end, inclusive: from there on the stream has bars.
-        bars: By time.
+        bars: By time, in the shares of when they were fetched.
         minutes: 1-minute bars of the frame that is not over at `ts_to`.
         ts_event: When they were fetched, venue time.
     """
@@ -65,10 +77,32 @@ class PastBars(Body, frozen=True):
     minutes: tuple[OldBar, ...]
     ts_event: int
 
-    def every(self) -> list[Bar]:
-        """Give them as bars, too old to trade on."""
+    def every(self) -> list[PastBar]:
+        """Give them one by one, too old to trade on."""
         pairs = ((self.timeframe, self.bars), (MINUTE_BAR, self.minutes))
-        return [Bar(self.symbol, timeframe, *old, is_backfill=True) for timeframe, olds in pairs for old in olds]
+        return [
+            PastBar(self.symbol, timeframe, *old, is_backfill=True, as_of=self.ts_event, of=self.timeframe)
+            for timeframe, olds in pairs
+            for old in olds
+        ]
+
+
+OldTrade = tuple[int, float, float]
+"""Time (ns UTC), price (USD), size (shares or coins)."""
+
+
+class Ticks(Body, frozen=True):
+    """Trades of a symbol that somebody looks at tick by tick, as they came together; those that count for its price.
+
+    Attributes:
+        trades: By time.
+        ts_event: Time of the last one.
+    """
+
+    id: str
+    symbol: str
+    trades: tuple[OldTrade, ...]
+    ts_event: int
 
 
 class Gap(Body, frozen=True):

@@ -145,9 +145,19 @@ class BarHistory(Protocol):
     """Blocking REST history of bars and ticks; all that was asked for, or an UnreachableError."""
 
     def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+        self,
+        asset_class: AssetClass,
+        symbols: Sequence[str],
+        timeframe: str,
+        from_ns: int,
+        to_ns: int,
+        *,
+        is_adjusted: bool = False,
     ) -> Sequence[Bar]:
-        """Bars whose close lies in (from_ns, to_ns], sorted by (ts_event, symbol); complete intervals only."""
+        """Bars whose close lies in (from_ns, to_ns], sorted by (ts_event, symbol); complete intervals only.
+
+        With `is_adjusted` in the shares of now, whatever was split since.
+        """
         ...
 
     def ticks(

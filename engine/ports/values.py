@@ -156,6 +156,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     ts_event: int
     px: float
+    size: float = 0.0
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):

@@ -38,6 +38,11 @@ class Rsi:
         self._value: float | None = None
         self._target: Target | None = None
 
+    @property
+    def warm_up(self) -> int:
+        """Bars until it has a value."""
+        return self._rsi.warmup
+
     def on_bar(self, bar: Bar) -> Target | None:
         """Move the index and compare it with the levels."""
         value = self._rsi.update(bar)

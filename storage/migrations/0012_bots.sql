@@ -26,7 +26,7 @@ CREATE TABLE bot_refusals (
 -- Moments of a bot that came without a bar in these symbols.
 CREATE TABLE timers (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbols VARCHAR NOT NULL,
-    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, trades VARCHAR NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );
@@ -56,6 +56,13 @@ CREATE TABLE past_bars (
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
 );
 
+-- Trades of symbols that bots look at tick by tick, as they came: JSON [[time ns, price, size]].
+CREATE TABLE ticks (
+    id VARCHAR NOT NULL, symbol VARCHAR NOT NULL, trades VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
+);
+
 -- Bars of feed as they are by now: of each the newest revision.
 CREATE VIEW corrected_bars AS
     SELECT b.* FROM bars b
@@ -78,6 +85,12 @@ SELECT symbol, timeframe, make_timestamptz((bar->>0)::BIGINT // 1000) AS ts_even
     (bar->>1)::DOUBLE AS "open", (bar->>2)::DOUBLE AS high, (bar->>3)::DOUBLE AS low, (bar->>4)::DOUBLE AS "close",
     (bar->>5)::DOUBLE AS volume, fetched_ns
 FROM every QUALIFY row_number() OVER (PARTITION BY symbol, timeframe, ts_event_ns ORDER BY fetched_ns DESC) = 1;
+
+-- Trades of ticks, one row each.
+CREATE VIEW market_trades AS
+SELECT symbol, make_timestamptz((trade->>0)::BIGINT // 1000) AS ts_event, (trade->>0)::BIGINT AS ts_event_ns,
+    (trade->>1)::DOUBLE AS price, (trade->>2)::DOUBLE AS size
+FROM (SELECT symbol, unnest(from_json(trades, '["JSON"]')) AS trade FROM ticks);
 
 -- Each bot as it is now.
 CREATE VIEW bot_control AS

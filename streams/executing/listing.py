@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -17,6 +18,8 @@ from streams.asking import assets_subject
 from streams.rest import RestLane
 from streams.role import Context
 
+_UNIVERSE_S = 60.0
+"""How long a list of all symbols counts."""
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -35,6 +38,7 @@ class Lister:
         self._venue = venue
         self._lane = lane
         self._state = state
+        self._universes: dict[AssetClass, tuple[float, list[str]]] = {}
 
     def symbols(self) -> tuple[str, ...]:
         """Every symbol that any bot trades, sorted: of the bots that were defined, and of those in the settings."""
@@ -60,12 +64,20 @@ class Lister:
         said = {asset.symbol: asset for asset in await self._lane.call("assets", lambda: self._venue.assets(wanted))}
         return [_status(symbol, said, now) for symbol in wanted]
 
+    async def _universe(self, asset_class: AssetClass) -> list[str]:
+        """Name what the venue trades; what came too late for one question is the answer to the next."""
+        until, symbols = self._universes.get(asset_class, (0.0, []))
+        if time.monotonic() > until:
+            symbols = list(await self._lane.call("assets", lambda: self._venue.universe(asset_class)))
+            self._universes[asset_class] = time.monotonic() + _UNIVERSE_S, symbols
+        return symbols
+
     async def _on_question(self, msg: Msg) -> None:
         try:
             wanted = msgspec.json.decode(msg.data, type=list[str] | str)
             if isinstance(wanted, str):
                 asset_class = AssetClass.CRYPTO if wanted == CRYPTO_UNIVERSE else AssetClass.US_EQUITY
-                answer = await self._lane.call("assets", lambda: self._venue.universe(asset_class))
+                answer = await self._universe(asset_class)
             else:
                 answer = await self._ask(dict.fromkeys(wanted), await self._context.clock.now_ns())
         except (msgspec.DecodeError, UnreachableError) as err:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from engine.errors import UnreachableError
+from engine.errors import ConfigError, UnreachableError
 from engine.ingest import Span
 from engine.marks import Missed, Tick
 from engine.messages import Bar
@@ -66,6 +66,7 @@ class Fetcher:
         self._tasks = tasks
         self._answer = answer
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="history")
+        self._past_pool = ThreadPoolExecutor(1, thread_name_prefix="past")
         self.open = 0
 
     def ask(self, missed: Sequence[Missed], spans: Sequence[Span]) -> None:
@@ -83,25 +84,39 @@ class Fetcher:
             self._tasks.spawn(self._bars(kind, span, ticks_are_in))
 
     def ask_past(self, asks: Sequence[PastAsk]) -> None:
-        """Ask for bars to warm up with, one question after the other: what is missed now comes first."""
+        """Ask for bars to warm up with, one question after the other, in a thread of its own."""
         self.open += len(asks)
         self._tasks.spawn(self._all_past(asks))
 
     async def _all_past(self, asks: Sequence[PastAsk]) -> None:
-        for ask in asks:
-            names, minutes = ask.symbols, list[Bar]()
+        waiting = list(asks)
+        while waiting:
+            ask = waiting.pop(0)
             try:
-                bars = await self._fetch(ask.asset_class, names, ask.fetched, ask.from_ns, ask.to_ns)
-                if ask.minutes_from_ns < ask.to_ns:
-                    minutes = await self._fetch(ask.asset_class, names, MINUTE_BAR, ask.minutes_from_ns, ask.to_ns)
-            except UnreachableError as err:
-                self._done(FetchedPast(ask, str(err), []))
+                bars, minutes = await asyncio.get_running_loop().run_in_executor(self._past_pool, self._past, ask)
+            except (UnreachableError, ConfigError, ValueError) as err:  # none of it is worth more than the feed itself
+                if isinstance(err, UnreachableError) or len(ask.symbols) == 1:
+                    self._done(FetchedPast(ask, str(err), []))
+                    continue
+                alone = [msgspec.structs.replace(ask, symbols=(symbol,)) for symbol in ask.symbols]
+                self.open += len(alone) - 1
+                waiting[:0] = alone  # one of them is refused: the others need not be
             else:
                 self._done(FetchedPast(ask, bars, minutes))
 
+    def _past(self, ask: PastAsk) -> tuple[list[Bar], list[Bar]]:
+        """Ask for the bars, and for the minutes of the frames that are not over."""
+        names, read = ask.symbols, self._history.bars
+        bars = read(ask.asset_class, names, ask.fetched, ask.from_ns, ask.to_ns, is_adjusted=True)
+        if ask.minutes_from_ns >= ask.to_ns:
+            return list(bars), []
+        minutes = read(ask.asset_class, names, MINUTE_BAR, ask.minutes_from_ns, ask.to_ns, is_adjusted=True)
+        return list(bars), list(minutes)
+
     def close(self) -> None:
         """Give up what is under way."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._past_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _all_ticks(self, missed: Sequence[Missed], are_in: asyncio.Event) -> None:
         for one in missed:
@@ -122,17 +137,15 @@ class Fetcher:
     async def _bars(self, kind: AssetClass, span: Span, after: asyncio.Event) -> None:
         answer: list[Bar] | str
         try:
-            answer = await self._fetch(kind, span.symbols, self._timeframe, span.from_ns, span.to_ns)
+            answer = list(
+                await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._history.bars, kind, span.symbols, self._timeframe, span.from_ns, span.to_ns
+                )
+            )
         except UnreachableError as err:
             answer = str(err)
         await after.wait()
         self._done(FetchedBars(span, answer))
-
-    async def _fetch(
-        self, kind: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
-    ) -> list[Bar]:
-        loop, ask = asyncio.get_running_loop(), self._history.bars
-        return list(await loop.run_in_executor(self._pool, ask, kind, symbols, timeframe, from_ns, to_ns))
 
     def _done(self, answer: Fetched) -> None:
         self._answer(answer)

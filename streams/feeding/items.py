@@ -37,7 +37,7 @@ class Updates(msgspec.Struct, frozen=True):
     ts_recv: int
 
 
-class Ticks(msgspec.Struct, frozen=True):
+class Ticked(msgspec.Struct, frozen=True):
     """Trades and quotes of a frame."""
 
     ticks: Sequence[Trade | Quote]

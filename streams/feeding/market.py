@@ -13,9 +13,9 @@ import structlog
 from nats.js.errors import NotFoundError
 
 from engine.ids import bar_key
-from engine.messages import Gap, MarketBody, PastBars
+from engine.messages import Gap, MarketBody, PastBars, Ticks, decode_market
 from streams.publisher import Outgoing, Publisher
-from streams.role import Context
+from streams.role import Context, last_per_subject
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -31,6 +31,7 @@ class MarketStore:
         corrections: Newer revisions of them.
         gaps: Gaps in the stream, whoever stored them.
         pasts: The same of messages with bars from before the first.
+        ticks: The same of messages with trades.
     """
 
     def __init__(self, context: Context) -> None:
@@ -42,6 +43,7 @@ class MarketStore:
         self.corrections = 0
         self.gaps = 0
         self.pasts = 0
+        self.ticks = 0
 
     @property
     def last_seq(self) -> int:
@@ -54,6 +56,13 @@ class MarketStore:
         await self._publisher.sync()
         self.gaps = await self._count(f"{topology.prefix}.gaps.>")
         self.pasts = await self._count(f"{topology.prefix}.past.>")
+        self.ticks = await self._count(f"{topology.prefix}.ticks.>")
+
+    async def last_ticks(self) -> list[Ticks]:
+        """Give the last message with trades of each symbol."""
+        topology = self._context.topology
+        known = await last_per_subject(self._context, topology.market, f"{topology.prefix}.ticks.>")
+        return [body for data in known if isinstance(body := decode_market(data).body, Ticks)]
 
     async def _count(self, subjects: str) -> int:
         info = await self._context.js.stream_info(self._context.topology.market, subjects_filter=subjects)
@@ -63,16 +72,17 @@ class MarketStore:
         """Store bodies in order, each with when it was received; give how many lost ones were stored again before."""
         context = self._context
         outgoing: list[Outgoing] = []
-        gaps = corrections = past = 0
+        gaps = corrections = past = ticks = 0
         for bodies, ts_recv in received:
             for body in bodies:
                 if isinstance(body, Gap):
                     answer = f"{body.filled_by}|{body.bars}"
                     key = f"gap|{body.symbol}|{body.timeframe}|{body.ts_from}|{body.ts_to}|{answer}"
                     gaps += 1
-                elif isinstance(body, PastBars):
+                elif isinstance(body, PastBars | Ticks):
                     key = body.id
-                    past += 1
+                    past += isinstance(body, PastBars)
+                    ticks += isinstance(body, Ticks)
                 else:
                     corrections += body.revision > 0
                     key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
@@ -87,7 +97,8 @@ class MarketStore:
         context.points.hit("feed.after_publish")
         self.gaps += gaps
         self.pasts += past
-        self.bars += len(outgoing) - gaps - corrections - past
+        self.ticks += ticks
+        self.bars += len(outgoing) - gaps - corrections - past - ticks
         self.corrections += corrections
         return mended
 

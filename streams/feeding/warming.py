@@ -40,6 +40,7 @@ class Warming:
         self._sessions = sessions
         self._core = PastCore(sessions)
         self._open = self._asked = 0
+        self._stored: set[Wanted] = set()
 
     @property
     def note(self) -> str:
@@ -63,12 +64,14 @@ class Warming:
                     known.append((body.symbol, body.timeframe, body.wanted))
         await reader.stop()
         context.readers.remove(reader)
+        self._stored = set(known)
         self._core = PastCore(self._sessions, known)
 
     async def look(self, wanted: Collection[Wanted], connected: Collection[str]) -> None:
         """Ask for what is wanted and was not asked for, of symbols that are connected: others may not be known."""
         if len({symbol for symbol, *_ in wanted}) > PAST_SYMBOLS_MAX:
             return
+        self._core.forget([one for one in self._stored.intersection(wanted) if not await self._is_stored(one)])
         missing = self._core.missing(one for one in wanted if one[0] in connected)
         if not missing:
             return
@@ -88,9 +91,21 @@ class Warming:
             return []
         now = await self._context.clock.now_ns()
         found = self._core.on_past(ask, answer.bars, answer.minutes, now)
+        self._stored |= {(one.symbol, one.timeframe, one.wanted) for one in found}
         bars = sum(len(one.bars) for one in found)
         log.info("past bars came", timeframe=ask.timeframe, symbols=few(ask.symbols), bars=bars, to_come=self._open)
         return list[MarketBody](found)
+
+    async def _is_stored(self, wanted: Wanted) -> bool:
+        """Whether the stream, which forgets after a while, has bars of the past of a symbol."""
+        symbol, timeframe, _ = wanted
+        topology = self._context.topology
+        try:
+            await self._context.js.get_last_msg(topology.market, f"{topology.prefix}.past.{timeframe}.{escape(symbol)}")
+        except NotFoundError:
+            self._stored.discard(wanted)
+            return False
+        return True
 
     async def _since(self, symbol: str, now_ns: int) -> int:
         """Give since when the stream has bars of a symbol, or will have them."""

@@ -20,13 +20,14 @@ from engine.marks import MarkCore
 from engine.messages import Alert, Bar, BarMarks, Mark, MarketBody, SymbolStatus, decode, decode_market
 from engine.ports import BarHistory, BarStream, Quote, Trade, VenueTime
 from engine.sessions import SessionTable
+from engine.ticking import TickCore
 from engine.values import NS_PER_S, AssetClass, asset_class_of
 from streams.feeding.calendar import Calendar
 from streams.feeding.fetching import FetchedBars, FetchedPast, FetchedTicks, Fetcher
 from streams.feeding.following import Following
 from streams.feeding.health import Health
 from streams.feeding.holding import Holdings
-from streams.feeding.items import Bars, Defined, Down, NatsBack, Statuses, Ticks, Told, Up, Updates
+from streams.feeding.items import Bars, Defined, Down, NatsBack, Statuses, Ticked, Told, Up, Updates
 from streams.feeding.market import MarketStore
 from streams.feeding.telling import Teller
 from streams.feeding.warming import Warming, failure
@@ -71,6 +72,7 @@ class Feed:
         self._watch = ClockWatch(context, venue_time, self._alert_soon) if venue_time is not None else None
         self._core: IngestCore | None = None
         self._marks = MarkCore((), 1, 1.0, {})
+        self._trades = TickCore()
         self._halts = HaltCore(context.settings.feed.timeframe, ())
         self._working = 0
         self._received = 0
@@ -104,7 +106,7 @@ class Feed:
     def on_ticks(self, ticks: Sequence[Trade | Quote], ts_recv: int) -> None:
         """Queue the trades and quotes of a frame."""
         self._health.heard(ticks[0].symbol)
-        self._inbox.put_nowait(Ticks(ticks, ts_recv))
+        self._inbox.put_nowait(Ticked(ticks, ts_recv))
 
     def on_statuses(self, statuses: Sequence[SymbolStatus], ts_recv: int) -> None:
         """Queue the halts, resumptions and bands of a frame."""
@@ -126,12 +128,14 @@ class Feed:
         settings, topology = context.settings, context.topology
         opened = await context.identify()
         await self._market.start()
+        self._trades = TickCore(await self._market.last_ticks())
         last: dict[str, list[Bar]] = {}
         for kind in ("bars", "updates"):
             subject = f"{topology.prefix}.{kind}.{settings.feed.timeframe}.>"
             bodies = [decode_market(data).body for data in await last_per_subject(context, topology.market, subject)]
             last[kind] = [body for body in bodies if isinstance(body, Bar)]
         await self._following.start()
+        self._trades.follow(self._following.ticked)
         self._health.follow(self._following.symbols, self._following.marked)
         await self._holdings.start(opened, await self._learn_told())
         await self._calendar.start()
@@ -197,7 +201,7 @@ class Feed:
             if self._calendar.take():
                 await self._warm_up()
             for item in items:
-                if not isinstance(item, Bars | Ticks):
+                if not isinstance(item, Bars | Ticked):
                     await self._store_ready()
                 is_news = await self._take(item) or is_news
             await self._store_ready()
@@ -205,7 +209,7 @@ class Feed:
     async def _take(self, item: object) -> bool:
         """Do what an item asks for; give whether others should hear how far we are now."""
         match item:
-            case Ticks():
+            case Ticked():
                 await self._take_ticks(item)
                 return False  # what is told says so when it is stored
             case Bars():
@@ -229,6 +233,7 @@ class Feed:
                 symbols, marked = self._following.symbols, self._following.marked
                 self._health.follow(symbols, marked)
                 self._marks.follow(marked)
+                self._trades.follow(self._following.ticked)
                 await self._stream.follow(symbols, marked)
                 await self._warm_up()
             case NatsBack():
@@ -275,7 +280,7 @@ class Feed:
                 "warning", f"corrections of bars that are not known any more came: {names}; they stay as they were"
             )
 
-    async def _take_ticks(self, item: Ticks) -> None:
+    async def _take_ticks(self, item: Ticked) -> None:
         ticks = item.ticks
         latest = self._context.clock.estimate_ns() + _AHEAD_NS_MAX
         if any(tick.ts_event > latest for tick in ticks):
@@ -286,6 +291,8 @@ class Feed:
                 self.on_problem("error", f"a trade or quote of {ahead.symbol} is of the future ({ahead.ts_event} ns)")
         for tick in ticks:
             self._teller.tell(self._marks.on_tick(tick), item.ts_recv)
+        if traded := self._trades.on_ticks(ticks):
+            self._ready.append((traded, item.ts_recv))
 
     def _take_missed(self, item: FetchedTicks) -> None:
         ticks = None if isinstance(item.ticks, str) else item.ticks
@@ -373,7 +380,7 @@ class Feed:
             "gaps": self._market.gaps,
             "pasts": self._market.pasts,
         }
-        counters |= {"corrections": self._market.corrections}
+        counters |= {"corrections": self._market.corrections, "ticks": self._market.ticks}
         counters |= {"unmarked": health.unmarked, "positions": self._holdings.seq}
         counters |= {"revisions": self._following.revisions}
         if self._core is not None:

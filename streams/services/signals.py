@@ -15,6 +15,7 @@ import io
 import pickle
 from collections.abc import Callable
 
+import msgspec
 import structlog
 from nats.errors import Error as NatsError
 
@@ -33,6 +34,7 @@ from engine.messages import (
     Sessions,
     Signal,
     Split,
+    Ticks,
     Timer,
     decode,
     decode_market,
@@ -76,6 +78,7 @@ class Signals:
         self._is_due = asyncio.Event()
         self._reader: Reader | None = None
         self._problem = ""
+        self._stuck: dict[str, str] = {}
 
     async def start(self) -> None:
         """Take the newest checkpoint, learn what was said already, go on reading after it."""
@@ -150,7 +153,7 @@ class Signals:
             roster.apply(wish)
         while roster.waiting and self._moved >= self._end_at_start:
             wish = next(iter(roster.waiting.values()))
-            if wish.definition is not None and wish.definition.universe:
+            if wish.definition is not None and not wish.definition.symbols:
                 break  # executor may not be there yet: answered beside the bars
             facts = await facts_of(context, wish, roster.bots)
             followed = await self._rostering.answer(wish, facts, self._moved)
@@ -222,14 +225,18 @@ class Signals:
         while True:
             await self._is_asked.wait()
             self._is_asked.clear()
-            while self._roster.waiting and self._moved >= self._end_at_start:
-                wish = next(iter(self._roster.waiting.values()))
+            while (wish := self._roster.first_wish(self._stuck)) and self._moved >= self._end_at_start:
                 try:  # bars go on meanwhile
                     facts = await facts_of(self._context, wish, self._roster.bots)
-                except (NatsError, OSError, TimeoutError) as err:
-                    log.warning("a wish about a bot waits", bot=wish.bot, reason=str(err) or type(err).__name__)
+                except (NatsError, OSError, TimeoutError, msgspec.DecodeError) as err:
+                    reason = str(err) or type(err).__name__
+                    log.warning("a wish about a bot waits", bot=wish.bot, reason=reason)
+                    self._stuck[wish.id] = (
+                        f"a wish about bot {wish.bot} waits for the venue's list of symbols: {reason}"
+                    )
                     await asyncio.sleep(_AGAIN_S)
                     continue
+                self._stuck.pop(wish.id, None)
                 async with self._moving:
                     followed = await self._rostering.answer(wish, facts, self._moved)
                     await pipeline.put_aside([self._outgoing(body) for body in followed])
@@ -302,7 +309,7 @@ class Signals:
         topology = self._context.topology
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
-        problems = [self._problem] if self._problem else []
+        problems = [*([self._problem] if self._problem else []), *self._stuck.values()]
         stopped = [bot for bot in self._roster.bots.values() if bot.status is BotStatus.ERROR]
         mend = "mend it, then `tapeline bots start"
         problems += [f"bot {bot.bot} is in error: {bot.reason}; {mend} {bot.bot}`" for bot in stopped]
@@ -337,11 +344,14 @@ class Signals:
             body = message.body
             if isinstance(body, PastBars):
                 engine.on_past(body)
-            if not isinstance(body, Bar):
+            if isinstance(body, Ticks):
+                signals = engine.on_ticks(body)
+            elif isinstance(body, Bar):
+                signals = engine.come_before(body)
+                needed = engine.needs_past(body)
+                signals += engine.on_bar(body, await bars_until(self._context, needed, item.seq) if needed else ())
+            else:
                 continue
-            signals = engine.come_before(body)
-            needed = engine.needs_past(body)
-            signals += engine.on_bar(body, await bars_until(self._context, needed, item.seq) if needed else ())
             outgoing += [self._outgoing(timer) for timer in engine.timers()]
             outgoing += [self._outgoing(frame) for frame in engine.frames()]
             for signal in signals:

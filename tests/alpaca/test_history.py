@@ -232,8 +232,8 @@ def test_ticks_are_merged_by_time_and_only_those_that_count_are_given(wire: Wire
     found = history.ticks(AssetClass.US_EQUITY, ["MSFT", "AAPL"], START, START + 10 * 10**9)
     at = [START + second * 10**9 for second in (5, 5, 5, 7, 10)]
     assert found == [
-        Quote("AAPL", at[0], 1.0, 2.5), Trade("AAPL", at[1], 2.0), Trade("MSFT", at[2], 3.0),
-        Quote("MSFT", at[3], 0.0, 4.5), Trade("MSFT", at[4], 4.0),
+        Quote("AAPL", at[0], 1.0, 2.5), Trade("AAPL", at[1], 2.0, 100.0), Trade("MSFT", at[2], 3.0, 100.0),
+        Quote("MSFT", at[3], 0.0, 4.5), Trade("MSFT", at[4], 4.0, 100.0),
     ]  # fmt: skip
     queries = [query for _, path, query, _ in wire.requests if path == TRADES[1]]
     assert queries[0] == {
@@ -246,7 +246,7 @@ def test_ticks_of_crypto_have_their_own_path(wire: Wire, history: AlpacaHistory)
     wire.routes["GET", "/v1beta3/crypto/us/trades"] = _pages("trades", {"BTC/USD": [_tick(1, p=5.5, s=0.1, tks="B")]})
     wire.routes["GET", "/v1beta3/crypto/us/quotes"] = _pages("quotes", None)
     found = history.ticks(AssetClass.CRYPTO, ["BTC/USD"], START, START + 10**10)
-    assert found == [Trade("BTC/USD", START + 10**9, 5.5)]
+    assert found == [Trade("BTC/USD", START + 10**9, 5.5, 0.1)]
     assert all("feed" not in query for _, _, query, _ in wire.requests)
 
 
@@ -256,7 +256,7 @@ def test_a_bad_tick_costs_itself_and_is_reported(wire: Wire) -> None:
     wire.routes[TRADES] = _pages("trades", {"AAPL": [_trade(1, "x"), "junk", _trade(2, 7.0)]})
     wire.routes[QUOTES] = _pages("quotes", {})
     found = made.ticks(AssetClass.US_EQUITY, ["AAPL"], START, START + 10**10)
-    assert found == [Trade("AAPL", START + 2 * 10**9, 7.0)]
+    assert found == [Trade("AAPL", START + 2 * 10**9, 7.0, 100.0)]
     assert ear.problem("history: trade of AAPL")
     made.close()
 

@@ -68,8 +68,8 @@ def packed(*records: dict[str, Any]) -> bytes:
 def test_recorded_ticks_are_read() -> None:
     frame = FrameReader(has_ticks=True).read(packed(TRADE, COIN, QUOTE))
     assert frame.ticks == [
-        Trade("AAPL", 1614009104208000000, 126.55),
-        Trade("AVAX/USD", 1710239268858228144, 47.299),
+        Trade("AAPL", 1614009104208000000, 126.55, 100.0),
+        Trade("AVAX/USD", 1710239268858228144, 47.299, 29.205707815),
         Quote("AMD", 1614009105335689322, 87.66, 87.68),
     ]
     assert (frame.bars, frame.problems, frame.has_data) == ([], [], True)

@@ -8,14 +8,16 @@ import msgspec
 import pytest
 
 from engine.bots import Bot, BotStatus
-from engine.messages import Bar, BotDefined, PastBars, Signal
+from engine.messages import Bar, BotDefined, PastBars, Signal, Split
 from engine.pasts import PastAsk, PastCore
 from engine.sessions import SessionTable
 from engine.signals import SignalEngine
-from engine.strategies import make, past_bars_of
+from engine.splits import SplitBook
+from engine.strategies import make, names, past_bars_of
 from engine.values import NS_PER_MINUTE, PAST_BARS_MAX, PAST_SYMBOLS_MAX
 from tests.engine import build
-from tests.engine.test_frames import calendar, table, wall
+from tests.engine.build import D
+from tests.engine.test_frames import bar_at, calendar, table, wall
 from tests.engine.test_timeframes import engine_of, market
 
 SYMBOLS = ("AAPL", "MSFT")
@@ -58,13 +60,12 @@ def asks_of(
 
 
 def bot(timeframe: str, **more: object) -> Bot:
-    return build.bot(
-        timeframe=timeframe, symbols=("AAPL", "MSFT"), params={"fast": 2, "slow": 3, "allow_short": True}, **more
-    )
+    fields: dict[str, object] = {"symbols": SYMBOLS, "params": {"fast": 2, "slow": 3, "allow_short": True}}
+    return build.bot(timeframe=timeframe, **(fields | more))
 
 
 def defined(of: Bot, from_ts: int = 0) -> BotDefined:
-    return BotDefined(of.name, 1, of, BotStatus.RUNNING, from_ts, "", "", 0)
+    return BotDefined(of.name, 1, of, BotStatus.RUNNING, from_ts, "", "", 0, past_bars=20)
 
 
 def said_with(engine: SignalEngine, bars: list[Bar], history: list[Bar]) -> tuple[list[Signal], list[object]]:
@@ -132,7 +133,8 @@ def test_a_past_that_comes_late_says_nothing_of_bars_that_were_decided() -> None
     [ask] = asks_of(core, "5m")
     pasts = answered(core, ask)
     history = [bar for past in pasts for bar in past.every()]
-    engine = engine_of(bot("5m"))
+    engine = engine_of()
+    engine.define(defined(bot("5m")))
     half = len(AFTER) // 2
     before, _ = said_with(engine, AFTER[:half], [])
     for past in pasts:
@@ -147,6 +149,72 @@ def test_a_past_that_comes_late_says_nothing_of_bars_that_were_decided() -> None
     assert [pytest.approx(shown, rel=1e-9) for *_, shown in engine.snapshots()] == [s for *_, s in calm.snapshots()]
     assert all(signal.ts_event > AFTER[half - 1].ts_event - 5 * NS_PER_MINUTE for signal in signals)
     assert len({signal.id for signal in (*before, *signals)}) == len(before) + len(signals)
+
+
+def test_a_bot_is_warmed_up_with_as_many_bars_as_it_wants_whatever_others_want() -> None:
+    """Beside a bot that wants 20 bars and one of days, of which minutes come, too: as alone."""
+    core = PastCore(table())
+    pasts = [past for of in ("1m", "1d") for ask in asks_of(core, of) for past in answered(core, ask)]
+    few = [past for ask in asks_of(core, "1m", 3) for past in answered(core, ask)]
+    found = {(bar.ts_event, bar.symbol, bar.of): bar for past in (*pasts, *few) for bar in past.every()}
+    everything = [found[key] for key in sorted(found)]
+    for wanted, own in ((3, [bar for past in few for bar in past.every()]), (0, [])):
+        engines = [engine_of(), engine_of()]
+        for engine, history, told in zip(
+            engines, (everything, own), ([*pasts, *few], few if wanted else []), strict=True
+        ):
+            engine.define(msgspec.structs.replace(defined(bot("1m")), past_bars=wanted))
+            for past in told:
+                engine.on_past(past)
+            assert history or not wanted
+        beside, alone = (said_with(e, AFTER[:40], h) for e, h in zip(engines, (everything, own), strict=True))
+        assert [one.expected for one in alone[1]] == beside[1]
+        assert [(one.symbol, one.ts_event, one.direction) for one in alone[0]] == [
+            (one.symbol, one.ts_event, one.direction) for one in beside[0]
+        ]
+        assert bool(alone[1][0].expected) is bool(wanted)
+
+
+def test_a_past_is_in_the_shares_of_when_it_was_fetched() -> None:
+    """A split from before that is known already, and one that comes after it."""
+    olds = ((CUT - NS_PER_MINUTE, 10.0, 10.0, 10.0, 10.0, 100.0),)
+    past = PastBars("p", "AAPL", "1m", 1, 0, CUT, olds, (), CUT)
+    book = SplitBook()
+    book.add(Split("s1", "AAPL", "AAPL", D(10), CUT - 1))
+    [bar] = past.every()
+    assert book.chained(bar).close == 10.0
+    assert book.chained(bar_at(bar.ts_event, 100.0)).close == 10.0  # of the stream: in the shares of its time
+    book.add(Split("s2", "AAPL", "AAPL", D(2), CUT + 1))
+    assert book.chained(bar).close == 5.0
+
+
+def test_a_question_is_for_so_many_bars_at_most() -> None:
+    symbols = tuple(f"S{number}" for number in range(30))
+    [first, *_] = asks_of(PastCore(table()), "59m", 700, symbols)
+    span = (first.to_ns - first.from_ns) // NS_PER_MINUTE
+    assert (first.fetched, len(first.symbols)) == ("1m", 1)
+    assert span > 100_000
+    assert [len(ask.symbols) for ask in asks_of(PastCore(table()), "1h", 50, symbols)] == [25, 5]
+
+
+def test_a_frame_that_was_quiet_at_first_is_whole_when_it_was_asked_for_from_its_begin() -> None:
+    """A new share: nothing traded before 10:05, and the past is asked for from 10:00 on."""
+    core = PastCore(table())
+    [ask] = core.asks([("NEW", "20m", 5)], {"NEW": CUT}, CUT)
+    minutes = [bar_at(ts, 10.0, "NEW") for ts in range(wall("2026-11-25T10:16"), CUT + 1, NS_PER_MINUTE)]
+    [past] = core.on_past(ask, [], minutes, CUT)
+    engine = engine_of()
+    engine.define(defined(bot("20m", name="n", symbols=("NEW",)), CUT), past.every())
+    later = [bar_at(CUT + n * NS_PER_MINUTE, 10.0, "NEW") for n in range(1, 15)]
+    said_with(engine, later, [])
+    assert [frame.ts_event for frame in engine.frames()] == [wall("2026-11-25T10:30")]
+
+
+def test_what_the_stream_does_not_have_any_more_is_asked_for_again() -> None:
+    core = PastCore(table())
+    asks_of(core, "1d")
+    core.forget([("AAPL", "1d", 20)])
+    assert [ask.symbols for ask in asks_of(core, "1d")] == [("AAPL",)]
 
 
 def test_what_was_asked_for_is_not_asked_again() -> None:
@@ -221,6 +289,16 @@ def test_how_many_bars_a_strategy_is_warmed_up_with(
     strategy: str, params: dict[str, object], given: int | None, bars: int
 ) -> None:
     assert past_bars_of(make(strategy, params), given) == bars
+
+
+@pytest.mark.parametrize("name", [one for one in names() if one not in {"rule", "multi"}])
+def test_every_shipped_strategy_says_how_long_it_warms_up(name: str) -> None:
+    strategy = make(name, {})
+    wanted = past_bars_of(strategy, None) // 3 or PAST_BARS_MAX
+    for number in range(wanted):
+        strategy.on_bar(build.bar(10.0 + number % 7, number + 1))
+    assert past_bars_of(strategy, None) > 0
+    assert strategy.snapshot()
 
 
 @pytest.mark.parametrize("said", [None, "many", -5, True, 2.5])

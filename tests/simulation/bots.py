@@ -82,6 +82,8 @@ def _paced(draw: random.Random, bot: Bot, first_minute: int) -> Bot:
     kind = draw.random()
     if draw.random() < 0.15:
         bot = msgspec.structs.replace(bot, publish_indicators=True)
+    if kind > 0.85:
+        bot = msgspec.structs.replace(bot, trading_frequency="every_tick")
     if 0.1 < kind < 0.33:
         bot = msgspec.structs.replace(bot, trading_frequency=every_s)
     if kind < 0.2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.messages import AnyBody, Bar, Gap, PastBars
+from engine.messages.market import PastBar
 from engine.values import MINUTE_BAR
 from tests.simulation.checking import demand
 from tests.simulation.history import past_of
@@ -41,7 +42,7 @@ def newest(market: list[AnyBody]) -> list[Bar]:
     """The newest revision of each bar, and those from before the first, by time."""
     past = [bar for body in market if isinstance(body, PastBars) for bar in body.every()]
     bars = [*past, *(body for body in market if isinstance(body, Bar))]
-    found = {(bar.ts_event, bar.symbol, bar.timeframe): bar for bar in bars}
+    found = {(b.ts_event, b.symbol, b.timeframe, b.of if isinstance(b, PastBar) else ""): b for b in bars}
     return [found[key] for key in sorted(found)]
 
 

@@ -57,7 +57,14 @@ class BarHistory:
         self._past = past_of(exchange.market)
 
     def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+        self,
+        asset_class: AssetClass,
+        symbols: Sequence[str],
+        timeframe: str,
+        from_ns: int,
+        to_ns: int,
+        *,
+        is_adjusted: bool = False,
     ) -> Sequence[Bar]:
         self._may_fail()
         every = [*self._past, *self._exchange.out]

@@ -49,6 +49,7 @@ from engine.messages import (
     Signal,
     SymbolStatus,
     TargetReached,
+    Ticks,
     Timer,
     TradingState,
     VenueFunds,
@@ -102,6 +103,8 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.bot} {body.bar}"
         case DerivedBar():
             return f"{kind} {body.symbol} {body.timeframe} {body.ts_event} {body.revision}"
+        case Ticks():
+            return f"{kind} {body.id}"
         case PastBars():
             return f"{kind} {body.symbol} {body.timeframe} {body.wanted}"
         case Timer():
@@ -315,6 +318,8 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
     for number, bar in enumerate(market, 1):
         if isinstance(bar, PastBars):
             calm.on_past(bar)
+        elif isinstance(bar, Ticks):
+            expected += calm.on_ticks(bar)
         elif isinstance(bar, Bar):
             expected += calm.come_before(bar)
             expected += calm.on_bar(bar, check_bars.newest(market[:number]) if calm.needs_past(bar) else ())

@@ -64,7 +64,7 @@ def staged(world: World) -> Generator[None]:
         (
             "last_per_subject",
             last_per_subject,
-            (feed, holding, streams.feeding.following, signals, streams.asking),
+            (feed, holding, streams.feeding.market, streams.feeding.following, signals, streams.asking),
         ),
         ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.

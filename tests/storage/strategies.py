@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from engine.bots import Bot, OrderStyle, Stops
-from engine.messages import OldBar
+from engine.messages import OldBar, OldTrade
 from engine.window import Window
 from tests.engine import build
 
@@ -34,6 +34,9 @@ _BY_TYPE = {
     ),
     tuple[OldBar, ...]: st.lists(
         st.tuples(st.integers(0, 2**62), *[st.floats(allow_nan=False, allow_infinity=False)] * 5), max_size=3
+    ).map(tuple),
+    tuple[OldTrade, ...]: st.lists(
+        st.tuples(st.integers(0, 2**62), *[st.floats(allow_nan=False, allow_infinity=False)] * 2), max_size=3
     ).map(tuple),
     dict[str, int]: st.dictionaries(st.text(max_size=5), st.integers(0, 2**62), max_size=3),
     Bot: st.builds(

@@ -9,14 +9,14 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.messages import AnyBody, Bar, Gap, Head, PastBars, decode, encode
+from engine.messages import AnyBody, Bar, Gap, Head, PastBars, Ticks, decode, encode
 from storage.archive import open_archive
 from storage.dedupe import Numbered
 from storage.tables import TABLE_OF, row_of
 from storage.writer import Writer
 from tests.storage import samples, strategies
 
-BODIES = [body for body in typing.get_args(AnyBody) if body not in (Bar, Gap, PastBars)]
+BODIES = [body for body in typing.get_args(AnyBody) if body not in (Bar, Gap, PastBars, Ticks)]
 
 
 def _store(path: Path, rows: list[Numbered]) -> None:

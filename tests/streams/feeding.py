@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from config.settings import Settings, parse
-from engine.errors import UnreachableError
+from engine.errors import ConfigError, UnreachableError
 from engine.messages import AnyBody, Bar, Head, Sessions, decode, encode
 from engine.ports import BarListener, Clock, Quote, Trade, VenueTime
 from engine.values import NS_PER_MINUTE, AssetClass
@@ -55,7 +56,8 @@ class Source:
         self.history: list[Bar] = []
         self.past: list[Trade | Quote] | None = []
         self.past_fault = ""
-        self.opened_ns = T0
+        self.refused = ""
+        self.past_waits: threading.Event | None = None
         self.questions: list[tuple[tuple[str, ...], str, int, int]] = []
         self._stopped = asyncio.Event()
 
@@ -70,10 +72,22 @@ class Source:
         self._stopped.set()
 
     def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+        self,
+        asset_class: AssetClass,
+        symbols: Sequence[str],
+        timeframe: str,
+        from_ns: int,
+        to_ns: int,
+        *,
+        is_adjusted: bool = False,
     ) -> Sequence[Bar]:
-        if self.past_fault and to_ns <= self.opened_ns:
+        if self.past_fault and is_adjusted:
             raise UnreachableError(self.past_fault)
+        if is_adjusted and self.past_waits is not None:
+            self.past_waits.wait(10)
+        if is_adjusted and self.refused in symbols:
+            msg = "no such symbol"
+            raise ConfigError(msg)
         self.questions.append((tuple(symbols), timeframe, from_ns, to_ns))
         every = (bar for bar in self.history if bar.symbol in symbols and bar.timeframe == timeframe)
         return [bar for bar in every if from_ns < bar.ts_event <= to_ns]

@@ -45,7 +45,14 @@ class _Source:
         self.stopped.set()
 
     def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+        self,
+        asset_class: AssetClass,
+        symbols: Sequence[str],
+        timeframe: str,
+        from_ns: int,
+        to_ns: int,
+        *,
+        is_adjusted: bool = False,
     ) -> Sequence[Bar]:
         return []
 

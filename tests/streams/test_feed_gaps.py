@@ -59,7 +59,14 @@ async def test_a_feed_that_was_killed_says_what_it_missed(nc: Inflow, topology: 
 
 class _Unreachable(Source):
     def bars(
-        self, asset_class: AssetClass, symbols: Sequence[str], timeframe: str, from_ns: int, to_ns: int
+        self,
+        asset_class: AssetClass,
+        symbols: Sequence[str],
+        timeframe: str,
+        from_ns: int,
+        to_ns: int,
+        *,
+        is_adjusted: bool = False,
     ) -> Sequence[Bar]:
         msg = "no answer after 4 tries"
         raise UnreachableError(msg)

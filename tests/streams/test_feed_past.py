@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,6 +140,46 @@ async def test_a_past_that_does_not_come_is_said_and_asked_for_at_the_next_conne
         assert await _pasts(wired) == []
         wired.source.past_fault = ""
         await _up(wired)
+        assert len(await _pasts(wired)) == 2
+
+
+async def test_a_refused_question_costs_one_symbol_its_past_and_not_the_feed(nc: Inflow, topology: Topology) -> None:
+    shares = msgspec.structs.replace(BOT, symbols=("AAPL", "MSFT", "ODD"))
+    await _ledger(nc, topology, _defined(shares))
+    async with running(nc, topology, StillClock(), is_new=False) as wired:
+        wired.source.history, wired.source.refused = [*PAST, *(bar(9.0, n, "MSFT") for n in range(-4, 1))], "ODD"
+        await _up(wired, ["AAPL", "MSFT", "ODD"])
+        assert sorted(past.symbol for past in await _pasts(wired)) == ["AAPL", "MSFT"]
+        alerts = [body.what for body in await wired.stored("trading") if isinstance(body, Alert)]
+        assert [what for what in alerts if "past bars" in what] == [
+            "past bars (1m) of 1 (ODD) did not come: no such symbol; strategies warm up with what comes"
+        ]
+
+
+async def test_a_past_that_aged_out_of_the_stream_is_asked_for_again(nc: Inflow, topology: Topology) -> None:
+    await _ledger(nc, topology, _defined())
+    async with running(nc, topology, StillClock(), is_new=False) as wired:
+        wired.source.history = PAST
+        await _up(wired)
+        await nc.jetstream(timeout=5).purge_stream(topology.market, subject=f"{topology.prefix}.past.1m.AAPL")
+        await _store(nc, topology, _defined(revision=2))
+        await until(lambda: wired.feed.status().counters["pasts"] == 3, "asked again")
+        assert [symbols for symbols, _ in _asked_past(wired)] == [("AAPL",), ("BTC/USD",), ("AAPL",)]
+
+
+async def test_what_was_missed_does_not_wait_for_the_past(nc: Inflow, topology: Topology) -> None:
+    await _ledger(nc, topology, _defined())
+    clock = StillClock()
+    async with running(nc, topology, clock, is_new=False) as wired:
+        wired.source.history, wired.source.past_waits = [*PAST, *LATER], threading.Event()
+        wired.venue.on_connected(["AAPL", "BTC/USD", "MSFT"], [])
+        await until(lambda: wired.feed.status().busy > 0, "asked")
+        clock.ns = minute(2)
+        wired.venue.on_connected(["AAPL"], [])
+        await until(lambda: wired.feed.status().counters["bars"] == 2, "the bars that were missed")
+        assert await _pasts(wired) == []
+        wired.source.past_waits.set()
+        await wired.idle()
         assert len(await _pasts(wired)) == 2
 
 

@@ -21,6 +21,7 @@ BODIES: dict[str, AnyBody] = {
 SUBJECTS = {
     "Bar": "tape.updates.1m.BRK%2EB",
     "Gap": "tape.gaps.BTC%2FUSD",
+    "Ticks": "tape.ticks.BRK%2EB",
     "PastBars": "tape.past.1d.BRK%2EB",
     "AccountOpened": "tape.opened",
     "Sessions": "tape.sessions.us_equity",

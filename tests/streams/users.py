@@ -19,6 +19,7 @@ OWNERS = {
     "bars.1m.AAPL": "feed",
     "updates.1m.AAPL": "feed",
     "past.1d.AAPL": "feed",
+    "ticks.AAPL": "feed",
     "gaps.AAPL": "feed",
     "marks.AAPL": "feed",
     "barmarks": "feed",

@@ -132,6 +132,7 @@ async def _age_out(url: str, stream: str, before: int) -> None:
     await nc.close()
 
 
+@pytest.mark.soak
 @pytest.mark.kill
 def test_rebuild_killed_at_any_point_leaves_a_whole_file(folder, capsys, tmp_path):
     """Bars aged out: what only the old file holds must survive every kill too."""

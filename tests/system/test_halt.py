@@ -256,6 +256,7 @@ def halt_in_a_burst(folder: Path) -> None:
     assert after <= AFTER_S_MAX
 
 
+@pytest.mark.soak
 @pytest.mark.kill
 def test_flatten_with_nats_server_dead_and_killed_on_the_way(running):
     """The supervisor is held, or it would start nats-server again at once. The command is killed, then run again."""
