@@ -128,7 +128,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             wants is said at the first event at or after each multiple of N seconds, counted from 1970 on, UTC; its
             strategy looks at every bar all the same.
         warm_up_bars: Bars of its timeframe, from before the first that there is, which its strategies are warmed up
-            with; None: three times the longest warm-up of its indicators.
+            with; None: at least three times the longest warm-up of its indicators.
         publish_indicators: Say what its strategy sees at every bar, not only what a signal rests on.
         stops: When its positions are closed without a signal; None: never.
         order: How its orders are made.

@@ -223,8 +223,7 @@ class SignalEngine:
         """Name the symbols whose past `on_bar` needs with a bar, asked after `come_before`; none: it needs none.
 
         It does where a bar before it was corrected, where bars from before the first came to be known, or where it
-        comes late for a longer bar. Of a market of more than
-        `PAST_SYMBOLS_MAX` symbols no past is read.
+        comes late for a longer bar. Of a market of more than `PAST_SYMBOLS_MAX` symbols no past is read.
         """
         return self._renewing.needs_past(bar)
 

@@ -71,7 +71,7 @@ class Warming:
         """Ask for what is wanted and was not asked for, of symbols that are connected: others may not be known."""
         if len({symbol for symbol, *_ in wanted}) > PAST_SYMBOLS_MAX:
             return
-        self._core.forget([one for one in self._stored.intersection(wanted) if not await self._is_stored(one)])
+        await self._forget_gone()
         missing = self._core.missing(one for one in wanted if one[0] in connected)
         if not missing:
             return
@@ -96,16 +96,14 @@ class Warming:
         log.info("past bars came", timeframe=ask.timeframe, symbols=few(ask.symbols), bars=bars, to_come=self._open)
         return list[MarketBody](found)
 
-    async def _is_stored(self, wanted: Wanted) -> bool:
-        """Whether the stream, which forgets after a while, has bars of the past of a symbol."""
-        symbol, timeframe, _ = wanted
+    async def _forget_gone(self) -> None:
+        """Forget what was stored and is not there any more: the stream keeps messages for a while only."""
         topology = self._context.topology
-        try:
-            await self._context.js.get_last_msg(topology.market, f"{topology.prefix}.past.{timeframe}.{escape(symbol)}")
-        except NotFoundError:
-            self._stored.discard(wanted)
-            return False
-        return True
+        info = await self._context.js.stream_info(topology.market, subjects_filter=f"{topology.prefix}.past.>")
+        there = info.state.subjects or {}
+        gone = {one for one in self._stored if f"{topology.prefix}.past.{one[1]}.{escape(one[0])}" not in there}
+        self._stored -= gone
+        self._core.forget(gone)
 
     async def _since(self, symbol: str, now_ns: int) -> int:
         """Give since when the stream has bars of a symbol, or will have them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -174,6 +175,9 @@ async def test_what_was_missed_does_not_wait_for_the_past(nc: Inflow, topology: 
         wired.source.history, wired.source.past_waits = [*PAST, *LATER], threading.Event()
         wired.venue.on_connected(["AAPL", "BTC/USD", "MSFT"], [])
         await until(lambda: wired.feed.status().busy > 0, "asked")
+        await _store(nc, topology, _defined(build.bot(name="other", symbols=("MSFT",)), 7))  # a second occasion to ask
+        await until(lambda: wired.feed.status().counters["revisions"] == 2, "heard of the other bot")
+        await asyncio.sleep(0.2)
         clock.ns = minute(2)
         wired.venue.on_connected(["AAPL"], [])
         await until(lambda: wired.feed.status().counters["bars"] == 2, "the bars that were missed")
