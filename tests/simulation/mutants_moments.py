@@ -78,13 +78,13 @@ MOMENTS = (
     ),
 )
 MOMENT_SEEDS = {
-    "new_version_at_once": 4,
+    "new_version_at_once": 5,
     "moments_forgotten": 911,
     "moments_placed_by_their_time": 15,
     "moments_of_a_former_life": 89,
     "bots_changed_before_known_bars": 43,
     "corrections_not_read": 1,
-    "corrections_without_the_newest": 6,
+    "corrections_without_the_newest": 20,
     "past_not_heard_of": 3,
     "past_reaches_into_the_stream": 1,
     "longer_bars_told_again": 24,
