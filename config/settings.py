@@ -240,7 +240,7 @@ def symbols_of(bots: Iterable[Bot]) -> tuple[str, ...]:
 
 def marked_of(bots: Iterable[Bot], limits: RiskLimits) -> tuple[str, ...]:
     """Symbols whose trades and quotes are followed, sorted: of bots with stops or every tick, all with a collar."""
-    known = list(bots)
+    known = [bot for bot in bots if not bot.shadow_of or ticks(bot)]  # a shadow's stops look at bars
     symbols = symbols_of(known)
     if limits.collar_fraction_max is not None:
         return symbols

@@ -134,6 +134,8 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         order: How its orders are made.
         limits: Limits of this bot, beside those of the account and of the settings: the strictest counts.
         code: Text of the file with the strategy, where it is one of the user's; read with the bot's file.
+        shadow_of: Name of the bot that it is tried beside; empty: of none. What a shadow wants is judged and filled on
+            an account of its own, and nothing of it is sent.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     order: OrderStyle = OrderStyle()
     limits: BotLimits | None = None
     code: str = ""
+    shadow_of: str = ""
 
     def trades(self, symbol: str) -> bool:
         """Whether a symbol is one of its own."""

@@ -60,6 +60,7 @@ def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     yield bool(bot.code) and not is_own, f"code goes with a strategy path.py:Class, was {bot.strategy!r}"
     too_long = len(bot.code) > _CODE_MAX
     yield too_long, f"code must have at most {_CODE_MAX} characters, had {len(bot.code)}: put parts in a package"
+    yield bot.shadow_of == bot.name, f"shadow_of must be another bot, was {bot.shadow_of}: give the shadow its own name"
     yield not (bot.symbols or bot.universe), "symbols must name at least one symbol"
     for symbol in bot.symbols:
         yield not _SYMBOL.fullmatch(symbol), f"symbol {symbol!r} is not of the form AAPL, BRK.B or BTC/USD"

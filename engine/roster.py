@@ -120,7 +120,7 @@ class Roster:
         """
         wishes: list[ChangeBot] = []
         there = {bot.name: bot for bot in bots}
-        for name, bot in there.items():
+        for name, bot in sorted(there.items(), key=lambda one: one[1].shadow_of != ""):  # what it stands beside first
             if self._files.get(name) == bot or any(wish.definition == bot for wish in self._waiting_of(name)):
                 continue
             known = self.bots.get(name)
@@ -169,6 +169,7 @@ class Roster:
         if wish.by == FILE and status is BotStatus.REMOVED and (any(facts.held.values()) or facts.working):
             status = BotStatus.STOPPED  # what it holds keeps its stops, and a person sees it
         fault = code_fault or _fault(wish, definition, status, known if is_there else None, facts)
+        fault = fault or ("" if is_there else self._shadow_fault(definition))
         if fault:
             return BotRefused(wish.bot, revision, fault, wish.id, now_ns)
         return BotDefined(
@@ -184,6 +185,12 @@ class Roster:
             flatten=wish.flatten,
             past_bars=past_bars,
         )
+
+    def _shadow_fault(self, bot: Bot) -> str:
+        of = self.bots.get(bot.shadow_of)
+        if not bot.shadow_of or (of is not None and of.status is not BotStatus.REMOVED):
+            return ""
+        return f"shadow_of: there is no bot {bot.shadow_of}: see `tapeline bots list`"
 
     @staticmethod
     def _revision_fault(wish: ChangeBot, revision: int, *, is_there: bool) -> str:
@@ -231,6 +238,9 @@ def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | Non
     is_read = wish.by == FILE and wish.definition is not None  # that it was is worth a revision
     if known is not None and (known.definition, known.status) == (bot, status) and not (wish.flatten or is_read):
         return f"bot {wish.bot} is {status} already, and nothing else would change"
+    if known is not None and known.definition.shadow_of != bot.shadow_of:
+        what, was = f"shadow_of of bot {bot.name} stays what it is", known.definition.shadow_of or "that of no shadow"
+        return f"{what}, {was}, and was {bot.shadow_of!r}: `tapeline bots promote` gives its place, or add another bot"
     if wish.definition is not None and bot.universe and not bot.symbols:
         return f"symbols: the venue trades nothing of universe {bot.universe!r}: name them"
     try:

@@ -53,6 +53,7 @@ from engine.speech import Speech
 from engine.strategies import Target
 from engine.values import NS_PER_MS, PAST_SYMBOLS_MAX
 from engine.versions import Slot, Version
+from engine.witness import Witness
 
 
 class SignalEngine:
@@ -73,7 +74,7 @@ class SignalEngine:
         self._newest = self._traded = 0
         self._forming = Forming()
         self._frames = FrameTable(self._pace.sessions, self._wait_ns)
-        self._timers: list[Timer] = []
+        self._timers, self._witness = list[Timer](), Witness()
         self.is_told = False
         """Whether there are moments that the stream knows of and `on_clock` has not come to."""
         self.counters = SignalCounters()
@@ -139,8 +140,8 @@ class SignalEngine:
             defined: The version.
             history: Bars of `must_learn` that were given to `on_bar`, by time; the more, the better warmed.
         """
-        bot = defined.bot
-        if defined.revision <= self.revision(bot):
+        self._witness.define(defined)
+        if defined.revision <= self.revision(bot := defined.bot):
             return
         self._asking.failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
@@ -276,6 +277,7 @@ class SignalEngine:
             self._renewing.on_revision(bar)
             return []
         signals = self.come_before(bar)
+        self._witness.on_bar(bar)
         slots = self._slots.of(bar.symbol)
         if slots is None:
             return signals
@@ -322,12 +324,13 @@ class SignalEngine:
         return signals
 
     def on_own_frame(self, frame: DerivedBar) -> None:
-        """Learn from the stream which bars made of others were already told."""
-        self._frames.on_told(frame)
+        """Learn from the stream which bars of `frames` were already told."""
+        (self._frames if is_derived(frame.timeframe) else self._witness).on_told(frame)
 
     def frames(self) -> list[DerivedBar]:
-        """Give the bars made of others that closed since the last call."""
-        return [DerivedBar(**msgspec.structs.asdict(frame)) for frame in self._frames.take_closed()]
+        """Give the bars made of others that closed since the last call, and the minutes that shadows want."""
+        told = [*self._witness.take(), *self._frames.take_closed()]
+        return [DerivedBar(**msgspec.structs.asdict(bar)) for bar in told]
 
     def on_own_values(self, shown: IndicatorValues) -> None:
         """Learn from the stream what was already shown."""

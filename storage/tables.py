@@ -57,6 +57,7 @@ from engine.messages import (
     ReplaceOrder,
     RiskDenied,
     Sessions,
+    Shadowed,
     Signal,
     Split,
     SymbolStatus,
@@ -151,7 +152,8 @@ class Table:
 
 def _kind_of(name: str, annotation: Any) -> Kind:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        (annotation,) = (arm for arm in typing.get_args(annotation) if arm is not type(None))
+        arms = [arm for arm in typing.get_args(annotation) if arm is not type(None)]
+        annotation = arms[0] if len(arms) == 1 else dict
     if annotation is int and name in _MOMENTS:
         return Kind.MOMENT
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
@@ -211,6 +213,7 @@ TABLES: tuple[Table, ...] = (
     _table("bot_refusals", "cause", BotRefused),
     _table("timers", "id", Timer),
     _table("indicator_values", "bot bar", IndicatorValues),
+    _table("shadow_events", "life ordinal", Shadowed),
     _table("derived_bars", "symbol timeframe ts_event revision", DerivedBar),
     _table("trading_states", "cause", TradingState),
     _table("alerts", "id", Alert),

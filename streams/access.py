@@ -37,7 +37,7 @@ _OWN: dict[str, tuple[str, ...]] = {
     ),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",
-        "state", "commands", "alerts.*",
+        "shadows.*.*", "state", "commands", "alerts.*",
     ),
     "executor": (
         "orders.*.*", "fills.*.*", "fees.*.*", "corrections.*.*", "splits.*", "status.assets.*", "opened", "funds",

@@ -36,6 +36,7 @@ from engine.messages import (
     ReplaceOrder,
     RiskDenied,
     Sessions,
+    Shadowed,
     Signal,
     Split,
     SymbolStatus,
@@ -115,6 +116,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.bots.{escape(body.bot)}"
         case IndicatorValues():
             return f"{prefix}.indicators.{escape(body.bot)}.{escape(body.symbol)}"
+        case Shadowed():
+            kind = "shadows"
         case Timer():
             return f"{prefix}.timers.{escape(body.bot)}"
         case BotRefused():

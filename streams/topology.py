@@ -80,6 +80,7 @@ class Topology(msgspec.Struct, frozen=True):
             "indicators.*.*",
             "derived.*.*",
             "derived_updates.*.*",
+            "shadows.*.*",
             "state",
         )
         return [

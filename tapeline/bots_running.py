@@ -1,4 +1,4 @@
-"""`tapeline bots list|show|add|update|start|stop|pause|remove|history|rollback`: bots of a running daemon.
+"""`tapeline bots list|show|add|update|start|stop|pause|remove|history|rollback|shadow|promote`: of a running daemon.
 
 A change is a wish like any other message (`ChangeBot`); signals answers it, and the command waits for the answer and
 says it. What was looked at counts: a bot that another person changed meanwhile is refused, not overwritten.
@@ -19,7 +19,7 @@ import msgspec
 from adapters.clock import wall_ns
 from config import bots as bot_files
 from config.settings import Settings
-from engine.bots import BotStatus
+from engine.bots import Bot, BotStatus
 from engine.errors import ConfigError, TapelineError
 from engine.messages import AnyBody, BotDefined, BotRefused, ChangeBot
 from engine.values import NS_PER_S, plain
@@ -39,12 +39,12 @@ def run_list(data_dir: Path | None, *, as_json: bool, everything: bool) -> int:
     rows = [("BOT", "STATUS", "STRATEGY", "SYMBOLS", "CAPITAL", "REVISION", "REASON")]
     rows += [
         (
-            bot.bot, bot.status.value, bot.definition.strategy, _few(bot.definition.symbols),
+            bot.bot, _status(bot), bot.definition.strategy, _few(bot.definition.symbols),
             plain(bot.definition.capital), str(bot.revision), bot.reason,
         )
         for bot in bots
     ]  # fmt: skip
-    _print_rows(rows)
+    print_rows(rows)
     return 0
 
 
@@ -73,7 +73,7 @@ def run_history(name: str, data_dir: Path | None, *, as_json: bool) -> int:
         moments = _moment(bot.ts_event), _moment(bot.from_ts)
         change = "; ".join(filter(None, (_difference(before, bot), bot.reason)))
         rows.append((str(bot.revision), bot.status.value, bot.by, *moments, change))
-    _print_rows(rows)
+    print_rows(rows)
     return 0
 
 
@@ -116,6 +116,42 @@ def run_rollback(name: str, revision: int, reason: str, data_dir: Path | None) -
         raise ConfigError(msg)
     said = reason or f"as at revision {revision}"
     return asyncio.run(_ask(settings, [_wish(name, revisions[-1].revision, said, definition=found.definition)]))
+
+
+def run_shadow(
+    name: str, new: str, file: Path | None, changes: Sequence[str], *, reason: str, data_dir: Path | None
+) -> int:
+    """Add a shadow of a bot: what it is but for some fields, or what a file says."""
+    if (file is None) == (not changes):
+        msg = "say in what it differs: either --file FILE, or --set field=value (again for more)"
+        raise ConfigError(msg)
+    settings = daemon_settings(data_dir)
+    of = _one(asyncio.run(_known(settings)), name)
+    bot = bot_files.changed(of.definition, changes) if file is None else bot_files.load(file)
+    shadow = msgspec.structs.replace(bot, name=new, shadow_of=name)
+    said = reason or f"{name} at revision {of.revision}, but for {difference(of.definition, shadow)}"
+    return asyncio.run(_ask(settings, [_wish(new, 0, said, definition=shadow)]))
+
+
+def run_promote(name: str, reason: str, data_dir: Path | None) -> int:
+    """Let the bot that a shadow stands beside be what the shadow is, and remove the shadow."""
+    settings = daemon_settings(data_dir)
+    known = asyncio.run(_known(settings))
+    shadow = _one(known, name)
+    if not shadow.definition.shadow_of:
+        msg = f"bot {name} is no shadow, it trades already: see `tapeline bots list`"
+        raise ConfigError(msg)
+    of = _one(known, shadow.definition.shadow_of)
+    new = msgspec.structs.replace(shadow.definition, name=of.bot, shadow_of="")
+    said = reason or f"promoted from shadow {name} at revision {shadow.revision}"
+    wishes = [] if new == of.definition else [_wish(of.bot, of.revision, said, definition=new)]
+    if code := asyncio.run(_ask(settings, wishes)):
+        return code
+    stopped = shadow.status is not BotStatus.RUNNING
+    ends = [BotStatus.REMOVED] if stopped else [BotStatus.STOPPED, BotStatus.REMOVED]
+    return asyncio.run(
+        _ask(settings, [_wish(name, shadow.revision + n, said, status=end) for n, end in enumerate(ends)])
+    )
 
 
 def _wish(name: str, revision: int, reason: str, **more: object) -> ChangeBot:
@@ -183,12 +219,22 @@ def _difference(before: BotDefined | None, bot: BotDefined) -> str:
         return "new"
     if before.definition == bot.definition:
         return "" if before.status is bot.status else f"{before.status.value} -> {bot.status.value}"
+    return difference(before.definition, bot.definition)
+
+
+def difference(before: Bot, after: Bot) -> str:
+    """Say in which fields a definition differs from another one, but for their names."""
     fields: list[str] = []
-    for name in bot.definition.__struct_fields__:
-        old, new = getattr(before.definition, name), getattr(bot.definition, name)
-        if old != new:
+    for name in after.__struct_fields__:
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new and name not in ("name", "shadow_of"):
             fields.append("code: other" if name == "code" else f"{name}: {_short(old)} -> {_short(new)}")
     return ", ".join(fields)
+
+
+def _status(bot: BotDefined) -> str:
+    of = bot.definition.shadow_of
+    return f"{bot.status.value} (shadow of {of})" if of else bot.status.value
 
 
 def _short(value: object) -> str:
@@ -205,7 +251,8 @@ def _moment(ts_ns: int) -> str:
     return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if ts_ns else "-"
 
 
-def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Write a table for a terminal, its head first."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""The subcommands by which a person steps in: halt, resume, orders. Thin, as `__main__`, which registers them."""
+"""The subcommands by which a person steps in, and sees who did: halt, resume, orders, changes. Thin, as `__main__`."""
 
 from __future__ import annotations
 
@@ -151,3 +151,29 @@ def replace(
 
     changes = {"quantity": quantity, "limit_px": limit, "stop_px": stop, "trail_px": trail}
     return run_replace(id_, changes | {"trail_percent": trail_percent}, reason, data_dir)
+
+
+def changes(
+    bot: Annotated[str | None, Parameter(name="BOT")] = None,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    data_dir: Path | None = None,
+) -> int:
+    """List what was changed while the daemon ran: each field of bots, and the trading mode; who, when, why.
+
+    All fields of a bot may be changed with `tapeline bots update`, the mode with `tapeline halt` and `resume`;
+    everything else is read when the daemon starts.
+
+    Parameters
+    ----------
+    bot
+        One bot only.
+    json
+        As a JSON list.
+    data_dir
+        Data directory; default is the one used last.
+    """
+    from tapeline.changes import run_changes
+
+    return run_changes(bot, data_dir, as_json=json)

@@ -46,9 +46,12 @@ class BotReport(msgspec.Struct, frozen=True):
 
 
 _BOTS = """
-SELECT coalesce(c.bot, p.bot) AS bot, coalesce(c.status, '') AS status, coalesce(c.strategy, '') AS strategy,
+SELECT coalesce(c.bot, p.bot) AS bot, coalesce(nullif(c.definition->>'shadow_of', ''), '') AS shadow_of,
+    CASE WHEN coalesce(c.definition->>'shadow_of', '') <> '' THEN coalesce(e.life, '-') ELSE '' END AS life,
+    coalesce(c.status, '') AS status, coalesce(c.strategy, '') AS strategy,
     coalesce(c.symbols, '[]') AS symbols, coalesce(c.capital, 0) AS capital
-FROM bot_control c FULL JOIN (SELECT DISTINCT bot FROM positions) p ON p.bot = c.bot ORDER BY 1
+FROM bot_control c FULL JOIN (SELECT DISTINCT bot FROM positions) p ON p.bot = c.bot
+LEFT JOIN (SELECT bot, arg_max(life, seq) AS life FROM shadow_events GROUP BY bot) e ON e.bot = c.bot ORDER BY 1
 """
 _NUMBERS = """
 SELECT min(ts_event) AS since, max(ts_event) AS until,
@@ -56,7 +59,7 @@ SELECT min(ts_event) AS since, max(ts_event) AS until,
     arg_max(unrealized_pnl, ts_event_ns) AS unrealized_pnl, arg_max(equity, ts_event_ns) AS equity,
     arg_max(drawdown, ts_event_ns) AS drawdown, max(drawdown) AS drawdown_max,
     arg_max(exposure, ts_event_ns) AS exposure, max(exposure) AS exposure_max
-FROM strategy_performance WHERE bot = {bot}
+FROM every_performance WHERE {of}
 """
 _TRADES = """
 SELECT count(*) FILTER (closed_at IS NOT NULL) AS closed, count(*) FILTER (closed_at IS NULL) AS open,
@@ -65,11 +68,11 @@ SELECT count(*) FILTER (closed_at IS NOT NULL) AS closed, count(*) FILTER (close
     coalesce(sum(realized_pnl) FILTER (closed_at IS NOT NULL AND realized_pnl < 0), 0) AS lost,
     max(realized_pnl) FILTER (closed_at IS NOT NULL) AS best, min(realized_pnl) FILTER (closed_at IS NOT NULL) AS worst,
     avg(held_s) FILTER (closed_at IS NOT NULL) AS held_s
-FROM trades WHERE bot = {bot}
+FROM every_trade WHERE {of}
 """
 _TURNOVER = """
 SELECT count(traded_px) AS fills, sum(abs(quantity_change) * traded_px) AS turnover
-FROM position_changes WHERE bot = {bot}
+FROM every_position_change WHERE {of}
 """
 _STATE = "SELECT (SELECT count(*) FROM positions), (SELECT count(*) FROM fills), (SELECT count(*) FROM bars)"
 _TRIES = 3
@@ -107,22 +110,22 @@ async def _one(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport
 
 
 async def _once(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport:
-    name, numbers = row["bot"], dict[str, Any]()
+    of, numbers = f"bot = {_quoted(row['bot'])} AND life = {_quoted(row['life'])}", dict[str, Any]()
     for query in (_NUMBERS, _TRADES, _TURNOVER):
-        [part] = await _rows(ask, query.format(bot=_quoted(name)))
+        [part] = await _rows(ask, query.format(of=of))
         numbers |= part
-    trades = await _trades(ask, name, _TRADES_MAX if with_charts else 5)
+    trades = await _trades(ask, of, _TRADES_MAX if with_charts else 5)
     has_charts = with_charts and numbers["pnl"] is not None
     return BotReport(
-        bot=name,
-        status=row["status"],
+        bot=row["bot"],
+        status=row["status"] + (f", shadow of {row['shadow_of']}" if row["shadow_of"] else ""),
         strategy=row["strategy"],
         symbols=msgspec.json.decode(row["symbols"], type=list[str]),
         capital=row["capital"],
         numbers=numbers,
-        equity=await _equity(ask, name, float(row["capital"])) if has_charts else [],
+        equity=await _equity(ask, of, float(row["capital"])) if has_charts else [],
         trades=trades,
-        charts=await _charts(ask, name, min(t["opened_at"] for t in trades)) if has_charts and trades else {},
+        charts=await _charts(ask, of, min(t["opened_at"] for t in trades)) if has_charts and trades else {},
     )
 
 
@@ -135,32 +138,32 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-async def _equity(ask: Ask, bot: str, capital: float) -> list[tuple[int, float, float]]:
+async def _equity(ask: Ask, of: str, capital: float) -> list[tuple[int, float, float]]:
     """Give the lowest and the highest point of each span, behind the capital that it began with."""
     query = f"""
         SELECT unnest([arg_min(ts_event_ns, equity), arg_max(ts_event_ns, equity)]) AS ts,
             unnest([min(equity), max(equity)])::DOUBLE,
             unnest([arg_min(drawdown, equity), arg_max(drawdown, equity)])::DOUBLE
-        FROM (SELECT *, ntile({_POINTS_MAX // 2}) OVER (ORDER BY ts_event_ns) AS part FROM strategy_performance
-            WHERE bot = {_quoted(bot)}) GROUP BY part ORDER BY ts
+        FROM (SELECT *, ntile({_POINTS_MAX // 2}) OVER (ORDER BY ts_event_ns) AS part FROM every_performance
+            WHERE {of}) GROUP BY part ORDER BY ts
     """  # noqa: S608  (a name of ours, quoted)
     frame, _ = await ask(query)
     points = list(dict.fromkeys(frame.rows()))
     return [(points[0][0] - 1, capital, 0.0), *points] if points else []
 
 
-async def _trades(ask: Ask, bot: str, most: int) -> list[dict[str, Any]]:
+async def _trades(ask: Ask, of: str, most: int) -> list[dict[str, Any]]:
     query = (
-        f"SELECT * FROM trades WHERE bot = {_quoted(bot)} "  # noqa: S608  (as above)
+        f"SELECT * FROM every_trade WHERE {of} "  # noqa: S608  (as above)
         f"ORDER BY coalesce(closed_at, 'infinity') DESC, opened_at DESC, symbol LIMIT {most}"
     )
     return await _rows(ask, query)
 
 
-async def _charts(ask: Ask, bot: str, since: datetime) -> dict[str, list[tuple[int, float]]]:
+async def _charts(ask: Ask, of: str, since: datetime) -> dict[str, list[tuple[int, float]]]:
     query = f"""
         WITH chosen AS (
-            SELECT symbol, count(*) AS trades FROM trades WHERE bot = {_quoted(bot)}
+            SELECT symbol, count(*) AS trades FROM every_trade WHERE {of}
                 AND opened_at >= '{since.isoformat()}'
             GROUP BY symbol ORDER BY trades DESC, symbol LIMIT {_CHARTS_MAX}
         ),

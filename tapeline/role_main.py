@@ -98,10 +98,11 @@ def _maker(role: str, settings: Settings, clock: VenueClock | WallClock) -> Call
             own.learn_installed()
             return lambda context: Signals(context, _store(settings, "signals", signals_code()))
         case "risk":
+            from adapters.simulated import shadow_venue
             from engine.risk import RiskState
             from streams.services.risk import Risk
 
-            return lambda context: Risk(context, _store(settings, "risk", _schema_hash(RiskState)))
+            return lambda context: Risk(context, _store(settings, "risk", _schema_hash(RiskState)), shadow_venue)
         case "executor":
             from adapters.alpaca.connect import connect_trading
             from engine.execution import ExecState

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
@@ -45,7 +46,10 @@ class VenueCalendar:
         self._load()
 
     def _load(self) -> None:
-        self.sessions = list(_sessions(self._from_year, self._to_year))
+        self._index(_sessions(self._from_year, self._to_year))
+
+    def _index(self, sessions: Iterable[Session]) -> None:
+        self.sessions = list(sessions)
         self._opens = [session.open_ns for session in self.sessions]
         self._extended_opens = [session.extended_open_ns for session in self.sessions]
 
@@ -98,10 +102,12 @@ def _sessions(from_year: int, to_year: int) -> tuple[Session, ...]:
     days: list[date] = [stamp.date() for stamp in vendor.opens.index]
     opens: list[int] = [int(value) for value in vendor.opens.astype("int64").tolist()]
     closes: list[int] = [int(value) for value in vendor.closes.astype("int64").tolist()]
-    return tuple(
-        Session(day, opened, closed, ns_of(day, time(4)), ns_of(day, time(20)))
-        for day, opened, closed in zip(days, opens, closes, strict=True)
-    )
+    return tuple(session_of(day, opened, closed) for day, opened, closed in zip(days, opens, closes, strict=True))
+
+
+def session_of(day: date, open_ns: int, close_ns: int) -> Session:
+    """Give a trading day with its extended hours."""
+    return Session(day, open_ns, close_ns, ns_of(day, time(4)), ns_of(day, time(20)))
 
 
 def ns_of(day: date, at: time) -> int:

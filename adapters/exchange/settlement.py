@@ -32,6 +32,7 @@ from engine.values import (
     AssetClass,
     OrderType,
     TimeInForce,
+    plain,
     to_decimal,
 )
 
@@ -53,6 +54,19 @@ class TradeUpdate(msgspec.Struct, frozen=True):
     position_qty: Decimal
     execution_id: str
     execution: Execution | None = None
+
+    def json(self) -> dict[str, Any]:
+        """What it says of itself; when it was sent is added by whoever sends it."""
+        data: dict[str, Any] = {
+            "event": self.event,
+            "timestamp": wire.rfc3339(self.ns),
+            "execution_id": self.execution_id,
+            "order": self.order,
+            "position_qty": plain(self.position_qty),
+        }
+        if self.execution is not None:
+            data |= {"price": plain(self.execution.price), "qty": plain(self.execution.qty)}
+        return data
 
 
 class Settlement:

@@ -19,7 +19,6 @@ from adapters.exchange.settlement import TradeUpdate
 from adapters.exchange.socket_faults import SocketFaults
 from adapters.exchange.update_faults import UpdateFaults
 from adapters.exchange.wire import rfc3339
-from engine.values import plain
 
 _STREAMS = ("trade_updates",)
 _CLOSE_S = 1.0
@@ -76,18 +75,10 @@ class TradingHub:
                 listener.outbox.put(frame)
 
     def _data(self, update: TradeUpdate, now_ns: int) -> dict[str, Any]:
-        data: dict[str, Any] = {
-            "event": update.event,
-            "event_id": ids.ulid(now_ns, self.events_emitted),
-            "at": rfc3339(now_ns),
-            "timestamp": rfc3339(update.ns),
-            "execution_id": update.execution_id,
-            "order": update.order,
-            "position_qty": plain(update.position_qty),
-        }
-        if update.execution is not None:
-            data |= {"price": plain(update.execution.price), "qty": plain(update.execution.qty)}
-        return data
+        return {
+            "event": update.event, "event_id": ids.ulid(now_ns, self.events_emitted), "at": rfc3339(now_ns),
+            **update.json(),
+        }  # fmt: skip
 
     async def flushed(self) -> None:
         """Wait until every queued event is handed to the kernel."""

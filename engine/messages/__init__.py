@@ -43,6 +43,7 @@ from engine.messages.orders import (
     OrderSubmitted,
     ReplaceOrder,
 )
+from engine.messages.shadow import ShadowBody, Shadowed
 
 __all__ = [
     "NOTHING_TO_CLOSE",
@@ -88,6 +89,8 @@ __all__ = [
     "ReplaceOrder",
     "RiskDenied",
     "Sessions",
+    "ShadowBody",
+    "Shadowed",
     "Signal",
     "Split",
     "SymbolStatus",
@@ -143,6 +146,7 @@ TradingBody = (
     | Timer
     | IndicatorValues
     | DerivedBar
+    | Shadowed
     | TradingState
     | Alert
 )

@@ -34,7 +34,8 @@ class Bar(Body, frozen=True):
 class DerivedBar(Bar, frozen=True):
     """A bar of a longer timeframe, made of 1-minute bars (engine.frames); said where a bot looks at such.
 
-    `ts_event` is the end of its frame; `is_backfill` that of the last minute in it.
+    `ts_event` is the end of its frame; `is_backfill` that of the last minute in it. Of timeframe 1m: the minute itself,
+    of symbols that a shadow trades, right before what was said at it (engine.witness).
     """
 
 

@@ -137,7 +137,7 @@ class RiskCore:
                 if body.asset_class is AssetClass.US_EQUITY:
                     self.state.sessions.update(body.spans)
                     self._add_sessions(body.spans)
-            case Signal():
+            case Signal() if not self._definitions.is_shadow(body.bot):
                 self._await_verdict(body)
             case OrderIntent() | RiskDenied() | TargetReached():
                 if not isinstance(body, OrderIntent):  # stored, not only made: a replay must fire at the same marks

@@ -28,15 +28,22 @@ class Definitions:
         state: Risk's; what the stream said is in it.
 
     Attributes:
-        bots: By name, as they are now; those removed too, for what they hold.
+        bots: By name, as they are now, without shadows; those removed too, for what they hold.
         is_due: Whether orders may have to end.
     """
 
     def __init__(self, bots: Iterable[Bot], state: RiskState) -> None:
         self._state = state
-        self.bots = {bot.name: bot for bot in bots}
-        self.bots |= {name: defined.definition for name, defined in state.bots.items()}
+        self.bots = {bot.name: bot for bot in bots if not bot.shadow_of}
+        self.bots |= {
+            name: defined.definition for name, defined in state.bots.items() if not defined.definition.shadow_of
+        }
         self.is_due = True
+
+    def is_shadow(self, bot: str) -> bool:
+        """Whether what a bot says is none of this account's."""
+        known = self._state.bots.get(bot)
+        return known is not None and known.definition.shadow_of != ""
 
     def trades(self, bot: str, symbol: str) -> bool:
         """Whether a bot of this name trades a symbol, or holds something in it."""
@@ -49,8 +56,11 @@ class Definitions:
         known = state.bots.get(name)
         if known is not None and known.revision >= body.revision:
             return []
-        before = self.bots.get(name)
-        state.bots[name], self.bots[name] = body, body.definition
+        before = self.bots.pop(name, None)
+        state.bots[name] = body
+        if body.definition.shadow_of:  # and nothing is held under its name: it was removed before
+            return []
+        self.bots[name] = body.definition
         self.is_due = True
         if before is None or before.stops == body.definition.stops:
             return []

@@ -72,7 +72,7 @@ CREATE VIEW corrected_bars AS
 
 -- Bars of every timeframe.
 CREATE VIEW all_bars AS
-    SELECT * FROM bars UNION ALL BY NAME SELECT * EXCLUDE (seq) FROM derived_bars;
+    SELECT * FROM bars UNION ALL BY NAME SELECT * EXCLUDE (seq) FROM derived_bars WHERE timeframe <> '1m';
 
 -- Bars of past_bars, one row each.
 CREATE VIEW warm_up_bars AS
@@ -99,3 +99,42 @@ CREATE VIEW bot_control AS
         (definition->'symbols')::VARCHAR AS symbols, coalesce(definition->>'timeframe', '1m') AS timeframe,
         (definition->>'capital')::DECIMAL(38, 9) AS capital, definition
     FROM bots QUALIFY row_number() OVER (PARTITION BY bot ORDER BY revision DESC) = 1;
+
+-- What shadows of bots did on accounts of their own; "of" is the message that the daemon would have stored, JSON.
+CREATE TABLE shadow_events (
+    bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, life VARCHAR NOT NULL, ordinal BIGINT NOT NULL, "of" VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
+CREATE VIEW shadow_signals AS
+    SELECT bot, symbol, life, ordinal, ts_event, ts_event_ns, "of"->>'id' AS id, "of"->>'strategy' AS strategy,
+        "of"->>'direction' AS direction, ("of"->>'price')::DOUBLE AS price, "of"->>'reason' AS reason, "of"->>'bar' AS bar
+    FROM shadow_events WHERE "of"->>'type' = 'Signal';
+
+CREATE VIEW shadow_intents AS
+    SELECT bot, symbol, life, ordinal, ts_event AS decided_at, ts_event_ns AS decided_ns, "of"->>'id' AS id,
+        "of"->>'signal_id' AS signal_id, "of"->>'side' AS side, ("of"->>'quantity')::DECIMAL(38, 9) AS quantity,
+        "of"->>'order_type' AS order_type, "of"->>'time_in_force' AS time_in_force,
+        ("of"->>'ref_px')::DECIMAL(38, 9) AS ref_px, ("of"->>'limit_px')::DECIMAL(38, 9) AS limit_px,
+        ("of"->>'stop_px')::DECIMAL(38, 9) AS stop_px, coalesce("of"->>'purpose', 'target') AS purpose
+    FROM shadow_events WHERE "of"->>'type' = 'OrderIntent';
+
+CREATE VIEW shadow_denials AS
+    SELECT bot, symbol, life, ordinal, ts_event AS decided_at, ts_event_ns AS decided_ns, "of"->>'id' AS id,
+        "of"->>'signal_id' AS signal_id, "of"->>'rule' AS rule, "of"->>'reason' AS reason, "of"->>'limit' AS "limit",
+        "of"->>'observed' AS observed, "of"->>'side' AS side, ("of"->>'quantity')::DECIMAL(38, 9) AS quantity
+    FROM shadow_events WHERE "of"->>'type' = 'RiskDenied';
+
+CREATE VIEW shadow_fills AS
+    SELECT bot, symbol, life, ordinal, ts_event, ts_event_ns, "of"->>'venue_order_id' AS venue_order_id,
+        ("of"->>'cum_qty')::DECIMAL(38, 9) AS cum_qty, "of"->>'client_order_id' AS client_order_id, "of"->>'side' AS side,
+        ("of"->>'last_qty')::DECIMAL(38, 9) AS last_qty, ("of"->>'last_px')::DECIMAL(38, 9) AS last_px
+    FROM shadow_events WHERE "of"->>'type' = 'Fill';
+
+CREATE VIEW shadow_positions AS
+    SELECT bot, symbol, life, ordinal, ts_event, ts_event_ns, ("of"->>'signed_qty')::DECIMAL(38, 9) AS signed_qty,
+        ("of"->>'avg_px_open')::DECIMAL(38, 9) AS avg_px_open, ("of"->>'realized_pnl')::DECIMAL(38, 9) AS realized_pnl,
+        "of"->>'cause' AS cause
+    FROM shadow_events WHERE "of"->>'type' = 'Position';

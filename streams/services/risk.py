@@ -32,11 +32,13 @@ from engine.messages import (
     decode,
 )
 from engine.risk import RiskCore, RiskState
+from engine.shadows import MakeVenue
 from streams.checkpoint import CheckpointStore
 from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Stored, read
 from streams.role import Context, Status
+from streams.shadowing import Shadowing
 from streams.subjects import state_subject
 
 _BATCH_MAX = 250
@@ -45,10 +47,17 @@ _LOOK_S = 1.0
 
 
 class Risk:
-    """The risk service."""
+    """The risk service.
 
-    def __init__(self, context: Context, store: Callable[[str], CheckpointStore]) -> None:
+    Args:
+        context: The role's.
+        store: Gives the checkpoints of an account and run.
+        make_venue: Gives each shadow of a bot the venue on which its orders are filled.
+    """
+
+    def __init__(self, context: Context, store: Callable[[str], CheckpointStore], make_venue: MakeVenue) -> None:
         self._context = context
+        self._shadowing = Shadowing(context, make_venue, self._announce)
         self._open_store = store
         self._publisher = Publisher(context.nc, context.topology.trading, "risk")
         self._pipeline: Pipeline | None = None
@@ -85,6 +94,7 @@ class Risk:
             group.create_task(self._decide_on(self._pipeline))
             group.create_task(self._pipeline.publish(self._announce))
             group.create_task(self._confirm())
+            group.create_task(self._shadowing.run())
 
     async def _decide_on(self, pipeline: Pipeline) -> None:
         core = self._core
@@ -142,9 +152,12 @@ class Risk:
             counters["waiting"] = len(self._core.state.waiting)
             counters["reservations"] = len(self._core.state.portfolio.reservations)
         trading = self._context.topology.trading
-        published = {trading: self._publisher.last_seq}
-        position = 0 if self._pipeline is None else self._pipeline.position
+        shadowing = self._shadowing
+        counters |= {"shadows": len(shadowing.names), "shadowed": shadowing.stored}
+        published = {trading: max(self._publisher.last_seq, shadowing.last_seq)}
+        position = 0 if self._pipeline is None else shadowing.behind(self._pipeline.position)
         problems = [] if self._core is None else list(self._core.protector.bare().values())
+        problems += [shadowing.problem] if shadowing.problem else []
         return Status("risk", 0, "", {trading: position}, published, len(self._due), counters, problems)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:

@@ -70,6 +70,8 @@ def _values(annotation: object) -> st.SearchStrategy[object]:
             return st.tuples(*map(_values, args))
         case type() if issubclass(annotation, Enum):
             return st.sampled_from(list(annotation))
+        case type() if issubclass(annotation, messages.Body):
+            return _bodies(annotation)
         case _:
             plain: dict[object, st.SearchStrategy[object]] = {
                 str: _text,

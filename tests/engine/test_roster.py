@@ -281,3 +281,34 @@ def test_a_refused_file_is_read_again_at_the_next_start() -> None:
     wishes = roster.of_files([ALPHA], "ACC1|run1", T0 + 1)
     assert [_told(roster, wish).bot for wish in wishes] == ["alpha"]
     assert roster.bots["alpha"].status is BotStatus.RUNNING
+
+
+# --- shadows -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_shadow_stands_beside_a_bot_and_stays_one() -> None:
+    roster = _with_alpha()
+    shadow = bot(name="beta", shadow_of="alpha")
+    alone = _told(roster, _wish("w1", bot="gamma", definition=bot(name="gamma", shadow_of="beta")))
+    assert isinstance(alone, BotRefused)
+    assert alone.reason == "shadow_of: there is no bot beta: see `tapeline bots list`"
+    assert _granted(roster, _wish("w2", bot="beta", definition=shadow)).definition == shadow
+    freed = _told(roster, _wish("w3", 1, bot="beta", definition=bot(name="beta")))
+    assert isinstance(freed, BotRefused)
+    assert freed.reason.startswith("shadow_of of bot beta stays what it is, alpha, and was '': `tapeline bots promote`")
+    bound = _told(roster, _wish("w4", 1, definition=bot(shadow_of="beta")))
+    assert isinstance(bound, BotRefused)
+    assert bound.reason.startswith("shadow_of of bot alpha stays what it is, that of no shadow")
+    own = _told(roster, _wish("w5", bot="delta", definition=bot(name="delta", shadow_of="delta")))
+    assert isinstance(own, BotRefused)
+    assert own.reason == "shadow_of must be another bot, was delta: give the shadow its own name"
+    for number, status in enumerate((BotStatus.STOPPED, BotStatus.REMOVED), 1):
+        _granted(roster, _wish(f"w{5 + number}", number, bot="beta", status=status))
+    assert _granted(roster, _wish("w8", 3, bot="beta", definition=bot(name="beta"))).revision == 4
+
+
+def test_of_files_the_bot_comes_before_its_shadow() -> None:
+    roster = Roster()
+    said = _start(roster, bot(name="a-shadow", shadow_of="alpha"), ALPHA)
+    assert [one.bot for one in said] == ["alpha", "a-shadow"]
+    assert all(isinstance(one, BotDefined) for one in said)

@@ -32,7 +32,7 @@ _STYLES: tuple[dict[str, Any], ...] = (
 
 
 def bots_of(draw: random.Random, symbols: tuple[str, ...], first_minute: int) -> tuple[Bot, ...]:
-    """Two bots that share symbols.
+    """Two bots that share symbols, now and then a shadow of the first beside them.
 
     Args:
         draw: Randomness of the seed.
@@ -63,7 +63,14 @@ def bots_of(draw: random.Random, symbols: tuple[str, ...], first_minute: int) ->
         position_fraction=draw.choice((0.1, 0.2)),
     )  # fmt: skip
     frames = random.Random(paces.random())
-    return tuple(_timed(frames, _paced(paces, one, first_minute)) for one in (alpha, beta))
+    bots = tuple(_timed(frames, _paced(paces, one, first_minute)) for one in (alpha, beta))
+    return bots if frames.random() < 0.7 else (*bots, _shadow(frames, bots[0]))
+
+
+def _shadow(draw: random.Random, bot: Bot) -> Bot:
+    """The same bot once more, as it is or with other numbers."""
+    params = {**bot.params, "slow": 1 + bot.params["slow"]} if draw.random() < 0.5 else bot.params
+    return msgspec.structs.replace(bot, name="gamma", params=params, shadow_of=bot.name)
 
 
 def _timed(draw: random.Random, bot: Bot) -> Bot:

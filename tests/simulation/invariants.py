@@ -46,6 +46,7 @@ from engine.messages import (
     ReplaceOrder,
     RiskDenied,
     Sessions,
+    Shadowed,
     Signal,
     SymbolStatus,
     TargetReached,
@@ -59,7 +60,7 @@ from engine.risk import RiskCore
 from engine.risk.guards import STRATEGY
 from engine.signals import SignalEngine
 from engine.values import NS_PER_MS, NS_PER_S, Direction, Purpose, TradingMode, plain
-from tests.simulation import check_bars, check_money, check_stops
+from tests.simulation import check_bars, check_money, check_shadows, check_stops
 from tests.simulation.checking import TERMINAL, demand
 from tests.simulation.world import World
 
@@ -86,6 +87,7 @@ def check(world: World) -> None:
     check_money.money(world, trading)
     check_money.corrections(world, trading)
     _beliefs(world, trading)
+    check_shadows.shadows(world, trading)
     market = world.bodies(world.server.market)
     check_stops.marks(world, trading)
     check_bars.bars(world, market)
@@ -117,6 +119,8 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.cause}"
         case OrderIntent() | RiskDenied() | TargetReached():
             return f"verdict {body.id}"
+        case Shadowed():
+            return f"{kind} {body.life} {body.ordinal}"
         case BarMarks() | Fee() | CancelOrder() | OrderAdopted() | Correction() | Command() | Alert():
             return f"{kind} {body.id}"
         case ReplaceOrder():
@@ -179,7 +183,9 @@ def _changes(world: World, trading: list[AnyBody]) -> None:
 
 def _verdicts(trading: list[AnyBody]) -> None:
     """Each signal and each wish has one verdict; more for what is left after an order that stopped at zero, or an exit."""
-    asked = {body.id for body in trading if isinstance(body, Signal | ReplaceOrder)}
+    shadows = {body.bot for body in trading if isinstance(body, BotDefined) and body.definition.shadow_of}
+    real = [body for body in trading if not (isinstance(body, Signal) and body.bot in shadows)]
+    asked = {body.id for body in real if isinstance(body, Signal | ReplaceOrder)}
     answers: dict[str, list[Any]] = defaultdict(list)
     for body in {body.id: body for body in trading if isinstance(body, _VERDICTS)}.values():
         is_exit = isinstance(body, OrderIntent) and body.purpose is Purpose.PROTECT and not body.replaces

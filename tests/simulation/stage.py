@@ -22,6 +22,7 @@ import streams.services.executor
 import streams.services.feed
 import streams.services.risk
 import streams.services.signals
+import streams.shadowing
 from tests.simulation.world import World, quiet
 
 _LOOK_S = 9.0
@@ -57,6 +58,7 @@ def staged(world: World) -> Generator[None]:
                 executor,
                 feed,
                 signals,
+                streams.shadowing,
             ),
         ),
         ("_LATCH_S", _LOOK_S, (latching,)),
@@ -64,9 +66,17 @@ def staged(world: World) -> Generator[None]:
         (
             "last_per_subject",
             last_per_subject,
-            (feed, holding, streams.feeding.market, streams.feeding.following, signals, streams.asking),
+            (
+                feed,
+                holding,
+                streams.feeding.market,
+                streams.feeding.following,
+                signals,
+                streams.asking,
+                streams.shadowing,
+            ),
         ),
-        ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor)),
+        ("_BATCH_MAX", world.faults.batch_max, (streams.services.risk, signals, executor, streams.shadowing)),
         # Liveness is judged by real time, which does not pass here: said rarely, believed for ever.
         ("_CONFIRM_S", 25.0, (streams.services.risk,)),
         ("_CONFIRMED_S_MAX", 1e9, (streams.executing.sending,)),

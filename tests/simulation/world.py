@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.simulated import shadow_venue
 from config.settings import ExecutorSettings, FeedSettings, RiskSettings, Settings, SignalsSettings
 from engine.bots import RiskLimits
 from engine.errors import UnreachableError
@@ -192,7 +193,7 @@ class World:
             case "signals":
                 return Signals(context, store)
             case "risk":
-                return Risk(context, store)
+                return Risk(context, store, shadow_venue)
             case _:
                 updates: Any = exchange.updates
                 latch: Any = self.latch

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from engine.bots import Bot, OrderStyle, Stops
-from engine.messages import OldBar, OldTrade
+from engine.messages import Body, OldBar, OldTrade
 from engine.window import Window
 from tests.engine import build
 
@@ -58,6 +58,8 @@ def _values(annotation):
         return st.none()
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return st.sampled_from(annotation)
+    if annotation not in _BY_TYPE and issubclass(annotation, Body):
+        return bodies(annotation)
     return _BY_TYPE[annotation]
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.bots import BotStatus
-from engine.messages import Bar, BotDefined, Fill, Position, Protection
+from engine.messages import Bar, BotDefined, Fill, Position, Protection, Shadowed
 from engine.values import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S, Side
 from storage.sql import SqlService
 from storage.writer import Writer
@@ -182,3 +182,39 @@ def test_stop_and_target_of_what_is_held(tmp_path):
     for service in _service(tmp_path, day, told):
         query = "SELECT bot, symbol, stop_px, target_px FROM trades WHERE closed_at IS NULL AND stop_px IS NOT NULL"
         assert service.query(query).frame().rows() == [(*key, D(90), D(120))]
+
+
+def test_what_a_shadow_did_is_counted_as_what_is_real_and_beside_it(tmp_path):
+    day, other = Day(3), Day(5)
+    shadowed = [
+        Shadowed(body.bot, body.symbol, f"life-{body.bot}", number, body, body.ts_event)
+        for number, body in enumerate(other.bodies)
+    ]
+    views = {
+        "every_performance": "bot, ts_event_ns, pnl, realized_pnl, exposure, drawdown, trades, wins",
+        "every_trade": "bot, symbol, side, quantity, entry_px, exit_px, opened_at, closed_at, realized_pnl",
+    }
+    found = []
+    other.bars = day.bars
+    for folder, of, more in (("alone", day, []), ("beside", day, shadowed), ("real", other, [])):
+        (tmp_path / folder).mkdir()
+        for service in _service(tmp_path / folder, of, *more):
+            found.append(
+                {
+                    (view, is_shadow): sorted(
+                        service.query(
+                            f"SELECT {columns} FROM {view} WHERE (life <> '') = {is_shadow}", row_limit=100_000
+                        )
+                        .frame()
+                        .rows(),
+                        key=str,
+                    )
+                    for view, columns in views.items()
+                    for is_shadow in (True, False)
+                }
+            )
+    alone, beside, real = found
+    for view in views:
+        assert beside[view, False] == alone[view, False]
+        assert beside[view, True] == real[view, False]
+        assert len(beside[view, True]) > 3

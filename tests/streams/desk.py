@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 
 from adapters.alpaca.connect import connect_trading
 from adapters.clock import VenueClock, wall_ns
+from adapters.simulated import shadow_venue
 from config.settings import ExecutorSettings, Settings
 from engine.bots import Bot, RiskLimits
 from engine.messages import AnyBody, OrderIntent, decode
@@ -157,7 +158,7 @@ async def running(
     executor = Executor(
         contexts[0], lambda _: CheckpointStore(folder / "e", "executor", "c", "f"), venue, updates, Latch(folder)
     )
-    risk = Risk(contexts[1], lambda _: CheckpointStore(folder / "r", "risk", "c", "f"))
+    risk = Risk(contexts[1], lambda _: CheckpointStore(folder / "r", "risk", "c", "f"), shadow_venue)
     desk = Desk(exchange, executor, risk, contexts[1])
     tasks: list[asyncio.Task[None]] = []
     try:

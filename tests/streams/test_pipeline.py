@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.simulated import shadow_venue
 from engine.messages import AnyBody
 from streams.checkpoint import CheckpointStore
 from streams.connection import Inflow
@@ -46,7 +47,7 @@ async def test_what_a_former_process_stored_counts_as_published(context: Context
     publisher = Publisher(context.nc, context.topology.trading, "risk")
     bodies: list[AnyBody] = [opened(), signal(number=1), signal(number=2)]
     await publisher.atomic([context.outgoing(body, f"{number}") for number, body in enumerate(bodies)])
-    risk = Risk(context, lambda _: CheckpointStore(tmp_path, "risk", "code", "config"))
+    risk = Risk(context, lambda _: CheckpointStore(tmp_path, "risk", "code", "config"), shadow_venue)
     await risk.start()
     status = risk.status()
     assert status.published == {context.topology.trading: 3}

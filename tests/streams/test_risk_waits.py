@@ -10,6 +10,7 @@ import pytest
 from nats.js import JetStreamContext
 
 import streams.services.risk
+from adapters.simulated import shadow_venue
 from config.settings import Settings
 from engine.messages import AnyBody, OrderFilled, OrderIntent, OrderRejected, decode
 from engine.values import NS_PER_S, Direction
@@ -74,7 +75,7 @@ async def test_a_refused_exit_leaves_again_when_its_time_comes_and_nothing_else_
         return await intents()
 
     await say(opened(), always_open(), *lent("AAPL"), signal())
-    risk = Risk(context, lambda _: CheckpointStore(tmp_path, "risk", "code", "config"))
+    risk = Risk(context, lambda _: CheckpointStore(tmp_path, "risk", "code", "config"), shadow_venue)
     await risk.start()
     running = asyncio.create_task(risk.run())
     try:

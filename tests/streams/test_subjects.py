@@ -57,6 +57,7 @@ SUBJECTS = {
     "Timer": "tape.timers.demo",
     "IndicatorValues": "tape.indicators.demo.BTC%2FUSD",
     "DerivedBar": "tape.derived_updates.5m.BRK%2EB",
+    "Shadowed": "tape.shadows.demo.BRK%2EB",
     "TradingState": "tape.state",
     "Alert": "tape.alerts.error",
 }

@@ -33,6 +33,7 @@ OWNERS = {
     "reached.bot.AAPL": "risk",
     "positions.bot.AAPL": "risk",
     "protections.bot.AAPL": "risk",
+    "shadows.bot.AAPL": "risk",
     "account": "risk",
     "state": "risk",
     "orders.bot.AAPL": "executor",

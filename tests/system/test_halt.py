@@ -162,6 +162,27 @@ def test_bots_are_changed_from_the_command_line(running):
     assert revisions[0]["from_ts"] < revisions[1]["from_ts"] <= revisions[2]["from_ts"]
 
 
+def test_a_shadow_is_tried_compared_and_promoted(running):
+    """That it does what the bot would have done: test_shadow.py."""
+    shadow = bots(running, "shadow", "lively", "--as", "calm", "--set", "position_fraction=0.07")
+    assert (shadow.returncode, shadow.stdout.split(",")[0]) == (0, "bot calm: running"), shadow.stderr
+    named = {bot["bot"]: bot["definition"] for bot in json.loads(bots(running, "list", "--json").stdout)}
+    assert (named["calm"]["shadow_of"], named["calm"]["position_fraction"]) == ("lively", 0.07)
+    wait_until(lambda: count(running, "shadow_fills WHERE bot = 'calm'") > 1, 60)
+    compared = bots(running, "compare", "lively", "calm", "--json")
+    numbers = json.loads(compared.stdout)["bots"]
+    assert numbers["calm"]["fills"] > 1, compared.stderr
+    assert numbers["calm"]["shadow_of"] == "lively"
+    assert count(running, "intents WHERE bot = 'calm'") == 0
+    promoted = bots(running, "promote", "calm")
+    assert promoted.returncode == 0, promoted.stderr
+    [left] = json.loads(bots(running, "list", "--json").stdout)
+    assert (left["bot"], left["definition"]["position_fraction"]) == ("lively", 0.07)
+    assert left["reason"] == "promoted from shadow calm at revision 1"
+    again = bots(running, "promote", "lively")
+    assert (again.returncode, again.stderr[:46]) == (2, "tapeline: bot lively is no shadow, it trades a")
+
+
 def test_halt_and_resume(running):
     venue = Venue(running)
     done = tapeline("halt", "--reason", "odd fills", "--data-dir", str(running))

@@ -1,4 +1,4 @@
-"""The subcommands about strategies and bots: strategies, bots. Thin, as `__main__`, which registers them."""
+"""The subcommands about bots. Thin, as `__main__`, which registers them."""
 
 from __future__ import annotations
 
@@ -7,71 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-strategies = App(name="strategies", help="List the strategies there are, show one, begin one of your own, check it.")
 bots = App(name="bots", help="See, add, change, start, stop and remove bots while the daemon runs; make bot files.")
-
-
-@strategies.command(name="list")
-@strategies.default
-def list_() -> int:
-    """List the strategies, a line each."""
-    from tapeline.strategies import run_list
-
-    return run_list()
-
-
-@strategies.command
-def show(name: Annotated[str, Parameter(name="NAME")], /) -> int:
-    """Show a strategy's rule, warm-up, source and parameters.
-
-    Parameters
-    ----------
-    name
-        One of `tapeline strategies list`, or one of yours: path.py:Class.
-    """
-    from tapeline.strategies import run_show
-
-    return run_show(name)
-
-
-@strategies.command(name="new")
-def new_strategy(name: Annotated[str, Parameter(name="NAME")], /, *, out: Path = Path()) -> int:
-    """Write a strategy of your own to begin with, NAME.py, and a bot file for it, NAME.toml.
-
-    Parameters
-    ----------
-    name
-        1 to 32 of a-z 0-9 _.
-    out
-        The folder.
-    """
-    from tapeline.strategies import run_new
-
-    return run_new(name, out)
-
-
-@strategies.command
-def check(
-    name: Annotated[str, Parameter(name="NAME")],
-    /,
-    *,
-    param: Annotated[list[str] | None, Parameter(name="--param", negative="")] = None,
-    bars: Path | None = None,
-) -> int:
-    """Check a strategy: no exceptions, no look-ahead, the same from the same bars, restarts, a state that stays small.
-
-    Parameters
-    ----------
-    name
-        One of `tapeline strategies list`, or one of yours: path.py:Class.
-    param
-        A parameter as name=value; again for more.
-    bars
-        Parquet or CSV of minute bars, of which the first symbol is taken; else a market is made.
-    """
-    from tapeline.strategy_check import run_check
-
-    return run_check(name, param or [], bars)
 
 
 @bots.command
@@ -352,3 +288,88 @@ def rollback(
     from tapeline.bots_running import run_rollback
 
     return run_rollback(name, revision, reason, data_dir)
+
+
+@bots.command
+def shadow(
+    name: Annotated[str, Parameter(name="NAME")],
+    /,
+    *,
+    as_: Annotated[str, Parameter(name="--as")],
+    file: Path | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    reason: str = "",
+    data_dir: Path | None = None,
+) -> int:
+    """Try a changed version of a bot beside it: on the same bars, its orders recorded and virtually filled, none sent.
+
+    It has an account of its own, with the same limits, that begins with what the account is worth. See how it does with
+    `tapeline bots compare NAME SHADOW`, and let it take the bot's place with `tapeline bots promote SHADOW`.
+
+    Parameters
+    ----------
+    name
+        The bot.
+    as_
+        The shadow's name.
+    file
+        What the shadow shall be; its name does not count.
+    set_
+        In what it differs, as for update: --set params.period=7; again for more.
+    reason
+        Stored with the revision.
+    data_dir
+        Data directory; default as for halt.
+    """
+    from tapeline.bots_running import run_shadow
+
+    return run_shadow(name, as_, file, set_ or [], reason=reason, data_dir=data_dir)
+
+
+@bots.command
+def promote(
+    name: Annotated[str, Parameter(name="SHADOW")], /, *, reason: str = "", data_dir: Path | None = None
+) -> int:
+    """Let the bot that a shadow stands beside be what the shadow is, from the next bar on; the shadow is removed.
+
+    What the bot holds stays; refused, if the bot was changed meanwhile or may not be like that.
+
+    Parameters
+    ----------
+    name
+        The shadow.
+    reason
+        Stored with the revisions.
+    data_dir
+        Data directory; default as for halt.
+    """
+    from tapeline.bots_running import run_promote
+
+    return run_promote(name, reason, data_dir)
+
+
+@bots.command
+def compare(
+    one: Annotated[str, Parameter(name="A")],
+    other: Annotated[str, Parameter(name="B")],
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    data_dir: Path | None = None,
+) -> int:
+    """Set two bots side by side, over the time in which both decided: P&L, drawdown, trades, signals, denials.
+
+    Parameters
+    ----------
+    one
+        A bot, or a shadow of one.
+    other
+        Another one.
+    json
+        As a JSON object.
+    data_dir
+        Data directory; default as for halt.
+    """
+    from tapeline.compare import run_compare
+
+    return run_compare(one, other, data_dir, as_json=json)

@@ -1,0 +1,193 @@
+"""The local exchange without sockets: orders in and trade updates out, in one process, minute by minute.
+
+The same order book that `tapeline exchange` serves, asked in the bodies that go over the wire and read back by Alpaca's
+own parsers, so what a client of the exchange is told and what a `Desk` is told cannot differ. No clock: time is what it
+is called with. Called through `engine.ports.SimulatedVenue` by shadows of bots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from adapters.alpaca.activities import parse_activity
+from adapters.alpaca.fields import Problem
+from adapters.alpaca.orders import order_body, refusal, replace_body, replace_refusal
+from adapters.alpaca.parse_orders import parse_order, parse_update
+from adapters.exchange import wire
+from adapters.exchange.account import BookRules
+from adapters.exchange.bars import VenueBar
+from adapters.exchange.book import Book, in_order
+from adapters.exchange.calendar import Session, VenueCalendar, new_york, session_of
+from adapters.exchange.corporate import Split as VenueSplit
+from adapters.exchange.orders import Order, OrderRequest, Refusal, ReplaceRequest
+from engine.errors import BrokenPromiseError
+from engine.messages import Bar, OrderIntent, Sessions, Split
+from engine.ports import Accepted, Rejected, VenueAccount, VenueActivity, VenueUpdate
+from engine.values import NS_PER_MINUTE, NS_PER_S, ZERO, AssetClass, TimeInForce, to_decimal
+
+CRYPTO_FEE_BPS = Decimal(25)
+"""Alpaca's taker fee of the lowest volume, basis points of what is credited."""
+
+
+class KnownCalendar(VenueCalendar):
+    """The sessions that calendar messages named; of days outside of them nothing is known."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Session] = {}
+        self._index(())
+
+    def add(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Take in regular sessions, (open, close) in ns UTC."""
+        for opens, closes in spans:
+            self._known[opens] = session_of(new_york(opens).date(), opens, closes)
+        self._index(self._known[opens] for opens in sorted(self._known))
+
+    def between(self, first: date, last: date) -> list[Session]:
+        """Sessions from `first` to `last`, both included."""
+        return [session for session in self.sessions if first <= session.day <= last]
+
+    def reaches(self, ns: int, *, is_for_opening: bool) -> bool:
+        """Whether the session is known in which an order of now could trade first."""
+        if not self.sessions or ns < self.sessions[0].open_ns:
+            return False
+        return ns < (self.sessions[-1].open_ns if is_for_opening else self.sessions[-1].close_ns)
+
+
+class SimulatedVenue:
+    """Order book and account of one `Desk`.
+
+    Args:
+        rules: Cash, fees, slippage, partial fills; `seed` names its ids.
+    """
+
+    def __init__(self, rules: BookRules) -> None:
+        self._prices: dict[str, Decimal] = {}
+        self._calendar = KnownCalendar()
+        self._book = Book(rules, self._calendar, self._prices.get, lambda symbol: symbol)
+        self._activities = 0
+
+    def on_sessions(self, sessions: Sessions) -> None:
+        """Take in the calendar."""
+        if sessions.asset_class is AssetClass.US_EQUITY:
+            self._calendar.add(sessions.spans)
+
+    def submit(self, intent: OrderIntent, now_ns: int) -> Accepted | Rejected:
+        """Take an order in; nothing happens to it before `advance`."""
+        if reason := refusal(intent) or self._unknown_day(intent, now_ns):
+            return Rejected("not_sent", reason)
+        request = msgspec.convert(order_body(intent), OrderRequest, strict=False)
+        return _outcome(_active(self._book.submit(request, now_ns), now_ns))
+
+    def replace(self, intent: OrderIntent, now_ns: int) -> Accepted | Rejected:
+        """Put an order in the place of the open one that `intent.replaces` names."""
+        old = self._book.by_client_id[intent.replaces]
+        known = _read(parse_order, wire.order_json(old))
+        if reason := replace_refusal(intent, known) or self._unknown_day(intent, now_ns):
+            return Rejected("not_sent", reason)
+        request = msgspec.convert(replace_body(intent, known), ReplaceRequest, strict=False)
+        return _outcome(_active(self._book.replace(old.id, request, now_ns), now_ns))
+
+    def cancel(self, client_order_id: str, now_ns: int) -> None:
+        """Ask for the end of an order; one that has ended stays as it is."""
+        self._book.cancel(self._book.by_client_id[client_order_id].id, now_ns)
+
+    def acknowledge(self) -> list[VenueUpdate]:
+        """Tell what came of requests since the last call."""
+        return [_read(parse_update, update.json()) for update in self._book.acknowledge()]
+
+    def advance(self, bars: Sequence[Bar], now_ns: int) -> list[VenueUpdate]:
+        """Tell what came of requests, then decide the minute that ends now; its prices are known afterwards.
+
+        Args:
+            bars: 1-minute bars, at most one per symbol.
+            now_ns: Their close; never before an earlier one.
+        """
+        acknowledged = self._book.acknowledge()
+        minute = [_venue_bar(bar) for bar in bars]
+        updates = in_order([*acknowledged, *self._book.settle(minute, now_ns)])
+        self._prices.update((bar.symbol, to_decimal(bar.close)) for bar in minute)
+        self._book.account.mark()
+        return [_read(parse_update, update.json()) for update in updates]
+
+    def split(self, split: Split) -> list[VenueUpdate]:
+        """Exchange what is held, and restate or end open orders, as the venue does."""
+        done = self._book.acknowledge()
+        day = new_york(split.ts_event).date()
+        ratio, last = split.ratio, self._prices.get(split.symbol)
+        if split.symbol == split.new_symbol:
+            one = VenueSplit(split.id, split.symbol, ratio, Decimal(1), day, split.ts_event, day, "venue")
+            done += self._book.split(one)
+            if last is not None:
+                self._prices[split.symbol] = last / ratio
+        self._book.account.mark()
+        return [_read(parse_update, update.json()) for update in done]
+
+    def activities(self) -> list[VenueActivity]:
+        """Give what moved the account beside fills since the last call, oldest first."""
+        new = self._book.ledger.activities[self._activities :]
+        self._activities += len(new)
+        return [_read(parse_activity, wire.activity_json(row)) for row in new if row.kind != "FILL"]
+
+    def account(self) -> VenueAccount:
+        """Cash, worth and positions now."""
+        book, ledger = self._book, self._book.ledger
+        return VenueAccount(
+            account_number=book.account_number,
+            cash=ledger.cash,
+            equity=book.account.valuation().equity,
+            buying_power=book.account.means().buying_power,
+            positions={symbol: position.qty for symbol, position in ledger.positions.items()},
+            prices=dict(self._prices),
+            is_shorting_enabled=book.rules.multiplier > 1,
+        )
+
+    def _unknown_day(self, intent: OrderIntent, now_ns: int) -> str:
+        is_for_opening = intent.time_in_force is TimeInForce.OPG
+        if "/" in intent.symbol or self._calendar.reaches(now_ns, is_for_opening=is_for_opening):
+            return ""
+        moment = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).isoformat()
+        return f"the calendar does not reach {moment}: no session is known in which the order could trade"
+
+
+def shadow_venue(cash: Decimal, name: str) -> SimulatedVenue:
+    """Make the venue of a shadow: a margin account, the venue's fee on coins, no slippage, whole fills.
+
+    Args:
+        cash: USD that it begins with.
+        name: Names its ids.
+    """
+    seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest())
+    return SimulatedVenue(BookRules(seed, cash, 2, CRYPTO_FEE_BPS, ZERO, ZERO, None))
+
+
+def _venue_bar(bar: Bar) -> VenueBar:
+    opened = bar.ts_event - NS_PER_MINUTE
+    vwap = bar.close if bar.vwap is None else bar.vwap
+    return VenueBar(bar.symbol, opened, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count or 0, vwap)
+
+
+def _active(taken: Order | Refusal, now_ns: int) -> Order | Refusal:
+    """Let no bar fill an order that began before it came in."""
+    if isinstance(taken, Order):
+        taken.active_ns = max(taken.active_ns, now_ns)
+    return taken
+
+
+def _outcome(taken: Order | Refusal) -> Accepted | Rejected:
+    if isinstance(taken, Refusal):
+        return Rejected(str(taken.code), taken.message)
+    return Accepted(_read(parse_order, wire.order_json(taken, is_nested=True)))
+
+
+def _read[T](parse: Callable[[Any], T | Problem], raw: dict[str, Any]) -> T:
+    found = parse(raw)
+    if isinstance(found, Problem):
+        msg = f"what the simulated venue says cannot be read: {found.what}"
+        raise BrokenPromiseError(msg)
+    return found

@@ -1,0 +1,54 @@
+"""`tapeline changes`: what was changed while the daemon ran, by whom and why; from the view `setting_changes`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import ConfigError
+from tapeline.bots_running import print_rows
+from tapeline.sql import asking
+
+_ROWS_MAX = 1_000
+_WIDE = 40
+
+
+def run_changes(bot: str | None, data_dir: Path | None, *, as_json: bool) -> int:
+    """Print a line per field that was changed, oldest first; 0.
+
+    Raises:
+        ConfigError: There is no bot of this name.
+    """
+    found = asyncio.run(_changes(bot, data_dir))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return 0
+    rows = [("AT", "OF", "FIELD", "WAS", "IS", "BY", "WHY")]
+    for row in found:
+        moment, of = f"{row['changed_at']:%Y-%m-%d %H:%M:%SZ}", row["bot"] or "account"
+        rows.append((moment, of, row["field"], _short(row["old"]), _short(row["new"]), row["by"], row["reason"]))
+    print_rows(rows)
+    return 0
+
+
+async def _changes(bot: str | None, data_dir: Path | None) -> list[dict[str, Any]]:
+    async with asking(data_dir, _ROWS_MAX) as ask:
+        known = (await ask("SELECT DISTINCT bot FROM bots ORDER BY 1"))[0]["bot"].to_list()
+        if bot is not None and bot not in known:
+            msg = f"there is no bot {bot!r}: choose one of {', '.join(known) or '(none yet)'}"
+            raise ConfigError(msg)
+        of = "" if bot is None else f"WHERE bot = '{bot}'"  # a name that is there has no quotes
+        query = (
+            f"SELECT * FROM setting_changes {of} ORDER BY changed_at DESC, revision DESC, field DESC LIMIT {_ROWS_MAX}"  # noqa: S608
+        )
+        frame, _ = await ask(query)
+    return frame.rows(named=True)[::-1]
+
+
+def _short(value: str | None) -> str:
+    text = "-" if value is None else value.strip('"')
+    return text if len(text) <= _WIDE else f"{text[: _WIDE - 3]}..."
