@@ -87,12 +87,13 @@ class SignalEngine:
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        parts = self._renewing, self._frames, self._forming
+        parts = self._renewing, self._frames, self._forming, self._witness
         return self._slots.state(), (self._newest, self._traded), *(part.state() for part in parts)
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, (self._newest, self._traded), renewing, frames, forming = state  # type: ignore[misc]
+        slots, (self._newest, self._traded), renewing, frames, forming, witness = state  # type: ignore[misc]
+        self._witness.restore(witness)
         self._forming.restore(forming)
         self._renewing.restore(renewing)
         self._slots.restore(slots)
@@ -140,9 +141,9 @@ class SignalEngine:
             defined: The version.
             history: Bars of `must_learn` that were given to `on_bar`, by time; the more, the better warmed.
         """
-        self._witness.define(defined)
         if defined.revision <= self.revision(bot := defined.bot):
             return
+        self._witness.define(defined)
         self._asking.failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
         for bar in history:
@@ -247,8 +248,7 @@ class SignalEngine:
     def forget_unsaid(self) -> list[tuple[str, str]]:
         """Take back what a checkpoint calls said and the stream lost; the next bar says the target again.
 
-        Called after every `on_own_signal` of a start. A checkpoint is written after its signals are stored, so the
-        stream is never behind one unless it lost messages.
+        Called after every `on_own_signal` of a start; the stream is behind a checkpoint only if it lost messages.
 
         Returns:
             Bot and symbol of each.

@@ -19,6 +19,14 @@ class Witness:
         self._wanted: dict[str, int] = {}
         self._seen: list[Bar] = []
 
+    def state(self) -> object:
+        """Give everything, for pickling."""
+        return self._since, self._told, self._wanted
+
+    def restore(self, state: object) -> None:
+        """Take a state back."""
+        self._since, self._told, self._wanted = state  # type: ignore[misc]
+
     def define(self, defined: BotDefined) -> None:
         """Take in a bot's version; what a shadow traded before may be held still."""
         if defined.definition.shadow_of and defined.status is not BotStatus.REMOVED:

@@ -46,7 +46,7 @@ def test_each_field_that_changed_is_a_line(folder: Path, capsys: pytest.CaptureF
     assert [(row["bot"], row["field"], row["old"], row["new"], row["by"], row["reason"]) for row in found] == [
         ("alpha", "status", None, '"running"', "file", ""),
         ("alpha", "capital", '"100000"', '"7"', "ann", "try it"),
-        ("alpha", "params", '{}', '{"fast":2,"slow":9}', "ann", "try it"),
+        ("alpha", "params", "{}", '{"fast":2,"slow":9}', "ann", "try it"),
         ("alpha", "status", '"running"', '"paused"', "bob", ""),
         ("", "trading_mode", '"active"', '"halted"', "ann", "odd"),
         ("alpha", "trading_mode", '"active"', '"reducing"', "risk", "losses"),

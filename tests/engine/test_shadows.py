@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import msgspec
 
@@ -324,6 +325,10 @@ def test_minutes_are_told_once_over_a_restart_and_none_where_no_shadow_trades() 
     restarted.define(_defined())
     restarted.on_own_frame(told[20])
     assert [frame for each in bars for frame in (restarted.on_bar(each), restarted.frames())[1]] == told[21:]
+    kept = SignalEngine("account", "run", ())
+    kept.restore(pickle.loads(pickle.dumps(calm.state())))
+    kept.on_bar(msgspec.structs.replace(bars[-1], ts_event=minute(98)))
+    assert [frame.ts_event for frame in kept.frames()] == [minute(98)]
     plain = SignalEngine("account", "run", (bot(),))
     assert [frame for each in bars for frame in (plain.on_bar(each), plain.frames())[1]] == []
     calm.define(_defined(revision=2, status=BotStatus.REMOVED))

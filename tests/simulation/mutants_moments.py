@@ -76,6 +76,20 @@ MOMENTS = (
         "now_ns",
         "bars of the stream are fetched as bars of the past, too",
     ),
+    Patch(
+        "minutes_after_what_is_said_at_them",
+        f"{_SIGNALS}._move",
+        "            outgoing += [self._outgoing(frame) for frame in engine.frames()]\n            for",
+        "            for",
+        "what a shadow's order is filled at stands behind the signal, with the next bar's",
+    ),
+    Patch(
+        "shadows_are_bots",
+        "engine.risk.core:RiskCore._apply",
+        "not self._definitions.is_shadow(body.bot)",
+        "True",
+        "risk gives verdicts on what shadows say",
+    ),
 )
 MOMENT_SEEDS = {
     "new_version_at_once": 5,
@@ -88,4 +102,6 @@ MOMENT_SEEDS = {
     "past_not_heard_of": 3,
     "past_reaches_into_the_stream": 1,
     "longer_bars_told_again": 24,
+    "minutes_after_what_is_said_at_them": 1,
+    "shadows_are_bots": 1,
 }
