@@ -138,8 +138,10 @@ class SocketLife:
             if time.monotonic() - self._up_since > self.config.reconnect_s_max:
                 self._data_received = True  # it held: the next reconnect starts with the short wait again
             self._call(self._on_down)
-        if ws is None:
+        task = asyncio.current_task()
+        if ws is None or task is None:
             return
+        canceled = task.cancelling()
         try:
             async with asyncio.timeout(self.config.close_s_max):
                 await ws.close()
@@ -147,6 +149,8 @@ class SocketLife:
             pass
         finally:
             abort(ws)
+        if task.cancelling() > canceled:  # websockets takes a cancel that comes while it closes for its own
+            raise asyncio.CancelledError
 
     def abort(self) -> None:
         """Drop the connection at once; the loop notices and reconnects."""
