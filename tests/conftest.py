@@ -12,6 +12,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tapeline.bytecode import child_environment, use_cache
+
+# Where Python may not write beside the sources, hundreds of rewritten test modules and every process that a test starts
+# would be compiled again in each run; they share the cache that the daemon's own processes have.
+use_cache()
+_environment = child_environment(os.environ)
+for _gone in set(os.environ) - set(_environment):
+    del os.environ[_gone]
+os.environ.update(_environment)
+
 pytest.register_assert_rewrite("tests.system.kill_checks", "tests.system.killing")
 
 _SLOW_MACHINES = [HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -14,14 +14,21 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
+from nats.errors import Error as NatsError
 
+from engine.errors import TapelineError
 from storage.sql import open_read_only
 from streams.connection import Inflow, connect
+from streams.keys import identity
 from streams.reader import Reader
 from streams.server import NatsServer
+from streams.sql_ask import ask_at
+from tapeline import folders
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)  # Monday, 09:30 in New York
+SOON = {"TAPELINE_RECORDER__BATCH_MS": "50"}
+"""Environment of a daemon whose rows are waited for."""
 
 
 def write_bars(path: Path, symbols: list[str], minutes: int, seed: int = 7, start: datetime = OPEN) -> Path:
@@ -69,6 +76,22 @@ def demo(
     )
     assert violations(folder) == [], "somebody has not the rights for what it does (streams/access.py)"
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def ask_sql(folder: Path, query: str, rows_max: int = 1_000) -> list[dict]:
+    """Ask the recorder of a running daemon, as `tapeline sql` does; of our process, for whoever asks often."""
+    nats = folders.running_settings(folder).nats
+    who = identity(nats.nkey_file, "subscriber")
+    frame, _ = asyncio.run(ask_at(nats.url, nats.prefix, query, rows_max, 30, identity=who))
+    return frame.rows(named=True)
+
+
+def count(folder: Path, table: str) -> int:
+    """Rows of a table; 0 also while nobody answers."""
+    try:
+        return ask_sql(folder, f"SELECT count(*) AS n FROM {table}")[0]["n"]
+    except (TapelineError, NatsError, TimeoutError, OSError):
+        return 0
 
 
 def violations(folder: Path) -> list[str]:

@@ -12,8 +12,11 @@ import msgspec
 from tapeline.bytecode import use_cache
 
 use_cache()
+from tapeline import lockstep
 from tapeline.demo import DemoOptions, run_demo
 from tapeline.role_main import run_loop
+
+lockstep._ASK_AFTER_S = 0.2  # roles that were ready before the driver listened are asked sooner
 
 
 def main() -> int:

@@ -1,9 +1,6 @@
-"""The main job as a user runs it: a timed demo by its command line, asked while it runs, ended with a summary."""
+"""The main job as a user runs it: a demo by its command line, killed; bars through it twice. test_halt.py asks one."""
 
-import asyncio
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,11 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams.connection import connect
-from streams.keys import identity
-from streams.sql_ask import ask
-from tapeline import folders
-from tests.system.harness import ROOT, bodies, demo, difference, fingerprint, tables, write_bars
+from tests.system.harness import ROOT, SOON, bodies, count, demo, difference, fingerprint, tables, write_bars
 
 pytestmark = pytest.mark.system
 
@@ -31,131 +24,22 @@ def tapeline(*arguments: str, cwd: Path = ROOT, timeout: float = 60, env: dict |
     return subprocess.run(command, cwd=cwd, env=found, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    """A timed demo in the background, with fills already, and its data directory."""
-    folder = tmp_path_factory.mktemp("demo") / "data"
-    with (folder.parent / "out").open("wb") as out:
+def test_nothing_is_left_running_when_the_demo_is_killed(tmp_path):
+    """kill -9 of the demo itself, which trades: every role, nats-server and the exchange end with it."""
+    folder = tmp_path / "d"
+    with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "tapeline", "demo", "--speed", "600", "--data-dir", str(folder), "--json"],
-            cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT,
+            cwd=ROOT, env=environment() | SOON, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
+    children: list[int] = []
     try:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            assert process.poll() is None, (folder.parent / "out").read_text()
-            if (folder / "run" / "settings.json").exists() and _count(folder, "fills") > 5:
-                break
-            time.sleep(0.2)
-        yield folder
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, (folder.parent / "out").read_text()
-        summary = json.loads((folder.parent / "out").read_text().strip().splitlines()[-1])
-        assert summary["fills"] > 5
-        assert summary["conflicts"] == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _count(folder: Path, table: str) -> int:
-    done = tapeline("sql", f"SELECT count(*) AS n FROM {table}", "--data-dir", str(folder), "--format", "json")
-    return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
-
-
-def test_sql_answers_while_it_runs(running):
-    settings = folders.running_settings(running)
-
-    async def many() -> list[float]:
-        nc = await connect(settings.nats.url, "test", identity=identity(settings.nats.nkey_file, "subscriber"))
-        times = []
-        for _ in range(100):
-            start = time.monotonic()
-            frame, _ = await ask(nc, "tape", "SELECT symbol, count(*) AS n FROM bars GROUP BY symbol", 100, 5)
-            times.append((time.monotonic() - start) * 1000)
-            assert frame.height == 10
-        await nc.close()
-        return sorted(times)
-
-    times = asyncio.run(many())
-    print(f"SQL count by symbol: p50 {times[50]:.1f} ms, p99 {times[98]:.1f} ms")
-
-
-def test_a_plain_nats_client_sees_every_fill(running):
-    """Fills heard by a plain client between two counts are those the database has."""
-    import nats
-
-    settings = folders.running_settings(running)
-
-    async def listen() -> list[dict]:
-        nc = await nats.connect(settings.nats.url, nkeys_seed=str(running / "nats" / "keys" / "subscriber.nk"))
-        sub = await nc.subscribe("tape.fills.>")
-        heard = [json.loads((await sub.next_msg(timeout=30)).data) for _ in range(10)]
-        await nc.close()
-        return heard
-
-    heard = asyncio.run(listen())
-    keys = {(m["body"]["venue_order_id"], float(m["body"]["cum_qty"])) for m in heard}
-    assert all(m["body"]["type"] == "Fill" for m in heard)
-    deadline = time.monotonic() + 20
-    stored: set = set()
-    while not keys <= stored and time.monotonic() < deadline:
-        query = "SELECT venue_order_id, CAST(cum_qty AS DOUBLE) AS q FROM fills"
-        done = tapeline("sql", query, "--data-dir", str(running), "--format", "json")
-        stored = {(row["venue_order_id"], row["q"]) for row in json.loads(done.stdout)}
-    assert keys <= stored
-
-
-def test_status_says_healthy(running):
-    done = tapeline("status", "--data-dir", str(running), "--json")
-    answer = json.loads(done.stdout)
-    assert done.returncode == 0, answer
-    assert answer["healthy"] is True
-    assert set(answer["roles"]) == {"feed", "signals", "risk", "executor", "recorder"}
-    assert tapeline("status", "--role", "risk", "--data-dir", str(running)).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "DELETE FROM bars",
-        "WITH gone AS (DELETE FROM fills RETURNING *) SELECT * FROM gone",
-        "SELECT * FROM read_text('/etc/passwd')",
-        "COPY bars TO '/tmp/stolen.csv'",
-        "SELECT 1; SELECT 2",
-        "SELECT nonsense FROM bars",
-    ],
-)
-def test_sql_that_writes_or_reads_files_is_refused_with_a_reason(running, query):
-    done = tapeline("sql", query, "--data-dir", str(running))
-    assert done.returncode != 0
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("tapeline: ")
-
-
-def test_a_second_daemon_on_the_directory_is_refused(running):
-    bot = tapeline("demo", "--data-dir", str(running), "--for", "5")
-    assert bot.returncode == 2
-    assert "already holds a run" in bot.stderr
-    keys = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
-    done = tapeline("run", "--data-dir", str(running), env=keys)
-    assert done.returncode == 3, done.stderr
-    assert str(running) in done.stderr
-    assert "another daemon" in done.stderr
-
-
-def test_nothing_is_left_running_when_the_demo_is_killed(tmp_path):
-    """kill -9 of the demo itself: every role, nats-server and the exchange end with it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tapeline", "demo", "--data-dir", str(tmp_path / "d"), "--json"],
-        cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        children: list[int] = []
-        while len(children) < 7 and time.monotonic() < deadline:
-            children = _children(process.pid)
+        while not ((folder / "run" / "settings.json").exists() and count(folder, "fills") > 5):
+            assert process.poll() is None, (tmp_path / "out").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "out").read_text()
             time.sleep(0.05)
+        children = _children(process.pid)
         assert len(children) == 7, "five roles, nats-server, exchange"
     finally:
         process.kill()

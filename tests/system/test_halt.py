@@ -1,5 +1,6 @@
-"""Halting a running system in the middle of a stream of orders, with NATS and without, and resuming it."""
+"""A running system: asked in every way, halted in the middle of a stream of orders, with NATS and without, and resumed."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -7,17 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from streams.connection import connect
+from streams.keys import identity
 from streams.latch import Latch
+from streams.sql_ask import ask as ask_recorder
 from tapeline import folders
-from tests.system.harness import ROOT
+from tests.system.harness import ROOT, SOON, ask_sql, count
 from tests.system.test_demo import environment, tapeline
+from tests.system.venue import Venue, ask
 
 pytestmark = pytest.mark.system
 
@@ -44,12 +46,12 @@ def running(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("halt")
     folder, bot = tmp_path / "data", tmp_path / "lively.toml"
     bot.write_text(LIVELY)
-    command = [sys.executable, "-m", "tapeline", "demo", "--speed", str(SPEED), "--bot", str(bot)]
+    command = [sys.executable, "-m", "tapeline", "demo", "--speed", str(SPEED), "--bot", str(bot), "--json"]
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
             [*command, "--data-dir", str(folder)],
             cwd=ROOT,
-            env=environment() | WORKERS,
+            env=environment() | WORKERS | SOON,
             stdout=out,
             stderr=subprocess.STDOUT,
         )
@@ -58,6 +60,9 @@ def running(tmp_path_factory):
         yield folder
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, (tmp_path / "out").read_text()
+        summary = json.loads((tmp_path / "out").read_text().strip().splitlines()[-1])
+        assert summary["fills"] > 5
+        assert summary["conflicts"] == 0
     finally:
         process.kill()
         process.wait()
@@ -70,18 +75,6 @@ def wait_until(condition, seconds: float, every_s: float = 0.1) -> None:
         time.sleep(every_s)
 
 
-def rows(folder: Path, query: str) -> list[dict]:
-    done = tapeline("sql", query, "--data-dir", str(folder), "--format", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def count(folder: Path, table: str) -> int:
-    """Rows of a table; 0 also while nobody answers."""
-    done = tapeline("sql", f"SELECT count(*) AS n FROM {table}", "--data-dir", str(folder), "--format", "json")
-    return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
-
-
 def nats_server_of(folder: Path) -> int:
     """Process id of the nats-server child of this data directory."""
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
@@ -91,55 +84,89 @@ def nats_server_of(folder: Path) -> int:
     raise AssertionError(f"no nats-server serves {folder}")
 
 
-def ask(url: str) -> object:
-    keys = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=keys), timeout=10) as answer:  # noqa: S310
-        return json.loads(answer.read())
-
-
-class Venue:
-    """The exchange's own view: its clock against ours, and when it accepted the newest order."""
-
-    def __init__(self, folder: Path) -> None:
-        settings = folders.running_settings(folder)
-        self.rest, self.control = settings.alpaca.rest_url, settings.venue_clock_url
-        self.first = self.now()
-
-    def now(self) -> tuple[int, int]:
-        before = time.time_ns()
-        venue_ns = ask(f"{self.control}/clock")["venue_ns"]
-        return (before + time.time_ns()) // 2, venue_ns
-
-    def orders(self, status: str) -> list[dict]:
-        return ask(f"{self.rest}/v2/orders?status={status}&limit=500&direction=desc")
-
-    def accepted(self) -> int:
-        """How many orders it ever accepted."""
-        status = ask(f"{self.control}/status")
-        return status["orders_open"] + status["orders_terminal"]
-
-    def positions(self) -> dict[str, Decimal]:
-        return {p["symbol"]: Decimal(p["qty"]) for p in ask(f"{self.rest}/v2/positions")}
-
-    def slow_down(self, seconds: float) -> None:
-        """Let each POST of an order take so long; 0 ends that."""
-        rules = [{"fault": "slow", "method": "POST", "path": "/v2/orders", "delay_s": seconds}] if seconds else []
-        body = json.dumps({"rules": rules}).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.control}/faults", body), timeout=10):  # noqa: S310
-            pass
-
-    def accepted_after_s(self, wall_ns: int) -> float:
-        """Seconds of our time between `wall_ns` and the moment the newest order but closing ones was accepted."""
-        (wall_a, venue_a), (wall_b, venue_b) = self.first, self.now()
-        orders = [order for order in self.orders("all") if not order["client_order_id"].startswith("flatten-")]
-        newest = orders[0]["created_at"]
-        accepted = datetime.fromisoformat(newest).timestamp() * 1e9
-        at = wall_a + (accepted - venue_a) * (wall_b - wall_a) / (venue_b - venue_a)
-        return (at - wall_ns) / 1e9
-
-
 def bots(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return tapeline("bots", *arguments, "--data-dir", str(folder))
+
+
+def test_sql_answers_while_it_runs(running):
+    settings = folders.running_settings(running)
+
+    async def many() -> list[float]:
+        nc = await connect(settings.nats.url, "test", identity=identity(settings.nats.nkey_file, "subscriber"))
+        times = []
+        for _ in range(100):
+            start = time.monotonic()
+            frame, _ = await ask_recorder(nc, "tape", "SELECT symbol, count(*) AS n FROM bars GROUP BY symbol", 100, 5)
+            times.append((time.monotonic() - start) * 1000)
+            assert frame.height == 10
+        await nc.close()
+        return sorted(times)
+
+    times = asyncio.run(many())
+    print(f"SQL count by symbol: p50 {times[50]:.1f} ms, p99 {times[98]:.1f} ms")
+
+
+def test_a_plain_nats_client_sees_every_fill(running):
+    """Fills heard by a plain client between two counts are those the database has."""
+    import nats
+
+    settings = folders.running_settings(running)
+
+    async def listen() -> list[dict]:
+        nc = await nats.connect(settings.nats.url, nkeys_seed=str(running / "nats" / "keys" / "subscriber.nk"))
+        sub = await nc.subscribe("tape.fills.>")
+        heard = [json.loads((await sub.next_msg(timeout=30)).data) for _ in range(10)]
+        await nc.close()
+        return heard
+
+    heard = asyncio.run(listen())
+    keys = {(m["body"]["venue_order_id"], float(m["body"]["cum_qty"])) for m in heard}
+    assert all(m["body"]["type"] == "Fill" for m in heard)
+
+    def stored() -> set[tuple[str, float]]:
+        query = "SELECT venue_order_id, CAST(cum_qty AS DOUBLE) AS q FROM fills"
+        done = tapeline("sql", query, "--data-dir", str(running), "--format", "json")
+        return {(row["venue_order_id"], row["q"]) for row in json.loads(done.stdout)}
+
+    wait_until(lambda: keys <= stored(), 20)
+
+
+def test_status_says_healthy(running):
+    done = tapeline("status", "--data-dir", str(running), "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0, answer
+    assert answer["healthy"] is True
+    assert set(answer["roles"]) == {"feed", "signals", "risk", "executor", "recorder"}
+    assert tapeline("status", "--role", "risk", "--data-dir", str(running)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM bars",
+        "WITH gone AS (DELETE FROM fills RETURNING *) SELECT * FROM gone",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "COPY bars TO '/tmp/stolen.csv'",
+        "SELECT 1; SELECT 2",
+        "SELECT nonsense FROM bars",
+    ],
+)
+def test_sql_that_writes_or_reads_files_is_refused_with_a_reason(running, query):
+    done = tapeline("sql", query, "--data-dir", str(running))
+    assert done.returncode != 0
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("tapeline: ")
+
+
+def test_a_second_daemon_on_the_directory_is_refused(running):
+    bot = tapeline("demo", "--data-dir", str(running), "--for", "5")
+    assert bot.returncode == 2
+    assert "already holds a run" in bot.stderr
+    keys = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
+    done = tapeline("run", "--data-dir", str(running), env=keys)
+    assert done.returncode == 3, done.stderr
+    assert str(running) in done.stderr
+    assert "another daemon" in done.stderr
 
 
 def test_bots_are_changed_from_the_command_line(running):
@@ -205,7 +232,7 @@ def test_halt_and_resume(running):
     assert done.returncode == 0, done.stderr
     wait_until(lambda: venue.accepted() > accepted + 3, 20)
     told = [{"mode": "halted", "reason": "odd fills"}, {"mode": "active", "reason": "all is well"}]
-    wait_until(lambda: rows(running, "SELECT mode, reason FROM trading_states") == told, 20)
+    wait_until(lambda: ask_sql(running, "SELECT mode, reason FROM trading_states") == told, 20)
 
 
 def test_only_reducing(running):
@@ -217,8 +244,7 @@ def test_only_reducing(running):
         "SELECT count(*) AS n FROM intents i, trading_states t "
         "WHERE t.mode = 'reducing' AND i.ts_init > t.ts_init AND i.reserved > 0"
     )
-    done = tapeline("sql", query, "--data-dir", str(running), "--format", "json")
-    assert json.loads(done.stdout) == [{"n": 0}]
+    assert ask_sql(running, query) == [{"n": 0}]
     assert tapeline("resume", "--data-dir", str(running)).returncode == 0
 
 
@@ -315,12 +341,12 @@ def test_flatten_with_nats_server_dead_and_killed_on_the_way(running):
     # The executor learns of the closing orders, and risk shares their fills out: no bot holds anything any more.
     wait_until(lambda: count(running, "adopted_orders WHERE purpose = 'flatten'") >= len(closing), 60)
     wait_until(
-        lambda: rows(running, "SELECT count(*) AS n FROM latest_positions WHERE signed_qty <> 0") == [{"n": 0}], 60
+        lambda: ask_sql(running, "SELECT count(*) AS n FROM latest_positions WHERE signed_qty <> 0") == [{"n": 0}], 60
     )
-    [seen] = rows(running, "SELECT count(*) AS n, count(*) FILTER (bot <> 'lively') AS others FROM latest_positions")
+    [seen] = ask_sql(running, "SELECT count(*) AS n, count(*) FILTER (bot <> 'lively') AS others FROM latest_positions")
     assert seen["n"] >= len(closing)
     assert seen["others"] == 0
-    assert rows(running, "SELECT count(*) AS n FROM conflicts") == [{"n": 0}]
+    assert ask_sql(running, "SELECT count(*) AS n FROM conflicts") == [{"n": 0}]
 
 
 def test_halt_where_no_daemon_runs_and_resume_needs_one(tmp_path):

@@ -20,9 +20,9 @@ from engine.signals import SignalEngine
 from engine.strategies import names, params_of
 from engine.window import Window
 from tests.engine.build import D
-from tests.system.harness import ROOT, bodies
+from tests.system.harness import ROOT, bodies, count
 from tests.system.test_demo import environment, tapeline
-from tests.system.test_halt import count, wait_until
+from tests.system.test_halt import wait_until
 
 pytestmark = pytest.mark.system
 
