@@ -1,8 +1,8 @@
-"""A calm run. The report of all kills."""
+"""A calm run, and a short one that has ended. The report of all kills."""
 
 import pytest
 
-from tests.system.harness import write_bars
+from tests.system.harness import demo, write_bars
 from tests.system.kill_checks import check
 from tests.system.kill_tally import TALLY
 from tests.system.killing import MINUTES, SYMBOLS, check_kills, play
@@ -18,6 +18,16 @@ def calm(tmp_path_factory):
     check(played)
     assert played.summary["fills"] > 40, played.summary
     return bars, played
+
+
+@pytest.fixture(scope="session")
+def stopped(tmp_path_factory):
+    """Data directory of a demo that ended, with a few fills. Whoever lets something write there takes a copy."""
+    made = tmp_path_factory.mktemp("run")
+    bars = write_bars(made / "bars.parquet", ["AAA"], 14)
+    summary = demo(made / "data", "--bars", str(bars), "--speed", "max")
+    assert summary["fills"] >= 2, summary
+    return made / "data"
 
 
 def pytest_terminal_summary(terminalreporter):

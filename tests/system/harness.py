@@ -65,7 +65,7 @@ def demo(
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "run_demo.py"), json.dumps(spec)],
         cwd=ROOT,
-        env=environment | (env or {}),
+        env=environment | SOON | (env or {}),
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -1,5 +1,6 @@
 """Bad input: each is one clear line that names the thing and the mend, and a non-zero exit; nothing is started."""
 
+import shutil
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.system.harness import demo
+from tests.system.harness import tables
 from tests.system.test_demo import tapeline
 
 pytestmark = pytest.mark.system
@@ -131,13 +132,14 @@ def test_no_data_directory_known(tmp_path):
     _one_line(tapeline("status", "--data-dir", "nowhere", cwd=tmp_path), 2, "nowhere")
 
 
-def test_directory_of_another_account(tmp_path):
+def test_directory_of_another_account(stopped, tmp_path):
     """A data directory that ran with one account is refused with the keys of another, and stays as it was."""
-    path = bar_file(tmp_path / "bars.parquet")
-    folder = tmp_path / "d"
-    demo(folder, "--bars", str(path), "--speed", "max", "--seed", "1")
     from tapeline.demo import ExchangeProcess
 
+    path = bar_file(tmp_path / "bars.parquet")
+    folder = Path(shutil.copytree(stopped, tmp_path / "d"))
+    before = tables(folder)
+    assert len(before["bars"]) == 14
     exchange = ExchangeProcess(["--bars", str(path), "--speed", "max", "--seed", "2"], tmp_path / "exchange.log")
     try:
         exchange.wait_ready(30)
@@ -156,7 +158,8 @@ def test_directory_of_another_account(tmp_path):
     finally:
         exchange.stop()
     again = tapeline("sql", "SELECT count(*) AS n FROM bars", "--data-dir", str(folder), "--format", "csv")
-    assert again.stdout.split() == ["n", "3"]
+    assert again.stdout.split() == ["n", "14"]
+    assert tables(folder) == before
 
 
 def test_a_message_that_nobody_can_read_stops_the_role(tmp_path):

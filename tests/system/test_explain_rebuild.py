@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +21,7 @@ from streams.server import NatsServer
 from tapeline.explain.command import run_explain
 from tapeline.rebuild import run_rebuild
 from tapeline.supervisor import Supervisor
-from tests.system.harness import demo, tables, write_bars
+from tests.system.harness import tables
 from tests.system.kill_tally import TALLY
 
 pytestmark = pytest.mark.system
@@ -32,13 +33,9 @@ POINTS = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(stopped, tmp_path_factory):
     """A stopped run with a few fills; every test leaves its rows as they were."""
-    made = tmp_path_factory.mktemp("run")
-    bars = write_bars(made / "bars.parquet", ["AAA"], 14)
-    summary = demo(made / "data", "--bars", str(bars), "--speed", "max")
-    assert summary["fills"] >= 2, summary
-    return made / "data"
+    return Path(shutil.copytree(stopped, tmp_path_factory.mktemp("run") / "data"))
 
 
 def whole(folder: Path) -> dict[str, list]:

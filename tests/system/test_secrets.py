@@ -22,7 +22,7 @@ from streams.sql_ask import ask_at
 from tapeline import folders
 from tapeline.demo import ExchangeProcess
 from tapeline.role_main import ROLES
-from tests.system.harness import ROOT, violations, write_bars
+from tests.system.harness import ROOT, SOON, violations, write_bars
 from tests.system.scanning import echoing_door, places, processes_of
 from tests.system.test_demo import environment, tapeline
 
@@ -44,7 +44,7 @@ class Desk:
         (folder / "secret").chmod(0o600)
         bot = {"name": "b", "strategy": "sma_crossover", "symbols": ["AAA", "BBB"], "capital": "10000"}
         urls = exchange.urls
-        self.env = environment() | {
+        self.env = environment() | SOON | {
             "PYTHONPATH": str(ROOT), "ALPACA_API_KEY": KEY, "ALPACA_SECRET_KEY_FILE": str(folder / "secret"),
             "TAPELINE_ALPACA__REST_URL": door, "TAPELINE_ALPACA__DATA_URL": urls["data_rest"],
             "TAPELINE_ALPACA__STOCK_WS_URL": urls["stock_ws"], "TAPELINE_ALPACA__CRYPTO_WS_URL": urls["crypto_ws"],
