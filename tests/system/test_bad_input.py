@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,53 +50,87 @@ def _one_line(done, code: int, *words: str) -> None:
     assert "planted-secret" not in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("what", BAD_BARS)
-def test_bad_bar_file(what, tmp_path):
-    path = bar_file(tmp_path / "bars.parquet", **BAD_BARS[what])
-    _one_line(tapeline("demo", "--bars", str(path), "--data-dir", str(tmp_path / "d")), 2, "bars.parquet")
-    assert not (tmp_path / "d" / "nats").exists()
+BAD_ARGUMENTS = {
+    ("--bars", "missing.parquet"): ["missing.parquet"],
+    ("--strategy", "moon"): ["moon", "sma_crossover"],
+    ("--symbols", "aa pl"): ["AA PL"],
+    ("--speed", "0"): ["--speed", "'0'"],
+    ("--speed", "fast"): ["fast"],
+    ("--from", "yesterday"): ["--from", "yesterday"],
+}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--bars", "missing.parquet"], ["missing.parquet"]),
-        (["--strategy", "moon"], ["moon", "sma_crossover"]),
-        (["--symbols", "aa pl"], ["AA PL"]),
-        (["--speed", "0"], ["--speed", "'0'"]),
-        (["--speed", "fast"], ["fast"]),
-        (["--from", "yesterday"], ["--from", "yesterday"]),
+BAD_SETTINGS = {
+    "[feed]\nmute = 3\n": ["feed.mute", "mute_s_max"],
+    "[limits]\norder_notional_usd_max = 'a lot'\n": ["limits.order_notional_usd_max"],
+    "data_dir = \n": ["tapeline.toml"],
+    "[[bots]]\nname = 'b'\nstrategy = 'sma_crossover'\nsymbols = ['AAPL']\ncapital = '0'\n": ["capital", "0"],
+    "[[bots]]\nname = 'b'\nstrategy = 'moon'\nsymbols = ['AAPL']\ncapital = '9'\n": ["moon"],
+    "[[bots]]\nname = 'b'\nstrategy = 'rsi'\nsymbols = ['AAPL']\ncapital = '9'\n[bots.params]\nperiod = 0\n": [
+        "period"
     ],
-)
-def test_bad_demo_argument(arguments, words, tmp_path):
-    _one_line(tapeline("demo", *arguments, "--data-dir", str(tmp_path / "d"), cwd=tmp_path), 2, *words)
+    "bot_files = ['nowhere.toml']\n": ["nowhere.toml"],
+}
+
+
+def _with_bars(folder, what):
+    path = bar_file(folder / "bars.parquet", **BAD_BARS[what])
+    return tapeline("demo", "--bars", str(path), "--data-dir", str(folder / "d"))
+
+
+def _with_argument(folder, what):
+    return tapeline("demo", *what, "--data-dir", str(folder / "d"), cwd=folder)
+
+
+def _with_settings(folder, what):
+    (folder / "tapeline.toml").write_text(what)
+    return tapeline("run", "--data-dir", str(folder / "d"), cwd=folder, env=KEYS)
+
+
+@pytest.fixture(scope="module")
+def ended(request, tmp_path_factory):
+    """What each of the many bad inputs came to, with the folder it was tried in: two processes at a time."""
+    ways = {
+        "test_bad_bar_file": _with_bars,
+        "test_bad_demo_argument": _with_argument,
+        "test_bad_settings": _with_settings,
+    }
+    chosen = [
+        (way, item.callspec.params["what"])
+        for item in request.session.items
+        if item.path == request.path and (way := ways.get(item.originalname)) is not None
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        found = {}
+        for way, what in chosen:
+            folder = tmp_path_factory.mktemp("bad")
+            found[what] = pool.submit(way, folder, what), folder
+        yield lambda what: (found[what][0].result(), found[what][1])
+
+
+@pytest.mark.parametrize("what", BAD_BARS)
+def test_bad_bar_file(what, ended):
+    done, folder = ended(what)
+    _one_line(done, 2, "bars.parquet")
+    assert not (folder / "d" / "nats").exists()
+
+
+@pytest.mark.parametrize("what", BAD_ARGUMENTS)
+def test_bad_demo_argument(what, ended):
+    _one_line(ended(what)[0], 2, *BAD_ARGUMENTS[what])
+
+
+@pytest.mark.parametrize("what", BAD_SETTINGS)
+def test_bad_settings(what, ended):
+    done, folder = ended(what)
+    _one_line(done, 2, *BAD_SETTINGS[what])
+    assert not (folder / "d").exists()
 
 
 def test_symbol_that_the_file_does_not_hold(tmp_path):
     path = bar_file(tmp_path / "bars.parquet")
     done = tapeline("demo", "--bars", str(path), "--symbols", "ZZZ", "--data-dir", str(tmp_path / "d"))
     _one_line(done, 2, "ZZZ", "AAA")
-
-
-@pytest.mark.parametrize(
-    ("toml", "words"),
-    [
-        ("[feed]\nmute = 3\n", ["feed.mute", "mute_s_max"]),
-        ("[limits]\norder_notional_usd_max = 'a lot'\n", ["limits.order_notional_usd_max"]),
-        ("data_dir = \n", ["tapeline.toml"]),
-        ("[[bots]]\nname = 'b'\nstrategy = 'sma_crossover'\nsymbols = ['AAPL']\ncapital = '0'\n", ["capital", "0"]),
-        ("[[bots]]\nname = 'b'\nstrategy = 'moon'\nsymbols = ['AAPL']\ncapital = '9'\n", ["moon"]),
-        (
-            "[[bots]]\nname = 'b'\nstrategy = 'rsi'\nsymbols = ['AAPL']\ncapital = '9'\n[bots.params]\nperiod = 0\n",
-            ["period"],
-        ),
-        ("bot_files = ['nowhere.toml']\n", ["nowhere.toml"]),
-    ],
-)
-def test_bad_settings(toml, words, tmp_path):
-    (tmp_path / "tapeline.toml").write_text(toml)
-    _one_line(tapeline("run", "--data-dir", str(tmp_path / "d"), cwd=tmp_path, env=KEYS), 2, *words)
-    assert not (tmp_path / "d").exists()
 
 
 def test_missing_keys(tmp_path):

@@ -1,6 +1,7 @@
 """compose.yaml: each service's command as a plain process with its environment, with the local exchange as venue; then
 its healthcheck. A volume is a folder, and nats-server runs on deploy/nats.conf with the keys that `keys` made."""
 
+import asyncio
 import os
 import re
 import signal
@@ -9,12 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
+from config.settings import Settings
+from streams.connection import connect
+from streams.keys import OPERATOR, identity
+from streams.probe import Probe
+from streams.role import topology_of
 from streams.server import _greets, binary
 from tapeline.demo import ExchangeProcess
 from tests.system.harness import ROOT, write_bars
@@ -109,12 +116,17 @@ def test_every_service_runs_and_is_healthy(compose, tmp_path):
                 processes[name] = subprocess.Popen(
                     command, env=environments[name], cwd=tmp_path, stdout=log, stderr=log
                 )
-        for name in ROLES:
+        operator = compose["services"]["operator"]
+        own = {k: _filled(v, nats_url, tmp_path / "operator") for k, v in operator["environment"].items()}
+        asyncio.run(_until_ready(nats_url, own["TAPELINE_NATS__NKEY_FILE"], processes, tmp_path))
+
+        def look(name: str) -> None:
             test = compose["services"][name]["healthcheck"]["test"]
             command = [str(SCRIPTS / test[1]), *test[2:]]
             _until_healthy(command, environments[name], processes[name], tmp_path / f"{name}.log")
-        operator = compose["services"]["operator"]
-        own = {k: _filled(v, nats_url, tmp_path / "operator") for k, v in operator["environment"].items()}
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(look, ROLES))
         for key, code, said in ((own["TAPELINE_NATS__NKEY_FILE"], 0, "feed"), ("", 2, "demands a key")):
             done = subprocess.run(
                 [str(SCRIPTS / "tapeline"), *operator["command"]],
@@ -149,6 +161,22 @@ def _filled(value: str, nats_url: str, folder: Path) -> str:
     """Fill in what compose would: variables, the nats service's name, the volume."""
     value = re.sub(r"\$\{(\w+):\?[^}]*\}", "test", str(value))
     return value.replace("nats://nats:4222", nats_url).replace("/data", str(folder))
+
+
+async def _until_ready(url: str, nkey_file: str, processes: dict[str, subprocess.Popen], folder: Path) -> None:
+    """Ask the roles how they are: a healthcheck is a process, and many of them would take the roles' time to start."""
+    nc = await connect(url, "test", identity=identity(nkey_file, OPERATOR))
+    probe = Probe(nc, topology_of(Settings()))
+    deadline = time.monotonic() + 60
+    while True:
+        statuses = await probe.statuses(tuple(ROLES), 0.5)
+        if set(statuses) == set(ROLES) and all(status.state == "ready" for status in statuses.values()):
+            break
+        for name, process in processes.items():
+            assert process.poll() is None, (folder / f"{name}.log").read_text()
+        assert time.monotonic() < deadline, statuses
+        await asyncio.sleep(0.05)
+    await nc.close()
 
 
 def _until_healthy(command: list[str], env: dict[str, str], process: subprocess.Popen, log: Path) -> None:
