@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.system.harness import ROOT, SOON, bodies, count, demo, difference, fingerprint, tables, write_bars
+from tests.system.harness import ROOT, SOON, count, demo, difference, fingerprint
+from tests.system.killing import SYMBOLS, play
 
 pytestmark = pytest.mark.system
 
@@ -63,30 +64,29 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def test_two_runs_give_the_same_bodies(tmp_path):
+def test_two_runs_give_the_same_bodies(calm, tmp_path):
     """Same bars and seed: alone, and beside a CPU burner under another hash seed; whole bodies by subject.
 
     With a collar every symbol has marks, whose place and content follow from ticks: they must be equal too.
     """
-    bars = write_bars(tmp_path / "bars.parquet", ["AAA", "BBB"], 30)
-    lockstep: dict = {"settings": {"limits.collar_fraction_max": 0.5}}
-    first = demo(tmp_path / "a", "--bars", str(bars), "--speed", "max", env={"PYTHONHASHSEED": "1"}, **lockstep)
+    bars, first = calm
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"])]
     try:
-        second = demo(tmp_path / "b", "--bars", str(bars), "--speed", "max", env={"PYTHONHASHSEED": "2"}, **lockstep)
+        second = play(tmp_path, bars, env={"PYTHONHASHSEED": "2"})
     finally:
         for burner in burners:
             burner.kill()
             burner.wait()
-    a, b = bodies(tmp_path / "a"), bodies(tmp_path / "b")
+    a, b = first.bodies, second.bodies
     assert a == b, difference(a, b)
     assert fingerprint(a) == fingerprint(b)
     assert sum(map(len, a.values())) > 100
-    assert first["fills"] == second["fills"] > 5
-    assert [len(a[f"tape.marks.{symbol}"]) for symbol in ("AAA", "BBB")] == [
-        4 * len(a[f"tape.bars.1m.{symbol}"]) for symbol in ("AAA", "BBB")
+    assert first.summary["fills"] == second.summary["fills"] > 5
+    assert [len(a[f"tape.marks.{symbol}"]) for symbol in SYMBOLS] == [
+        4 * len(a[f"tape.bars.1m.{symbol}"]) for symbol in SYMBOLS
     ]
-    assert tables(tmp_path / "a") == tables(tmp_path / "b")
+    assert first.tables == second.tables
+    assert first.venue["account"] == second.venue["account"]
 
 
 def _check_against_venue(summary: dict) -> None:
