@@ -5,6 +5,7 @@ Modules that check for several tests are named here, before any of them is impor
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,17 @@ settings.register_profile(
     "thorough", max_examples=1_000, deadline=None, print_blob=True, suppress_health_check=_SLOW_MACHINES
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the collector thousands of tests and every library: they stay, and it looked through them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let everything go as ever at the end."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
