@@ -50,9 +50,10 @@ class Renewing:
                 slot.last = closed, revision, price / float(split.ratio)
             self._moving.remake(slot, bars)
 
-    def on_revision(self, bar: Bar) -> None:
-        """Note that a bar was corrected."""
-        self._note(self.splits.chained(bar).symbol).append(bar.ts_event)
+    def on_revisions(self, bars: Iterable[Bar]) -> None:
+        """Note that bars were corrected."""
+        for bar in bars:
+            self._note(self.splits.chained(bar).symbol).append(bar.ts_event)
 
     def on_past(self, past: PastBars) -> None:
         """Note that there are bars from before the first."""

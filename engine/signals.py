@@ -75,8 +75,7 @@ class SignalEngine:
         self._forming = Forming()
         self._frames = FrameTable(self._pace.sessions, self._wait_ns)
         self._timers, self._witness = list[Timer](), Witness()
-        self.is_told = False
-        """Whether there are moments that the stream knows of and `on_clock` has not come to."""
+        self.is_told = False  # whether there are moments that the stream knows of and `on_clock` has not come to
         self.counters = SignalCounters()
         self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
         self._moving = Moving(self._asking, self._slots, self._frames, self._speech)
@@ -134,26 +133,27 @@ class SignalEngine:
         bars = frames_of(self._pace.sessions, bot.timeframe, bars) if is_made else minutes_of(bars)
         return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of)
 
-    def define(self, defined: BotDefined, history: Iterable[Bar] = ()) -> None:
+    def define(self, defined: BotDefined, history: Iterable[Bar] = (), pending: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
 
         Args:
             defined: The version.
             history: Bars of `must_learn` that were given to `on_bar`, by time; the more, the better warmed.
+            pending: Corrections of them that do not count yet.
         """
         if defined.revision <= self.revision(bot := defined.bot):
             return
         self._witness.define(defined)
         self._asking.failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
-        for bar in history:
-            chained = self._splits.chained(bar)
-            past.setdefault(chained.symbol, []).append(chained)
+        for bar in map(self._splits.chained, history):
+            past.setdefault(bar.symbol, []).append(bar)
         added = self._slots.add(defined)
+        self._renewing.on_revisions(pending)
         fresh = sum(version.is_fresh for _, version in added)
         if fresh > PAST_SYMBOLS_MAX and not past:
-            limit = f"the past of at most {PAST_SYMBOLS_MAX} is read"
-            what = f"bot {bot}: its {fresh} new symbols warm up from now on: {limit}"
+            what = f"bot {bot}: its {fresh} new symbols warm up from now on: "
+            what += f"the past of at most {PAST_SYMBOLS_MAX} is read"
             self._asking.alerts.append(self._speech.notice(defined, what))
         for slot, version in added:
             if version.fault:
@@ -274,7 +274,7 @@ class SignalEngine:
         """
         self.counters.bars += 1
         if bar.revision:
-            self._renewing.on_revision(bar)
+            self._renewing.on_revisions((bar,))
             return []
         signals = self.come_before(bar)
         self._witness.on_bar(bar)
@@ -329,7 +329,7 @@ class SignalEngine:
 
     def frames(self) -> list[DerivedBar]:
         """Give the bars made of others that closed since the last call, and the minutes that shadows want."""
-        told = [*self._witness.take(), *self._frames.take_closed()]
+        told = *self._witness.take(), *self._frames.take_closed()
         return [DerivedBar(**msgspec.structs.asdict(bar)) for bar in told]
 
     def on_own_values(self, shown: IndicatorValues) -> None:

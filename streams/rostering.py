@@ -10,12 +10,14 @@ from engine.bots import Bot, BotStatus
 from engine.definitions import validate
 from engine.errors import ConfigError
 from engine.ids import make_id
-from engine.messages import Alert, AnyBody, Bar, BotDefined, ChangeBot
+from engine.messages import Alert, AnyBody, BotDefined, ChangeBot
 from engine.roster import FILE, Facts, Roster, spread
 from engine.signals import SignalEngine
 from engine.strategies import fault_text, make, past_bars_of
-from streams.history import bars_until
+from streams.history import History, bars_until
 from streams.role import Context
+
+_NOTHING = History([], [])
 
 
 class Rostering:
@@ -48,8 +50,8 @@ class Rostering:
         before = BotStatus.RUNNING if known is None or known.status is BotStatus.REMOVED else known.status
         status = wish.status or before
         fault = "" if wish.definition is None else self._fault(wish.definition) or _senseless(wish.definition)
-        past = list[Bar]() if definition is None or fault else await self._past(definition, status, seq)
-        fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past))
+        past = _NOTHING if definition is None or fault else await self._past(definition, status, seq)
+        fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past.bars))
         past_bars = 0 if definition is None or fault else _past_bars(definition)
         answer = roster.answer(wish, facts, engine.newest_ns, now, fault, past_bars=past_bars)
         followed: list[AnyBody] = [answer]
@@ -83,18 +85,18 @@ class Rostering:
             return str(err) if isinstance(err, ConfigError) else fault_text(err)
         return ""
 
-    async def _past(self, bot: Bot, status: BotStatus, seq: int) -> list[Bar]:
+    async def _past(self, bot: Bot, status: BotStatus, seq: int) -> History:
         """Read the past bars that a definition's strategies are warmed up with."""
         must = self._engine.must_learn(bot, status) if seq else set[str]()
-        return await bars_until(self._context, must, seq) if must else []
+        return await bars_until(self._context, must, seq) if must else _NOTHING
 
-    def _define(self, defined: BotDefined, past: list[Bar]) -> None:
+    def _define(self, defined: BotDefined, past: History) -> None:
         """Take in a definition; a bot whose strategy cannot be run any more is given up."""
         engine = self._engine
         if defined.revision <= engine.revision(defined.bot):
             return
         fault = self._fault(defined.definition)
-        engine.define(defined, past)
+        engine.define(defined, past.bars, past.pending)
         if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
             engine.fail(defined.bot, fault)
 

@@ -329,7 +329,7 @@ class Signals:
             elif isinstance(body, Split) and engine.is_new(body):
                 async with self._moving:
                     history = await bars_until(self._context, {body.symbol, body.new_symbol}, self._moved)
-                    engine.on_split(body, history)
+                    engine.on_split(body, history.bars)
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
@@ -349,7 +349,8 @@ class Signals:
             elif isinstance(body, Bar):
                 signals = engine.come_before(body)
                 needed = engine.needs_past(body)
-                signals += engine.on_bar(body, await bars_until(self._context, needed, item.seq) if needed else ())
+                history = await bars_until(self._context, needed, item.seq) if needed else None
+                signals += engine.on_bar(body, () if history is None else history.bars)
             else:
                 continue
             outgoing += [self._outgoing(timer) for timer in engine.timers()]

@@ -84,7 +84,7 @@ async def test_the_past_is_fetched_once_and_ends_where_the_ledger_begins(nc: Inf
         await _up(wired)  # connected again
         assert len(await _pasts(wired)) == 2
         # What strategies are made of: the past, and the stream from its first bar on.
-        history = await bars_until(wired.context, ["AAPL"], 10**9)
+        history = (await bars_until(wired.context, ["AAPL"], 10**9)).bars
         assert [one.ts_event for one in history] == [minute(number) for number in range(-4, 3)]
         assert [one.is_backfill for one in history] == [True] * 5 + [False] * 2
         asked = _asked_past(wired)
