@@ -105,28 +105,29 @@ class SimulatedVenue:
         """Tell what came of requests, then decide the minute that ends now; its prices are known afterwards.
 
         Args:
-            bars: 1-minute bars, at most one per symbol.
+            bars: 1-minute bars, at most one per symbol; those of other symbols may follow.
             now_ns: Their close; never before an earlier one.
         """
         acknowledged = self._book.acknowledge()
         minute = [_venue_bar(bar) for bar in bars]
-        updates = in_order([*acknowledged, *self._book.settle(minute, now_ns)])
+        updates = in_order([*acknowledged, *self._book.settle(minute, now_ns, is_part=True)])
         self._prices.update((bar.symbol, to_decimal(bar.close)) for bar in minute)
         self._book.account.mark()
         return [_read(parse_update, update.json()) for update in updates]
 
     def split(self, split: Split) -> list[VenueUpdate]:
-        """Exchange what is held, and restate or end open orders, as the venue does."""
-        done = self._book.acknowledge()
+        """Exchange what is held, and restate or end open orders, as the venue does; with another name they all end."""
+        book, symbol, new = self._book, split.symbol, split.new_symbol
         day = new_york(split.ts_event).date()
-        ratio, last = split.ratio, self._prices.get(split.symbol)
-        if split.symbol == split.new_symbol:
-            one = VenueSplit(split.id, split.symbol, ratio, Decimal(1), day, split.ts_event, day, "venue")
-            done += self._book.split(one)
-            if last is not None:
-                self._prices[split.symbol] = last / ratio
-        self._book.account.mark()
-        return [_read(parse_update, update.json()) for update in done]
+        policy = "venue" if symbol == new else "cancel"
+        updates = book.acknowledge()
+        updates += book.split(VenueSplit(split.id, symbol, split.ratio, Decimal(1), day, split.ts_event, day, policy))
+        if (last := self._prices.pop(symbol, None)) is not None:
+            self._prices[new] = last / split.ratio
+        if symbol != new and (held := book.ledger.positions.pop(symbol, None)) is not None:
+            book.ledger.positions[new] = msgspec.structs.replace(held, symbol=new)
+        book.account.mark()
+        return [_read(parse_update, update.json()) for update in updates]
 
     def activities(self) -> list[VenueActivity]:
         """Give what moved the account beside fills since the last call, oldest first."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from engine.barmarks import bar_marks
 from engine.bots import RiskLimits
 from engine.errors import BrokenPromiseError
@@ -33,6 +35,8 @@ from engine.messages import (
 )
 from engine.ports import SimulatedVenue
 from engine.risk import RiskCore
+from engine.splits import times
+from engine.values import ZERO
 
 
 class Desk:
@@ -78,15 +82,12 @@ class Desk:
         """
         self._now = max(self._now, now_ns)
         for body in bodies:
-            if isinstance(body, Split) and body.id in self._execution.state.splits:
+            if isinstance(body, Split):
+                self._split(body)
                 continue
             if isinstance(body, Sessions):
                 self._venue.on_sessions(body)
             self._apply(body)
-            if isinstance(body, Split):
-                for update in self._venue.split(body):
-                    self._conclude(self._execution.on_update(update))
-                self._charge()
         return self._answers()
 
     def on_bars(self, bars: Sequence[Bar], now_ns: int) -> list[AnyBody]:
@@ -111,6 +112,18 @@ class Desk:
         for marks in bar_marks(held, self._marked, self._name) if held else ():
             self._apply(marks)
         return [*done, *self._answers()]
+
+    def _split(self, split: Split) -> None:
+        """Exchange what is held; what the venue does not keep of it is of this account, not of that of the message."""
+        if split.id in self._execution.state.splits:
+            return
+        held = self._venue.account().positions.get(split.symbol, ZERO)
+        updates = self._venue.split(split)
+        lost = times(held, split.ratio) - self._venue.account().positions.get(split.new_symbol, ZERO)
+        self._apply(msgspec.structs.replace(split, fraction_qty=lost, cash_in_lieu=ZERO))
+        for update in updates:
+            self._conclude(self._execution.on_update(update))
+        self._charge()
 
     # --- what is done about it ---------------------------------------------------------------------------------------
 

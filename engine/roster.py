@@ -169,7 +169,7 @@ class Roster:
         if wish.by == FILE and status is BotStatus.REMOVED and (any(facts.held.values()) or facts.working):
             status = BotStatus.STOPPED  # what it holds keeps its stops, and a person sees it
         fault = code_fault or _fault(wish, definition, status, known if is_there else None, facts)
-        fault = fault or ("" if is_there else self._shadow_fault(definition))
+        fault = fault or self._shadow_fault(wish, definition, status, is_new=not is_there)
         if fault:
             return BotRefused(wish.bot, revision, fault, wish.id, now_ns)
         return BotDefined(
@@ -186,11 +186,20 @@ class Roster:
             past_bars=past_bars,
         )
 
-    def _shadow_fault(self, bot: Bot) -> str:
+    def _shadow_fault(self, wish: ChangeBot, bot: Bot, status: BotStatus, *, is_new: bool) -> str:
+        """Say that a shadow would stand beside no bot."""
+        if status is BotStatus.REMOVED:
+            there = (one for one in self.bots.values() if one.status is not BotStatus.REMOVED)
+            shadows = [one.bot for one in there if one.definition.shadow_of == bot.name]
+            names = ", ".join(shadows) if wish.by != FILE else ""
+            return f"bot {bot.name} has shadows, {names}: remove or promote them first" if names else ""
         of = self.bots.get(bot.shadow_of)
-        if not bot.shadow_of or (of is not None and of.status is not BotStatus.REMOVED):
+        if not bot.shadow_of or not is_new:
             return ""
-        return f"shadow_of: there is no bot {bot.shadow_of}: see `tapeline bots list`"
+        if of is None or of.status is BotStatus.REMOVED:
+            return f"shadow_of: there is no bot {bot.shadow_of}: see `tapeline bots list`"
+        beside = of.definition.shadow_of
+        return f"shadow_of: {of.bot} is itself a shadow, of {beside}: name {beside}" if beside else ""
 
     @staticmethod
     def _revision_fault(wish: ChangeBot, revision: int, *, is_there: bool) -> str:
@@ -239,8 +248,9 @@ def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | Non
     if known is not None and (known.definition, known.status) == (bot, status) and not (wish.flatten or is_read):
         return f"bot {wish.bot} is {status} already, and nothing else would change"
     if known is not None and known.definition.shadow_of != bot.shadow_of:
-        what, was = f"shadow_of of bot {bot.name} stays what it is", known.definition.shadow_of or "that of no shadow"
-        return f"{what}, {was}, and was {bot.shadow_of!r}: `tapeline bots promote` gives its place, or add another bot"
+        is_one = f"a shadow of {known.definition.shadow_of}" if known.definition.shadow_of else "no shadow"
+        mend = "`tapeline bots promote` gives a shadow its place, or add another bot"
+        return f"shadow_of: bot {bot.name} is {is_one} and stays that, was {bot.shadow_of or 'none'}: {mend}"
     if wish.definition is not None and bot.universe and not bot.symbols:
         return f"symbols: the venue trades nothing of universe {bot.universe!r}: name them"
     try:
@@ -249,7 +259,7 @@ def _fault(wish: ChangeBot, bot: Bot, status: BotStatus, known: BotDefined | Non
     except ConfigError as err:
         return str(err).removeprefix(f"bot {bot.name!r}: ")
     is_running = known is not None and known.status is BotStatus.RUNNING
-    if status is BotStatus.REMOVED and is_running and wish.by != FILE:
+    if status is BotStatus.REMOVED and is_running and wish.by != FILE and not bot.shadow_of:
         return f"bot {bot.name} is running: stop it first, with `tapeline bots stop {bot.name} --flatten`"
     return _held_fault(bot, status, facts) or (_market_fault(bot, known, facts) if wish.definition else "")
 

@@ -10,7 +10,7 @@ Called by streams/shadowing. Never sends anything: what it gives is wrapped in `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -35,6 +35,7 @@ from engine.messages import (
     VenueFunds,
 )
 from engine.ports import SimulatedVenue
+from engine.strategies import fault_text
 from engine.values import MINUTE_BAR, NS_PER_MINUTE, ZERO
 
 MakeVenue = Callable[[Decimal, str], SimulatedVenue]
@@ -49,6 +50,7 @@ class _Life:
         self.symbols: set[str] = set()
         self.seen: dict[str, int] = {}
         self.ordinal = 0
+        self.fault = ""
 
     def is_new(self, minute: DerivedBar) -> bool:
         """Whether a minute of its symbols was not seen yet; it is now. One may be stored twice."""
@@ -88,6 +90,11 @@ class Shadows:
         """The shadows there are."""
         return sorted(self._lives)
 
+    @property
+    def faults(self) -> dict[str, str]:
+        """Why shadows stand still, by name: something in them raised."""
+        return {name: life.fault for name, life in self._lives.items() if life.fault}
+
     def apply(self, body: AnyBody) -> list[Shadowed]:
         """Take in a stored message; give what shadows do about it, in order."""
         match body:
@@ -107,7 +114,7 @@ class Shadows:
                 return self._define(body)
             case Signal() if body.bot in self._lives:
                 life = self._lives[body.bot]
-                return self._said(life, life.desk.take((body,), life.said_ns(body)))
+                return self._do(life, lambda: life.desk.take((body,), life.said_ns(body)))
             case DerivedBar() if body.timeframe == MINUTE_BAR:
                 return self._pass(body)
             case _:
@@ -120,13 +127,14 @@ class Shadows:
         if not bot.shadow_of or defined.status is BotStatus.REMOVED:
             self._lives.pop(name, None)
             return []
-        followed: list[AnyBody] = []
+        alone = msgspec.structs.replace(defined, definition=msgspec.structs.replace(bot, shadow_of=""))
+        told: list[AnyBody] = [alone]
         if life is None:
             life = self._lives[name] = self._begin(defined)
-            followed += life.desk.take((*self._sessions.values(), *self._statuses.values()))
+            told = [*self._sessions.values(), *self._statuses.values(), alone]
         life.symbols.update(bot.symbols)
-        alone = msgspec.structs.replace(defined, definition=msgspec.structs.replace(bot, shadow_of=""))
-        return self._said(life, [*followed, *life.desk.take((alone,))])
+        desk = life.desk
+        return self._do(life, lambda: desk.take(told))
 
     def _begin(self, defined: BotDefined) -> _Life:
         assert self._opened is not None  # noqa: S101  (the first message of every trading stream)
@@ -140,14 +148,27 @@ class Shadows:
 
     def _pass(self, minute: DerivedBar) -> list[Shadowed]:
         lives = [life for life in self._lives.values() if life.is_new(minute)]
-        return [said for life in lives for said in self._said(life, life.desk.on_bars((minute,), minute.ts_event))]
+        return self._each(lives, lambda desk: desk.on_bars((minute,), minute.ts_event))
 
     def _all(self, body: AnyBody) -> list[Shadowed]:
-        return [said for life in self._lives.values() for said in self._said(life, life.desk.take((body,)))]
+        return self._each(self._lives.values(), lambda desk: desk.take((body,)))
 
     def _of_symbol(self, symbol: str, body: AnyBody) -> list[Shadowed]:
         lives = [life for life in self._lives.values() if symbol in life.symbols]
-        return [said for life in lives for said in self._said(life, life.desk.take((body,)))]
+        return self._each(lives, lambda desk: desk.take((body,)))
+
+    def _each(self, lives: Iterable[_Life], work: Callable[[Desk], list[AnyBody]]) -> list[Shadowed]:
+        return [said for life in lives for said in self._do(life, lambda of=life: work(of.desk))]
+
+    def _do(self, life: _Life, work: Callable[[], list[AnyBody]]) -> list[Shadowed]:
+        """Let a shadow do something; where that raises, it stands still from then on, and no other one."""
+        if life.fault:
+            return []
+        try:
+            return self._said(life, work())
+        except Exception as fault:  # noqa: BLE001  (whatever is wrong, the others go on)
+            life.fault = fault_text(fault)
+            return []
 
     @staticmethod
     def _said(life: _Life, bodies: list[AnyBody]) -> list[Shadowed]:

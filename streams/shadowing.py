@@ -8,12 +8,12 @@ nothing but definitions of bots is read. Whatever goes wrong here is told and en
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
-from engine.bots import BotStatus
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, BotDefined, Shadowed, body_json, decode
 from engine.shadows import MakeVenue, Shadows
@@ -47,6 +47,7 @@ class Shadowing:
         self._position: int | None = None
         self._made: dict[tuple[str, int], Shadowed] = {}
         self._differs: set[str] = set()
+        self._faulty: dict[str, str] = {}
         self.problem = ""
         self.stored = 0
 
@@ -75,8 +76,8 @@ class Shadowing:
             self.problem = (
                 f"shadows stand still ({type(err).__name__}: {err}): look at the log, then restart the daemon"
             )
-            now = await self._context.clock.now_ns()
-            await self._tell(self.problem, now)
+            with contextlib.suppress(Exception):
+                await self._tell(self.problem, await self._context.clock.now_ns())
 
     async def _follow(self) -> None:
         context, trading = self._context, self._context.topology.trading
@@ -87,9 +88,10 @@ class Shadowing:
         reader = context.reader(trading, 0, [f"{context.topology.prefix}.>"])
         await reader.start()
         while True:
-            batch = await reader.batch(_BATCH_MAX)
+            batch = await reader.batch(max(1, _BATCH_MAX // max(1, len(self.names))))
             for item in batch:
                 self._take(item)
+            await self._tell_faults()
             seq = batch[-1].seq
             if seq >= end:
                 await self._store()
@@ -102,7 +104,7 @@ class Shadowing:
         context, topology = self._context, self._context.topology
         seq, subject = await context.end(topology.trading), f"{topology.prefix}.bots.>"
         for data in await last_per_subject(context, topology.trading, subject):
-            if _is_shadow(decode(data).body):
+            if _is_shadow(decode(data).body):  # one that was removed, too: what it did last may not be stored
                 return
         reader = context.reader(topology.trading, seq, [subject])
         await reader.start()
@@ -121,6 +123,21 @@ class Shadowing:
             return
         for said in self._shadows.apply(body):
             self._made[said.life, said.ordinal] = said
+
+    async def _tell_faults(self) -> None:
+        """Tell of shadows that stand still, once each."""
+        for bot, fault in self._shadows.faults.items():
+            if bot not in self._faulty:
+                what = f"shadow {bot} stands still ({fault}): remove it, and add it again when that is mended"
+                self._faulty[bot] = what
+                log.error("a shadow stands still", bot=bot, fault=fault)
+                await self._tell(what, await self._context.clock.now_ns())
+        self._faulty = {bot: what for bot, what in self._faulty.items() if bot in self._shadows.faults}
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person should know: why shadows stand still."""
+        return [self.problem] if self.problem else [*self._faulty.values()]
 
     async def _store(self) -> None:
         """Store what is made and not stored; what was told since a start that differs from before is named once."""
@@ -146,7 +163,7 @@ class Shadowing:
 
 
 def _is_shadow(body: AnyBody) -> bool:
-    return isinstance(body, BotDefined) and bool(body.definition.shadow_of) and body.status is not BotStatus.REMOVED
+    return isinstance(body, BotDefined) and body.definition.shadow_of != ""
 
 
 def _trace(said: Shadowed) -> str:

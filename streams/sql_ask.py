@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from nats.aio.client import Client
+from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 
 from engine.errors import TapelineError
@@ -97,5 +99,9 @@ async def ask(nc: Client, prefix: str, sql: str, rows_max: int, timeout_s: float
                     import polars as pl  # noqa: PLC0415
 
                     return pl.read_ipc_stream(io.BytesIO(b"".join(parts))), truncated
+    except ConnectionClosedError:
+        msg = "the daemon ended meanwhile: ask again, the file answers"
+        raise TapelineError(msg) from None
     finally:
-        await sub.unsubscribe()
+        with contextlib.suppress(NatsError):
+            await sub.unsubscribe()

@@ -122,36 +122,71 @@ def run_shadow(
     name: str, new: str, file: Path | None, changes: Sequence[str], *, reason: str, data_dir: Path | None
 ) -> int:
     """Add a shadow of a bot: what it is but for some fields, or what a file says."""
-    if (file is None) == (not changes):
-        msg = "say in what it differs: either --file FILE, or --set field=value (again for more)"
+    if file is not None and changes:
+        msg = "say in what it differs by --file FILE or by --set field=value (again for more), not by both"
+        raise ConfigError(msg)
+    if new == name:
+        msg = f"a shadow needs a name of its own, was {new}"
+        raise ConfigError(msg)
+    if any(change.partition("=")[0].strip() in ("name", "shadow_of") for change in changes):
+        msg = f"name and shadow_of are said by the command itself: tapeline bots shadow {name} --as {new}"
         raise ConfigError(msg)
     settings = daemon_settings(data_dir)
     of = _one(asyncio.run(_known(settings)), name)
     bot = bot_files.changed(of.definition, changes) if file is None else bot_files.load(file)
     shadow = msgspec.structs.replace(bot, name=new, shadow_of=name)
-    said = reason or f"{name} at revision {of.revision}, but for {difference(of.definition, shadow)}"
+    said = f"{name} at revision {of.revision}, {difference(of.definition, shadow) or 'as it is'}"
+    said = "; ".join(filter(None, (reason, said)))
     return asyncio.run(_ask(settings, [_wish(new, 0, said, definition=shadow)]))
 
 
 def run_promote(name: str, reason: str, data_dir: Path | None) -> int:
-    """Let the bot that a shadow stands beside be what the shadow is, and remove the shadow."""
+    """Let the bot that a shadow stands beside be what the shadow is, and remove the shadow.
+
+    What was changed of the bot since the shadow began stays; changed otherwise in both, it is for a person to decide.
+    """
     settings = daemon_settings(data_dir)
-    known = asyncio.run(_known(settings))
+    revisions = asyncio.run(_revisions(settings))
+    known = {bot.bot: bot for bot in revisions}
     shadow = _one(known, name)
     if not shadow.definition.shadow_of:
         msg = f"bot {name} is no shadow, it trades already: see `tapeline bots list`"
         raise ConfigError(msg)
     of = _one(known, shadow.definition.shadow_of)
-    new = msgspec.structs.replace(shadow.definition, name=of.bot, shadow_of="")
-    said = reason or f"promoted from shadow {name} at revision {shadow.revision}"
-    wishes = [] if new == of.definition else [_wish(of.bot, of.revision, said, definition=new)]
+    new = _taken_over(of.definition, shadow.definition, _stood_beside(revisions, name, of.bot))
+    changes = difference(of.definition, new)
+    said = "; ".join(filter(None, (reason, f"promoted from shadow {name} at revision {shadow.revision}", changes)))
+    wishes = [_wish(of.bot, of.revision, said, definition=new)] if changes else []
     if code := asyncio.run(_ask(settings, wishes)):
         return code
-    stopped = shadow.status is not BotStatus.RUNNING
-    ends = [BotStatus.REMOVED] if stopped else [BotStatus.STOPPED, BotStatus.REMOVED]
-    return asyncio.run(
-        _ask(settings, [_wish(name, shadow.revision + n, said, status=end) for n, end in enumerate(ends)])
-    )
+    sys.stdout.write(f"bot {of.bot}: {changes or 'is already what the shadow is'}\n")
+    return asyncio.run(_ask(settings, [_wish(name, shadow.revision, said, status=BotStatus.REMOVED)]))
+
+
+def _stood_beside(revisions: Sequence[BotDefined], shadow: str, name: str) -> Bot:
+    """Give what a bot was when its shadow began."""
+    own = [bot for bot in revisions if bot.bot == shadow]
+    ends = [place for place, bot in enumerate(own[:-1]) if bot.status is BotStatus.REMOVED]
+    began = own[ends[-1] + 1 if ends else 0]
+    earlier = [bot.definition for bot in revisions if bot.bot == name and bot.ts_event <= began.ts_event]
+    return earlier[-1] if earlier else next(bot.definition for bot in revisions if bot.bot == name)
+
+
+def _taken_over(now: Bot, shadow: Bot, before: Bot) -> Bot:
+    """Give a bot with what its shadow has otherwise than it had when the shadow began. Raises ConfigError."""
+    fields: dict[str, object] = {}
+    for field in (name for name in now.__struct_fields__ if name not in ("name", "shadow_of")):
+        was, wanted, has = getattr(before, field), getattr(shadow, field), getattr(now, field)
+        if wanted in (was, has):
+            continue
+        if has != was:
+            msg = (
+                f"{field} of bot {now.name} was changed since shadow {shadow.name} began, {_short(was)} -> "
+                f"{_short(has)}, and is {_short(wanted)} in the shadow: update one of them, so that both are the same"
+            )
+            raise ConfigError(msg)
+        fields[field] = wanted
+    return msgspec.structs.replace(now, **fields)
 
 
 def _wish(name: str, revision: int, reason: str, **more: object) -> ChangeBot:

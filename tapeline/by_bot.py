@@ -303,7 +303,8 @@ def shadow(
 ) -> int:
     """Try a changed version of a bot beside it: on the same bars, its orders recorded and virtually filled, none sent.
 
-    It has an account of its own, with the same limits, that begins with what the account is worth. See how it does with
+    Without --set and --file it is tried as it is. It has an account of its own, with the same limits, that begins with
+    what the account is worth. See how it does with
     `tapeline bots compare NAME SHADOW`, and let it take the bot's place with `tapeline bots promote SHADOW`.
 
     Parameters
@@ -332,7 +333,8 @@ def promote(
 ) -> int:
     """Let the bot that a shadow stands beside be what the shadow is, from the next bar on; the shadow is removed.
 
-    What the bot holds stays; refused, if the bot was changed meanwhile or may not be like that.
+    What the bot holds stays, and what was changed of it since the shadow began; refused, where both were changed in
+    the same field, or the bot may not be like that.
 
     Parameters
     ----------

@@ -162,6 +162,8 @@ def changes(
 ) -> int:
     """List what was changed while the daemon ran: each field of bots, and the trading mode; who, when, why.
 
+    As far as it is recorded: some seconds behind.
+
     All fields of a bot may be changed with `tapeline bots update`, the mode with `tapeline halt` and `resume`;
     everything else is read when the daemon starts.
 

@@ -151,6 +151,11 @@ def choose_bots(options: DemoOptions) -> tuple[Bot, ...]:
             raise ConfigError(msg)
         chosen_bots = tuple(bot_files.load(path) for path in options.bots)
         bot_files.validate_all(chosen_bots)
+        names = {bot.name for bot in chosen_bots if not bot.shadow_of}
+        for bot in chosen_bots:
+            if bot.shadow_of and bot.shadow_of not in names:
+                msg = f"bot {bot.name!r}: shadow_of must be a bot of the demo, was {bot.shadow_of}: give its file too"
+                raise ConfigError(msg)
         return chosen_bots
     bot = bot_files.shipped("demo")
     if options.bars is not None and options.symbols is None:
@@ -183,7 +188,8 @@ def build_settings(
         "alpaca.crypto_ws_url": urls["crypto_ws"],
         "alpaca.trading_ws_url": urls["trading_ws"],
         "alpaca.reconnect_s_min": 0.1,
-        "executor.requests_per_min_max": 600_000,
+        "executor.requests_per_min_max": 600_000,  # Alpaca's limits are of its own minutes; an hour here takes seconds
+        "executor.cancels_per_min_max": 600_000,
         "executor.lookup_wait_s": 0.05,
     }
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TAPELINE_ALPACA__")}

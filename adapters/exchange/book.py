@@ -178,12 +178,12 @@ class Book:
         self._arrivals, self._leaving = [], []
         return in_order(events)
 
-    def settle(self, bars: Iterable[VenueBar], close_ns: int) -> list[TradeUpdate]:
+    def settle(self, bars: Iterable[VenueBar], close_ns: int, *, is_part: bool = False) -> list[TradeUpdate]:
         """Decide everything of the minute that ends at `close_ns`: openings of sessions, fills, expiries.
 
-        What came in before must have been acknowledged.
+        What came in before must have been acknowledged; `is_part` where the minute's bars come one by one.
         """
-        return self._settlement.settle(bars, close_ns)
+        return self._settlement.settle(bars, close_ns, is_part=is_part)
 
     def split(self, split: Split) -> list[TradeUpdate]:
         """Do a split: the holding, and every open order of the symbol; what came in before must be acknowledged."""

@@ -83,8 +83,14 @@ class Settlement:
         self._calendar = calendar
         self._account = account
 
-    def settle(self, bars: Iterable[VenueBar], close_ns: int) -> list[TradeUpdate]:
-        """Decide everything of the minute that ends at `close_ns`; what came in before must have been acknowledged."""
+    def settle(self, bars: Iterable[VenueBar], close_ns: int, *, is_part: bool = False) -> list[TradeUpdate]:
+        """Decide everything of the minute that ends at `close_ns`; what came in before must have been acknowledged.
+
+        Args:
+            bars: Its bars.
+            close_ns: Its end.
+            is_part: Bars of other symbols may follow: their orders end with those, or in a later minute.
+        """
         orders = [order for found in self._account.open_by_symbol.values() for order in found.values()]
         events: list[TradeUpdate] = []
         if orders:
@@ -96,6 +102,8 @@ class Settlement:
                 if bar is not None and bar.symbol not in candles:
                     candles[bar.symbol] = candle_of(bar)
                 candle = candles.get(order.terms.symbol)
+                if is_part and bar is None and not 0 < order.expires_ns < close_ns:
+                    continue
                 for each in (*_earlier(order, candle), order):
                     if each.id not in decided:
                         decided.add(each.id)

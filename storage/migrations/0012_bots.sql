@@ -108,7 +108,7 @@ CREATE TABLE shadow_events (
     seq BIGINT
 );
 
-CREATE VIEW shadow_signals AS
+CREATE VIEW shadow_guards AS
     SELECT bot, symbol, life, ordinal, ts_event, ts_event_ns, "of"->>'id' AS id, "of"->>'strategy' AS strategy,
         "of"->>'direction' AS direction, ("of"->>'price')::DOUBLE AS price, "of"->>'reason' AS reason, "of"->>'bar' AS bar
     FROM shadow_events WHERE "of"->>'type' = 'Signal';

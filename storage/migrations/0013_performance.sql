@@ -109,7 +109,7 @@ said AS (
     SELECT '' AS life, i.id AS client_order_id, s.strategy, s.reason FROM intents i JOIN signals s ON s.id = i.signal_id
     UNION ALL
     SELECT i.life, i.id, s.strategy, s.reason FROM shadow_intents i
-    JOIN (SELECT id, strategy, reason FROM signals UNION ALL SELECT id, strategy, reason FROM shadow_signals) s
+    JOIN (SELECT id, strategy, reason FROM signals UNION ALL SELECT id, strategy, reason FROM shadow_guards) s
         ON s.id = i.signal_id
 )
 SELECT
@@ -137,9 +137,14 @@ CREATE VIEW shadow_trades AS SELECT * EXCLUDE (stop_px, target_px) FROM every_tr
 -- Equity of each bot at the close of every bar of what it holds, and at every trade.
 CREATE VIEW every_performance AS
 WITH holders AS (SELECT DISTINCT life, bot, symbol FROM every_position_change),
+lives AS (  -- a shadow that was removed is worth what it was worth then
+    SELECT b.cause AS life, min(r.from_ts_ns) AS ended_ns
+    FROM bots b JOIN bots r ON r.bot = b.bot AND r.revision > b.revision AND r.status = 'removed' GROUP BY 1
+),
 prices AS (
     SELECT h.life, h.bot, b.symbol, b.ts_event_ns, b."close"::DECIMAL(38, 9) AS px
-    FROM corrected_bars b JOIN holders h USING (symbol) WHERE b.timeframe = '1m'
+    FROM corrected_bars b JOIN holders h USING (symbol) LEFT JOIN lives l ON l.life = h.life
+    WHERE b.timeframe = '1m' AND (l.ended_ns IS NULL OR b.ts_event_ns <= l.ended_ns)
 ),
 newest AS (
     -- Of rows of one moment the last one counts, at the price of the last execution among them.
@@ -217,7 +222,7 @@ SELECT ts_event AS changed_at, 'bot' AS what, bot, field, before->field AS old, 
 FROM fields WHERE (before->field)::VARCHAR IS DISTINCT FROM (definition->field)::VARCHAR
 UNION ALL
 SELECT ts_event, 'bot', bot, 'status', to_json(status_before), to_json(status), "by", reason, revision, from_ts
-FROM revisions WHERE status_before IS DISTINCT FROM status
+FROM revisions WHERE status_before IS DISTINCT FROM status AND (revision > 1 OR "by" <> 'file')
 UNION ALL
 SELECT t.ts_event, CASE WHEN t.bot = '' THEN 'account' ELSE 'bot' END, t.bot, 'trading_mode',
     to_json(lag(t.mode, 1, 'active') OVER (PARTITION BY t.bot ORDER BY t.ts_event_ns, t.rowid)), to_json(t.mode),

@@ -157,7 +157,7 @@ class Risk:
         published = {trading: max(self._publisher.last_seq, shadowing.last_seq)}
         position = 0 if self._pipeline is None else shadowing.behind(self._pipeline.position)
         problems = [] if self._core is None else list(self._core.protector.bare().values())
-        problems += [shadowing.problem] if shadowing.problem else []
+        problems += shadowing.problems
         return Status("risk", 0, "", {trading: position}, published, len(self._due), counters, problems)
 
     def _apply(self, core: RiskCore, item: Stored) -> None:

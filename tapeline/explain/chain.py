@@ -232,7 +232,10 @@ def _missing(target: Target, facts: Facts, orders: Sequence[Plain]) -> list[str]
             f"{key} is not in the view all_marks" if key.startswith("mark|") else f"bar {key} is not in the table bars"
         )
     if facts.signals and not (facts.intents or facts.denials or facts.no_trades):
-        found.append("no verdict of risk is stored yet: it waits, or the recorder is behind")
+        found.append(
+            "no verdict of risk is stored: it waits, the recorder is behind, or the bot is a shadow, whose verdicts "
+            "are in the views shadow_intents and shadow_denials"
+        )
     for order in orders:
         is_silent = not order["events"] and order["adopted"] is None
         found += [f"no event is stored for order {order['client_order_id']} yet"] if is_silent else []

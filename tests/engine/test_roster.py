@@ -295,16 +295,24 @@ def test_a_shadow_stands_beside_a_bot_and_stays_one() -> None:
     assert _granted(roster, _wish("w2", bot="beta", definition=shadow)).definition == shadow
     freed = _told(roster, _wish("w3", 1, bot="beta", definition=bot(name="beta")))
     assert isinstance(freed, BotRefused)
-    assert freed.reason.startswith("shadow_of of bot beta stays what it is, alpha, and was '': `tapeline bots promote`")
+    assert freed.reason.startswith("shadow_of: bot beta is a shadow of alpha and stays that, was none: `tapeline bots")
     bound = _told(roster, _wish("w4", 1, definition=bot(shadow_of="beta")))
     assert isinstance(bound, BotRefused)
-    assert bound.reason.startswith("shadow_of of bot alpha stays what it is, that of no shadow")
+    assert bound.reason.startswith(
+        "shadow_of: bot alpha is no shadow and stays that, was beta: `tapeline bots promote`"
+    )
+    nested = _told(roster, _wish("w4b", bot="gamma", definition=bot(name="gamma", shadow_of="beta")))
+    assert isinstance(nested, BotRefused)
+    assert nested.reason == "shadow_of: beta is itself a shadow, of alpha: name alpha"
+    _granted(roster, _wish("w4c", 1, status=BotStatus.STOPPED))
+    orphaning = _told(roster, _wish("w4d", 2, status=BotStatus.REMOVED))
+    assert isinstance(orphaning, BotRefused)
+    assert orphaning.reason == "bot alpha has shadows, beta: remove or promote them first"
     own = _told(roster, _wish("w5", bot="delta", definition=bot(name="delta", shadow_of="delta")))
     assert isinstance(own, BotRefused)
     assert own.reason == "shadow_of must be another bot, was delta: give the shadow its own name"
-    for number, status in enumerate((BotStatus.STOPPED, BotStatus.REMOVED), 1):
-        _granted(roster, _wish(f"w{5 + number}", number, bot="beta", status=status))
-    assert _granted(roster, _wish("w8", 3, bot="beta", definition=bot(name="beta"))).revision == 4
+    _granted(roster, _wish("w6", 1, bot="beta", status=BotStatus.REMOVED))
+    assert _granted(roster, _wish("w8", 2, bot="beta", definition=bot(name="beta"))).revision == 3
 
 
 def test_of_files_the_bot_comes_before_its_shadow() -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import pickle
+from decimal import Decimal
 
 import msgspec
 
-from adapters.simulated import shadow_venue
-from engine.bots import Bot, BotStatus, RiskLimits, Stops
+from adapters.simulated import SimulatedVenue, shadow_venue
+from engine.bots import Bot, BotStatus, OrderStyle, RiskLimits, Stops
+from engine.ids import make_id
 from engine.limits import BotLimits
 from engine.messages import (
     AnyBody,
-    Bar,
     BotDefined,
     DerivedBar,
     Fee,
     Fill,
     OrderCanceled,
+    OrderExpired,
     OrderFilled,
     OrderIntent,
+    OrderRejected,
     Position,
     RiskDenied,
     Sessions,
@@ -27,12 +28,10 @@ from engine.messages import (
     Signal,
     Split,
     TargetReached,
-    body_json,
 )
 from engine.ports import Accepted, Rejected
 from engine.risk import RiskCore
 from engine.shadows import Shadows
-from engine.signals import SignalEngine
 from engine.values import AssetClass, Direction, Purpose, Side, TimeInForce
 from tests.engine.build import T0, D, always_open, bot, funds, intent, lent, minute, opened, signal
 
@@ -183,6 +182,96 @@ def test_it_begins_with_what_the_account_is_worth_then() -> None:
     assert _of(_played(*body), OrderIntent)
 
 
+def test_bars_of_one_minute_come_one_by_one_and_end_only_their_own_orders() -> None:
+    """At the close the first symbol's bar ended the orders of all others, before theirs had come."""
+    two = msgspec.structs.replace(SHADOW, symbols=("AAPL", "MSFT"))
+    day = Sessions(AssetClass.US_EQUITY, ((minute(-60), minute(2)), (minute(900), minute(1200))), T0)
+    shadows = _shadows()
+    bodies: list[AnyBody] = [opened(), day, *lent("AAPL", "MSFT"), _defined(two)]
+    for number in (1, 2):
+        for symbol in ("AAPL", "MSFT"):
+            said = msgspec.structs.replace(_said(number, symbol=symbol), id=f"{symbol}-{number}")
+            bodies += [_minute(number, "100 101 99 100", symbol), *([said] if number == 1 else [])]
+    told = [one for body in bodies for one in shadows.apply(body)]
+    assert sorted(fill.symbol for fill in _of(told, Fill)) == ["AAPL", "MSFT"]
+    assert not _of(told, OrderExpired)
+
+
+def test_an_order_whose_symbol_has_no_bar_any_more_ends_with_another_ones() -> None:
+    two = msgspec.structs.replace(SHADOW, symbols=("AAPL", "BTC/USD"))
+    day = Sessions(AssetClass.US_EQUITY, ((minute(-60), minute(2)), (minute(900), minute(1200))), T0)
+    shadows = _shadows()
+    bodies = (opened(), day, *lent("AAPL"), _defined(two), _minute(1, "100 101 99 100"), _said(1))
+    told = [one for body in bodies for one in shadows.apply(body)]
+    for number in (2, 3):
+        told += shadows.apply(_minute(number, "9 9 9 9", "BTC/USD"))
+        assert bool(_of(told, OrderExpired)) == (number == 3)
+
+
+def test_what_a_split_leaves_over_is_of_its_own_account() -> None:
+    """Neither fraction nor cash of the message, which are those of the account; and no rest that nobody can sell."""
+    parts = msgspec.structs.replace(SHADOW, order=OrderStyle(fractional=True))
+    split = Split("split-1", "AAPL", "AAPL", D(1) / 3, minute(3), cash_in_lieu=D(450), fraction_qty=D("0.5"))
+    for price in ("100.37", "100.03", "99.91", "101.77"):
+        after = f"{3 * float(price):.2f}"
+        said = _played(
+            _defined(parts),
+            _minute(1, f"{price} {price} {price} {price}"),
+            _said(1, price=float(price)),
+            _minute(2, f"{price} {price} {price} {price}"),
+            split,
+            _minute(4, f"{after} {after} {after} {after}"),
+            _said(4, Direction.FLAT, float(after)),
+            _minute(5, f"{after} {after} {after} {after}"),
+        )
+        assert not _of(said, OrderRejected)
+        last = _of(said, Position)[-1]
+        assert last.signed_qty == 0
+        assert abs(last.realized_pnl) < 1
+
+
+def test_a_change_of_name_takes_the_holding_along() -> None:
+    said = _played(
+        _defined(msgspec.structs.replace(SHADOW, symbols=("AAPL", "NEWA"))),
+        *lent("NEWA"),
+        _minute(1, "100 100 100 100"),
+        _said(1),
+        _minute(2, "100 100 100 100"),
+        Split("split-1", "AAPL", "NEWA", D(1), minute(3)),
+        _minute(4, "101 101 101 101", "NEWA"),
+        _said(4, Direction.FLAT, 101.0, symbol="NEWA"),
+        _minute(5, "101 101 101 101", "NEWA"),
+    )
+    bought, sold = _of(said, Fill)
+    assert (sold.symbol, sold.last_qty, sold.last_px) == ("NEWA", bought.last_qty, D(101))
+    assert _of(said, Position)[-1].signed_qty == 0
+
+
+def test_one_that_raises_stands_still_and_the_others_go_on() -> None:
+    class Broken(SimulatedVenue):
+        def submit(self, *_: object) -> Rejected:  # type: ignore[override]
+            msg = "no venue"
+            raise RuntimeError(msg)
+
+    def make(cash: Decimal, name: str) -> SimulatedVenue:
+        made = shadow_venue(cash, name)
+        if name == broken_name:
+            made.__class__ = Broken
+        return made
+
+    broken_name = make_id(opened().account_number, opened().run, "shadow", "wish-beta-1")
+    shadows = Shadows(RiskLimits(), make)
+    other = _defined(msgspec.structs.replace(SHADOW, name="gamma"))
+    gamma = msgspec.structs.replace(_said(1), bot="gamma", id="g1")
+    day = (_defined(), other, _minute(1, "100 100 100 100"), _said(1), gamma, _minute(2, "100 100 100 100"))
+    said = _played(*day, shadows=shadows)
+    assert shadows.faults == {"beta": "RuntimeError: no venue"}
+    assert {one.bot for one in said} == {"gamma"}
+    assert _of(said, Fill)
+    shadows.apply(_defined(revision=2, status=BotStatus.REMOVED))
+    assert shadows.faults == {}
+
+
 def test_a_split_restates_what_is_held() -> None:
     said = _played(
         _defined(),
@@ -259,78 +348,3 @@ def test_under_a_name_that_was_a_shadows_a_bot_trades() -> None:
     [decided] = core.decide_waiting(minute(1))
     assert isinstance(decided, OrderIntent)
     assert decided.purpose is Purpose.TARGET
-
-
-# --- with the strategies -----------------------------------------------------------------------------------------------
-
-
-def _market(count: int) -> list[Bar]:
-    """Two symbols, now and then a minute without a trade."""
-    bars: list[Bar] = []
-    for number in range(1, count):
-        for symbol, base in (("AAPL", 100.0), ("BTC/USD", 9_000.0)):
-            if (number * 7 + len(symbol)) % 11:
-                price = round(base * (1 + 0.02 * math.sin(number / 9) + 0.003 * math.sin(number * 1.7)), 2)
-                high, low = round(price * 1.002, 2), round(price * 0.998, 2)
-                bars.append(Bar(symbol, "1m", minute(number), price, high, low, price, 10_000.0))
-    return bars
-
-
-def _stream(definition: Bot) -> list[AnyBody]:
-    """The trading stream of a bot over the market: minutes where they stand, and signals."""
-    engine = SignalEngine("account", "run", ())
-    defined = _defined(definition)
-    engine.define(defined)
-    engine.on_sessions(always_open())
-    stored: list[AnyBody] = [opened(), always_open(), *lent("AAPL"), defined]
-    for each in _market(400):
-        signals = engine.on_bar(each)
-        stored += [*engine.timers(), *engine.frames(), *signals]
-    return stored
-
-
-def test_what_is_stored_twice_happens_once() -> None:
-    stored = _stream(msgspec.structs.replace(SHADOW, params={"fast": 2, "slow": 4}))
-    split = Split("split-1", "AAPL", "AAPL", D(1), minute(400))
-    once, doubled = _shadows(), _shadows()
-    said = [one for body in (*stored, split) for one in once.apply(body)]
-    assert [one for body in (*stored, split) for _ in range(2) for one in doubled.apply(body)] == said
-
-
-def test_read_again_it_comes_out_the_same_and_each_minute_comes_before_what_is_said_at_it() -> None:
-    lively = msgspec.structs.replace(
-        SHADOW, symbols=("AAPL", "BTC/USD"), params={"fast": 2, "slow": 4}, stops=Stops(stop_loss=0.01)
-    )
-    stored = _stream(lively)
-    once, twice = _shadows(), _shadows()
-    said = [[body_json(one) for one in once.apply(body)] for body in stored]
-    assert said == [[body_json(one) for one in twice.apply(body)] for body in stored]
-    assert sum(map(len, said)) > 300
-    seen: dict[str, int] = {}
-    for body in stored:
-        if isinstance(body, DerivedBar):
-            assert body.ts_event > seen.get(body.symbol, 0)
-            seen[body.symbol] = body.ts_event
-        elif isinstance(body, Signal):
-            assert body.ts_event == seen[body.symbol]
-
-
-def test_minutes_are_told_once_over_a_restart_and_none_where_no_shadow_trades() -> None:
-    bars = [each for each in _market(60) if each.symbol == "AAPL"]
-    calm = SignalEngine("account", "run", ())
-    calm.define(_defined())
-    told = [frame for each in bars for frame in (calm.on_bar(each), calm.frames())[1]]
-    assert [frame.ts_event for frame in told] == [each.ts_event for each in bars]
-    restarted = SignalEngine("account", "run", ())
-    restarted.define(_defined())
-    restarted.on_own_frame(told[20])
-    assert [frame for each in bars for frame in (restarted.on_bar(each), restarted.frames())[1]] == told[21:]
-    kept = SignalEngine("account", "run", ())
-    kept.restore(pickle.loads(pickle.dumps(calm.state())))
-    kept.on_bar(msgspec.structs.replace(bars[-1], ts_event=minute(98)))
-    assert [frame.ts_event for frame in kept.frames()] == [minute(98)]
-    plain = SignalEngine("account", "run", (bot(),))
-    assert [frame for each in bars for frame in (plain.on_bar(each), plain.frames())[1]] == []
-    calm.define(_defined(revision=2, status=BotStatus.REMOVED))
-    calm.on_bar(msgspec.structs.replace(bars[-1], ts_event=minute(99)))
-    assert calm.frames() == []

@@ -58,7 +58,7 @@ def test_every_earlier_version_is_brought_forward(tmp_path, version):
         "market_trades",
         "all_marks",
         "bot_control",
-        "shadow_signals",
+        "shadow_guards",
         "setting_changes",
         "shadow_intents",
         "shadow_denials",

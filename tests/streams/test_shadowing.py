@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from nats.js import JetStreamContext
 
@@ -165,7 +166,7 @@ async def test_what_goes_wrong_with_shadows_is_told_and_risk_goes_on(account: _A
     async with account.life(broken) as risk:
         await until(lambda: bool(risk.status().problems), "it is told")
         [problem] = risk.status().problems
-        assert problem.startswith("shadows stand still (RuntimeError: no venue)")
+        assert problem.startswith("shadow beta stands still (RuntimeError: no venue): remove it")
         await account.say([signal(number=30)])
 
         async def is_decided() -> bool:
@@ -177,6 +178,15 @@ async def test_what_goes_wrong_with_shadows_is_told_and_risk_goes_on(account: _A
         assert risk.status().positions[trading] > 4
     async with account.life():
         expected = _expected([*BEGIN, *DAY[:4]])
+        assert await account.there_are(len(expected)) == expected
+
+
+async def test_a_removed_shadow_whose_end_is_not_stored_is_read_all_the_same(account: _Account) -> None:
+    """It was removed while risk was away."""
+    gone = msgspec.structs.replace(DEFINED, revision=2, status=BotStatus.REMOVED, cause="wish-2")
+    await account.say([*BEGIN, *DAY[:10], gone])
+    async with account.life():
+        expected = _expected([*BEGIN, *DAY[:10]])
         assert await account.there_are(len(expected)) == expected
 
 

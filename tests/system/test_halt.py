@@ -205,7 +205,7 @@ def test_a_shadow_is_tried_compared_and_promoted(running):
     assert promoted.returncode == 0, promoted.stderr
     [left] = json.loads(bots(running, "list", "--json").stdout)
     assert (left["bot"], left["definition"]["position_fraction"]) == ("lively", 0.07)
-    assert left["reason"] == "promoted from shadow calm at revision 1"
+    assert left["reason"] == "promoted from shadow calm at revision 1; position_fraction: 0.08 -> 0.07"
     again = bots(running, "promote", "lively")
     assert (again.returncode, again.stderr[:46]) == (2, "tapeline: bot lively is no shadow, it trades a")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -38,7 +39,8 @@ SAME = {
 
 
 def test_it_does_what_its_bot_does(tmp_path: Path) -> None:
-    bars = write_bars(tmp_path / "bars.parquet", SYMBOLS, 120)
+    two_hours_before = datetime(2026, 1, 5, 19, tzinfo=UTC)  # the close, at which orders of the day end
+    bars = write_bars(tmp_path / "bars.parquet", SYMBOLS, 135, start=two_hours_before)
     paths: list[str] = []
     for bot in BOTS:
         twin = msgspec.structs.replace(bot, name=f"{bot.name}-twin", shadow_of=bot.name)
