@@ -107,7 +107,8 @@ class Moving:
                     target = self._asking.move(slot, version, last)
                 if version is slot.active:
                     slot.wish = None
-                    if target is not None and last is not None and not last.is_backfill and may_wait(version.bot):
+                    may = may_wait(version.bot) and not slot.is_behind
+                    if target is not None and last is not None and not last.is_backfill and may:
                         values = self._asking.values(slot, version, last, target)
                         slot.wish = (target, values) if values else None
         self._pace.plan(slot)

@@ -139,6 +139,11 @@ class Slot:
         return timer[0] <= (0 if self.last is None else self.last[0]) and timer[2] <= self.traded
 
     @property
+    def is_behind(self) -> bool:
+        """Whether a former life said something at a later time than it has come to."""
+        return self.emitted_until > max(self.seen, 0 if self.last is None else self.last[0])
+
+    @property
     def ticks(self) -> bool:
         """Whether a version of it looks at every trade."""
         return any(ticks(version.bot) for version in self.versions())
