@@ -198,7 +198,10 @@ class LogSettings(_Section, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole tree. `venue_clock_url` is the control URL of a local exchange, whose virtual time then counts."""
+    """The whole tree. `venue_clock_url` is the control URL of a local exchange, whose virtual time then counts.
+
+    `universes` names lists of symbols for bot files, beside the shipped `top10`.
+    """
 
     data_dir: str = "tapeline-data"
     run_id: str = ""
@@ -216,6 +219,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log: LogSettings = LogSettings()
     bots: tuple[Bot, ...] = ()
     bot_files: tuple[str, ...] = ()
+    universes: dict[str, tuple[str, ...]] = {}
 
     @property
     def data_path(self) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from config import bots as bot_files
+from config.settings import load
 from engine.errors import ConfigError
 
 
@@ -38,10 +40,12 @@ def run_new(name: str, template: str, out: Path | None) -> int:
 
 def run_validate(files: Iterable[Path]) -> int:
     """Print a line per file, and what is wrong with it; 0 when nothing is."""
+    universes = load(None, os.environ).universes
+    bot_files.check_universes(universes)
     found, wrong = [], 0
     for path in files:
         try:
-            bot = bot_files.load(path)
+            bot = bot_files.load(path, universes)
             bot_files.validate_all([*found, bot])
         except ConfigError as err:
             wrong += 1

@@ -79,10 +79,11 @@ def run_history(name: str, data_dir: Path | None, *, as_json: bool) -> int:
 
 def run_add(files: Sequence[Path], reason: str, data_dir: Path | None) -> int:
     """Add bots of files. Raises ConfigError before anything is asked where a file is none."""
-    bots = [bot_files.load(path) for path in files]
+    settings = daemon_settings(data_dir)
+    bots = [bot_files.load(path, settings.universes) for path in files]
     bot_files.validate_all(bots)
     wishes = [_wish(bot.name, 0, reason, definition=bot) for bot in bots]
-    return asyncio.run(_ask(daemon_settings(data_dir), wishes))
+    return asyncio.run(_ask(settings, wishes))
 
 
 def run_update(name: str, file: Path | None, changes: Sequence[str], reason: str, data_dir: Path | None) -> int:
@@ -92,7 +93,7 @@ def run_update(name: str, file: Path | None, changes: Sequence[str], reason: str
         raise ConfigError(msg)
     settings = daemon_settings(data_dir)
     known = _one(asyncio.run(_known(settings)), name)
-    new = bot_files.changed(known.definition, changes) if file is None else bot_files.load(file)
+    new = _changed(settings, known.definition, file, changes)
     return asyncio.run(_ask(settings, [_wish(name, known.revision, reason, definition=new)]))
 
 
@@ -133,7 +134,7 @@ def run_shadow(
         raise ConfigError(msg)
     settings = daemon_settings(data_dir)
     of = _one(asyncio.run(_known(settings)), name)
-    bot = bot_files.changed(of.definition, changes) if file is None else bot_files.load(file)
+    bot = _changed(settings, of.definition, file, changes)
     shadow = msgspec.structs.replace(bot, name=new, shadow_of=name)
     said = f"{name} at revision {of.revision}, {difference(of.definition, shadow) or 'as it is'}"
     said = "; ".join(filter(None, (reason, said)))
@@ -187,6 +188,11 @@ def _taken_over(now: Bot, shadow: Bot, before: Bot) -> Bot:
             raise ConfigError(msg)
         fields[field] = wanted
     return msgspec.structs.replace(now, **fields)
+
+
+def _changed(settings: Settings, bot: Bot, file: Path | None, changes: Sequence[str]) -> Bot:
+    universes = settings.universes
+    return bot_files.changed(bot, changes, universes) if file is None else bot_files.load(file, universes)
 
 
 def _wish(name: str, revision: int, reason: str, **more: object) -> ChangeBot:

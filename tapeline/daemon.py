@@ -26,8 +26,9 @@ _POLL_S = 0.2
 def read_settings(config: Path | None, data_dir: Path | None) -> Settings:
     """Read settings and bots, and refuse what cannot run before anything starts. Raises ConfigError."""
     settings = load(config, os.environ, {} if data_dir is None else {"data_dir": str(data_dir)})
+    bot_files.check_universes(settings.universes)
     inline = tuple(bot_files.with_code(bot, Path()) for bot in settings.bots)
-    bots = inline + tuple(bot_files.load(Path(name)) for name in settings.bot_files)
+    bots = inline + tuple(bot_files.load(Path(name), settings.universes) for name in settings.bot_files)
     bot_files.validate_all(bots)
     bot_files.check_limits(settings.limits, bots)
     return msgspec.structs.replace(settings, bots=bots, bot_files=())

@@ -149,7 +149,9 @@ def choose_bots(options: DemoOptions) -> tuple[Bot, ...]:
         if options.symbols is not None or options.strategy is not None:
             msg = "--bot names files that say symbols and strategy: leave --symbols and --strategy out"
             raise ConfigError(msg)
-        chosen_bots = tuple(bot_files.load(path) for path in options.bots)
+        universes = load(None, os.environ).universes
+        bot_files.check_universes(universes)
+        chosen_bots = tuple(bot_files.load(path, universes) for path in options.bots)
         bot_files.validate_all(chosen_bots)
         names = {bot.name for bot in chosen_bots if not bot.shadow_of}
         for bot in chosen_bots:

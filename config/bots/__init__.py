@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -14,7 +15,7 @@ import tomli_w
 from config import own
 from config.faults import readable
 from engine.bots import Bot, RiskLimits
-from engine.definitions import name_fault, validate
+from engine.definitions import is_symbol, name_fault, validate
 from engine.errors import ConfigError
 from engine.values import CRYPTO_UNIVERSE
 
@@ -24,6 +25,26 @@ UNIVERSES = {"top10": ("AAPL", "MSFT", "GOOGL", "AMZN", "NVDA", "TSLA", "META", 
 """Names that stand for symbols in a bot file; a definition has the symbols, so its history says what was traded."""
 _OF_VENUE = ("*", CRYPTO_UNIVERSE)
 """Names that stand for all that the venue has."""
+_UNIVERSE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+Universes = Mapping[str, tuple[str, ...]]
+"""Names of the setting `universes`, which stand for symbols as the shipped ones do."""
+_NONE: Universes = MappingProxyType({})
+
+
+def check_universes(universes: Universes) -> None:
+    """Refuse universes of the settings that no bot file could use. Raises ConfigError."""
+    for name, symbols in universes.items():
+        if not _UNIVERSE.fullmatch(name):
+            msg = f"universes.{name}: a name must be 1..32 of a-z 0-9 _ - and start with a letter"
+            raise ConfigError(msg)
+        if name in (*UNIVERSES, *_OF_VENUE):
+            msg = f"universes.{name}: there is a universe of this name already: choose another"
+            raise ConfigError(msg)
+        wrong = next((symbol for symbol in symbols if not is_symbol(symbol)), None)
+        if not symbols or wrong is not None:
+            what = "no symbol at all" if wrong is None else repr(wrong)
+            msg = f"universes.{name} must list symbols of the form AAPL, BRK.B or BTC/USD, was {what}"
+            raise ConfigError(msg)
 
 
 def shipped(name: str) -> Bot:
@@ -52,8 +73,12 @@ def renamed(text: str, name: str) -> str:
     return re.sub(r'^name = ".*"$', f'name = "{name}"', text, count=1, flags=re.MULTILINE)
 
 
-def load(path: Path) -> Bot:
+def load(path: Path, universes: Universes = _NONE) -> Bot:
     """Read one bot.
+
+    Args:
+        path: Its file.
+        universes: Those of the settings, beside the shipped ones.
 
     Raises:
         ConfigError: Names the file, the field, the value and the mend.
@@ -67,7 +92,7 @@ def load(path: Path) -> Bot:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     try:
-        bot = with_code(read(tomllib.loads(text)), path.parent)
+        bot = with_code(read(tomllib.loads(text), universes), path.parent)
         validate(bot)
     except (ConfigError, tomllib.TOMLDecodeError, RecursionError) as err:
         msg = f"bot file {path}: {err}"
@@ -94,33 +119,41 @@ def with_code(bot: Bot, folder: Path) -> Bot:
     return bot
 
 
-def read(tree: dict[str, object]) -> Bot:
+def read(tree: dict[str, object], universes: Universes = _NONE) -> Bot:
     """Make a bot of the built-in values of a file. Raises ConfigError naming field and value."""
+    named = {**UNIVERSES, **universes}
     if tree.get("universe"):
         msg = 'universe is set by symbols: symbols = ["*"] or symbols = ["crypto"]'
         raise ConfigError(msg)
     symbols = tree.get("symbols")
-    if isinstance(symbols, str) and symbols in (*UNIVERSES, *_OF_VENUE):
+    if isinstance(symbols, str) and (symbols in _OF_VENUE or _UNIVERSE.fullmatch(symbols)):
         symbols = [symbols]
     if isinstance(symbols, list):
-        tree = {**tree, **_spread(cast("list[object]", symbols))}
+        tree = {**tree, **_spread(cast("list[object]", symbols), named)}
     try:
         return msgspec.convert(tree, Bot, strict=False)
     except msgspec.ValidationError as err:
         raise ConfigError(readable(str(err), tree, Bot)) from None
 
 
-def _spread(names: list[object]) -> dict[str, object]:
+def _spread(names: list[object], known: Universes) -> dict[str, object]:
     """Give the symbols that a file's stand for, or the universe that the venue says."""
+    unknown = [name for name in names if isinstance(name, str) and _UNIVERSE.fullmatch(name)]
+    unknown = [name for name in unknown if name not in known and name not in _OF_VENUE]
+    if unknown:
+        there = ", ".join((*known, *_OF_VENUE))
+        mend = f"known are {there} (more by the setting universes); symbols are upper case"
+        msg = f"symbols: there is no universe {unknown[0]!r}: {mend}"
+        raise ConfigError(msg)
     named = next((name for name in _OF_VENUE if name in names), "")
     if named and len(names) > 1:
         msg = f"symbols: {named!r} is all that the venue has and stands alone, was {names!r}"
         raise ConfigError(msg)
-    spread = (UNIVERSES.get(name, (name,)) if isinstance(name, str) else (name,) for name in names)
+    spread = (known.get(name, (name,)) if isinstance(name, str) else (name,) for name in names)
     return {"symbols": [], "universe": named} if named else {"symbols": [each for part in spread for each in part]}
 
 
-def changed(bot: Bot, changes: Iterable[str]) -> Bot:
+def changed(bot: Bot, changes: Iterable[str], universes: Universes = _NONE) -> Bot:
     """Give a bot with fields set, each as `field = value` of a file: `capital=5000`, `params.period=7`, `stops=none`.
 
     Raises:
@@ -151,7 +184,7 @@ def changed(bot: Bot, changes: Iterable[str]) -> Bot:
         if new is None:
             del node[last]
         universe = "" if name.strip() == "symbols" else universe
-    made = read(tree)
+    made = read(tree, universes)
     return msgspec.structs.replace(made, universe=universe) if universe else made
 
 

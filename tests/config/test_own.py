@@ -16,6 +16,7 @@ from engine.errors import ConfigError
 from engine.indicators import registry as indicators
 from engine.signals import SignalEngine
 from engine.strategies import make, names, registry
+from tapeline.daemon import read_settings
 from tests.engine.build import D, always_open, bar
 
 GOOD = """
@@ -292,6 +293,36 @@ def test_a_universe_stands_for_its_symbols(tmp_path: Path, written: str, found: 
     path = tmp_path / "u.toml"
     path.write_text(f'name = "u"\nstrategy = "rsi"\nsymbols = {written}\ncapital = 100\n')
     assert bots.load(path).symbols == found
+
+
+def test_a_universe_of_the_settings_does_too(tmp_path: Path) -> None:
+    own = {"semis": ("NVDA", "AMD")}
+    path = tmp_path / "u.toml"
+    for written, found in (('"semis"', ("NVDA", "AMD")), ('["SPY", "semis"]', ("SPY", "NVDA", "AMD"))):
+        path.write_text(f'name = "u"\nstrategy = "rsi"\nsymbols = {written}\ncapital = 100\n')
+        bot = bots.load(path, own)
+        assert bot.symbols == found
+        with pytest.raises(ConfigError) as caught:
+            bots.load(path)
+        assert "symbols: there is no universe 'semis': known are top10, *, crypto" in str(caught.value)
+    assert bots.changed(bot, ['symbols=["semis"]'], own).symbols == own["semis"]
+    (tmp_path / "tapeline.toml").write_text(f'bot_files = ["{path}"]\n[universes]\nsemis = ["NVDA", "AMD"]\n')
+    assert read_settings(tmp_path / "tapeline.toml", None).symbols == ("AMD", "NVDA", "SPY")
+
+
+@pytest.mark.parametrize(
+    ("universes", "why"),
+    [
+        ({"top10": ("AAPL",)}, "universes.top10: there is a universe of this name already"),
+        ({"Semis": ("AAPL",)}, "universes.Semis: a name must be 1..32 of a-z 0-9 _ -"),
+        ({"semis": ()}, "universes.semis must list symbols of the form AAPL, BRK.B or BTC/USD, was no symbol at all"),
+        ({"semis": ("NVDA", "amd")}, "was 'amd'"),
+    ],
+)
+def test_a_universe_of_the_settings_that_is_none(universes: dict[str, tuple[str, ...]], why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bots.check_universes(universes)
+    assert why in str(caught.value)
 
 
 @pytest.mark.parametrize("written", ['"*"', '["*"]', '"crypto"', '["crypto"]'])
