@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from config.faults import readable
 from engine.bots import Bot, RiskLimits, ticks
 from engine.errors import ConfigError
+from engine.faults import readable
 
 ENV_PREFIX = "TAPELINE_"
 # Variables with our prefix that are not settings.

@@ -13,10 +13,10 @@ import msgspec
 import tomli_w
 
 from config import own
-from config.faults import readable
 from engine.bots import Bot, RiskLimits
 from engine.definitions import is_symbol, name_fault, validate
 from engine.errors import ConfigError
+from engine.faults import readable
 from engine.values import CRYPTO_UNIVERSE
 
 _OF_DEMO = "demo"

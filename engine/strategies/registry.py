@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import ConfigError
+from engine.faults import readable
 from engine.strategies.base import Strategy
 from engine.strategies.bollinger_reversion import BollingerReversion, BollingerReversionParams
 from engine.strategies.breakout import Breakout, BreakoutParams
@@ -84,7 +85,9 @@ def check(name: str, params: Mapping[str, object]) -> msgspec.Struct:
         typed: msgspec.Struct = msgspec.convert(dict(params), kind)
     except msgspec.ValidationError as err:
         known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-        msg = f"strategy {name.partition('#')[0]}: {err} (parameters: {known or 'none'})"
+        said = readable(str(err), dict(params), kind, "parameter", root="")
+        more = "" if ": known here are " in said else f" (parameters: {known or 'none'})"
+        msg = f"strategy {name.partition('#')[0]}: {said}{more}"
         raise ConfigError(msg) from None
     if isinstance(typed, MultiParams):
         for number, part in enumerate(typed.parts, 1):

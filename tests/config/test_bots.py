@@ -84,7 +84,7 @@ def test_a_bot_is_read_whole(tmp_path: Path) -> None:
         ("0.3", "nan", "was nan"),
         ("fast = 2", "fast = 9", "were 9 and 5"),
         ("fast = 2", "speed = 2", "speed"),
-        ("fast = 2", "fast = [2]", "`$.fast`"),
+        ("fast = 2", "fast = [2]", "fast: expected `int`, got `array`"),
         ("position_fraction", "fraction", "fraction"),
         ('capital = "2500.50"', "", "capital"),
         ("[params]", 'timeframe = "60m"\n[params]', "'60m'"),

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 
-def readable(text: str, tree: object, kind: type[msgspec.Struct], word: str = "field") -> str:
+def readable(text: str, tree: object, kind: type[msgspec.Struct], word: str = "field", root: str = "file") -> str:
     """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name, or the value.
 
     Args:
@@ -19,6 +19,7 @@ def readable(text: str, tree: object, kind: type[msgspec.Struct], word: str = "f
         tree: What it was given.
         kind: What it should have become.
         word: For a name in it.
+        root: Of what something is said that has no name in it; empty: of nothing.
     """
     what, _, where = text.partition(" - at `$")
     section = where.rstrip("`").lstrip(".")
@@ -32,7 +33,8 @@ def readable(text: str, tree: object, kind: type[msgspec.Struct], word: str = "f
     choices = _choices(_type_at(kind, section))
     if choices and ("invalid enum value" in what.lower() or "expected" in what.lower()):
         return f"{section}: must be {choices}{was}"
-    return f"{section or 'file'}: {what[:1].lower()}{what[1:]}{was}"
+    where, said = section or root, f"{what[:1].lower()}{what[1:]}{was}"
+    return f"{where}: {said}" if where else said
 
 
 def _value_at(tree: object, path: str) -> object:
