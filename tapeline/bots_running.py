@@ -1,4 +1,4 @@
-"""`tapeline bots list|show|add|update|start|stop|pause|remove|history|rollback|shadow|promote`: of a running daemon.
+"""`tapeline bots add|update|start|stop|pause|remove|rollback|shadow|promote`: bots of a running daemon.
 
 A change is a wish like any other message (`ChangeBot`); signals answers it, and the command waits for the answer and
 says it. What was looked at counts: a bot that another person changed meanwhile is refused, not overwritten.
@@ -22,59 +22,10 @@ from config.settings import Settings
 from engine.bots import Bot, BotStatus
 from engine.errors import ConfigError, TapelineError
 from engine.messages import AnyBody, BotDefined, BotRefused, ChangeBot
-from engine.values import NS_PER_S, plain
+from engine.values import NS_PER_S
 from tapeline.talking import daemon_settings, operator
 
 _ANSWER_S_MAX = 30.0
-_SHOWN = 4
-
-
-def run_list(data_dir: Path | None, *, as_json: bool, everything: bool) -> int:
-    """Print a line per bot; removed ones only where everything is asked for."""
-    known = asyncio.run(_known(daemon_settings(data_dir)))
-    bots = [bot for bot in known.values() if everything or bot.status is not BotStatus.REMOVED]
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(bots).decode() + "\n")
-        return 0
-    rows = [("BOT", "STATUS", "STRATEGY", "SYMBOLS", "CAPITAL", "REVISION", "REASON")]
-    rows += [
-        (
-            bot.bot, _status(bot), bot.definition.strategy, _few(bot.definition.symbols),
-            plain(bot.definition.capital), str(bot.revision), bot.reason,
-        )
-        for bot in bots
-    ]  # fmt: skip
-    print_rows(rows)
-    return 0
-
-
-def run_show(name: str, data_dir: Path | None, *, as_json: bool) -> int:
-    """Print a bot as a file that `bots add` and `bots update` take, with what it is now in comments."""
-    bot = _one(asyncio.run(_known(daemon_settings(data_dir))), name)
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(bot).decode() + "\n")
-        return 0
-    said = f"{bot.status.value}, revision {bot.revision} by {bot.by}{': ' if bot.reason else ''}{bot.reason}"
-    sys.stdout.write(f"# {said}\n# decides bars that close after {_moment(bot.from_ts)}\n")
-    sys.stdout.write(bot_files.text_of(bot.definition))
-    return 0
-
-
-def run_history(name: str, data_dir: Path | None, *, as_json: bool) -> int:
-    """Print every revision of a bot, oldest first, with what it changed."""
-    revisions = asyncio.run(_revisions(daemon_settings(data_dir), name))
-    if not revisions:
-        raise _unknown(name, ())
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(revisions).decode() + "\n")
-        return 0
-    rows = [("REVISION", "STATUS", "BY", "AT", "AFTER BAR", "CHANGE")]
-    for before, bot in zip([None, *revisions], revisions, strict=False):
-        moments = _moment(bot.ts_event), _moment(bot.from_ts)
-        change = "; ".join(filter(None, (_difference(before, bot), bot.reason)))
-        rows.append((str(bot.revision), bot.status.value, bot.by, *moments, change))
-    print_rows(rows)
-    return 0
 
 
 def run_add(files: Sequence[Path], reason: str, data_dir: Path | None) -> int:
@@ -92,7 +43,7 @@ def run_update(name: str, file: Path | None, changes: Sequence[str], reason: str
         msg = "say what to change: either --file FILE, or --set field=value (again for more)"
         raise ConfigError(msg)
     settings = daemon_settings(data_dir)
-    known = _one(asyncio.run(_known(settings)), name)
+    known = one(asyncio.run(known_bots(settings)), name)
     new = _changed(settings, known.definition, file, changes)
     return asyncio.run(_ask(settings, [_wish(name, known.revision, reason, definition=new)]))
 
@@ -100,8 +51,8 @@ def run_update(name: str, file: Path | None, changes: Sequence[str], reason: str
 def run_status(names: Sequence[str], status: BotStatus, reason: str, data_dir: Path | None, *, flatten: bool) -> int:
     """Start, pause, stop or remove bots."""
     settings = daemon_settings(data_dir)
-    known = asyncio.run(_known(settings))
-    bots = [_one(known, name) for name in dict.fromkeys(names)]
+    known = asyncio.run(known_bots(settings))
+    bots = [one(known, name) for name in dict.fromkeys(names)]
     wishes = [_wish(bot.bot, bot.revision, reason, status=status, flatten=flatten) for bot in bots]
     return asyncio.run(_ask(settings, wishes))
 
@@ -109,7 +60,7 @@ def run_status(names: Sequence[str], status: BotStatus, reason: str, data_dir: P
 def run_rollback(name: str, revision: int, reason: str, data_dir: Path | None) -> int:
     """Make a bot what it was at a revision; its status stays."""
     settings = daemon_settings(data_dir)
-    revisions = asyncio.run(_revisions(settings, name))
+    revisions = asyncio.run(revisions_of(settings, name))
     found = next((bot for bot in revisions if bot.revision == revision), None)
     if found is None:
         what = f"there are 1 to {revisions[-1].revision}" if revisions else "there is no bot of this name"
@@ -133,7 +84,7 @@ def run_shadow(
         msg = f"name and shadow_of are said by the command itself: tapeline bots shadow {name} --as {new}"
         raise ConfigError(msg)
     settings = daemon_settings(data_dir)
-    of = _one(asyncio.run(_known(settings)), name)
+    of = one(asyncio.run(known_bots(settings)), name)
     bot = _changed(settings, of.definition, file, changes)
     shadow = msgspec.structs.replace(bot, name=new, shadow_of=name)
     said = f"{name} at revision {of.revision}, {difference(of.definition, shadow) or 'as it is'}"
@@ -147,13 +98,13 @@ def run_promote(name: str, reason: str, data_dir: Path | None) -> int:
     What was changed of the bot since the shadow began stays; changed otherwise in both, it is for a person to decide.
     """
     settings = daemon_settings(data_dir)
-    revisions = asyncio.run(_revisions(settings))
+    revisions = asyncio.run(revisions_of(settings))
     known = {bot.bot: bot for bot in revisions}
-    shadow = _one(known, name)
+    shadow = one(known, name)
     if not shadow.definition.shadow_of:
         msg = f"bot {name} is no shadow, it trades already: see `tapeline bots list`"
         raise ConfigError(msg)
-    of = _one(known, shadow.definition.shadow_of)
+    of = one(known, shadow.definition.shadow_of)
     new = _taken_over(of.definition, shadow.definition, _stood_beside(revisions, name, of.bot))
     changes = difference(of.definition, new)
     said = "; ".join(filter(None, (reason, f"promoted from shadow {name} at revision {shadow.revision}", changes)))
@@ -199,12 +150,18 @@ def _wish(name: str, revision: int, reason: str, **more: object) -> ChangeBot:
     return ChangeBot(secrets.token_hex(16), name, revision, getpass.getuser(), wall_ns(), reason, **more)  # type: ignore[arg-type]
 
 
-async def _known(settings: Settings) -> dict[str, BotDefined]:
+async def known_bots(settings: Settings) -> dict[str, BotDefined]:
     """Every bot at its last revision, by name."""
-    return {bot.bot: bot for bot in sorted(await _revisions(settings), key=lambda bot: (bot.bot, bot.revision))}
+    return newest(await revisions_of(settings))
 
 
-async def _revisions(settings: Settings, name: str = "") -> list[BotDefined]:
+def newest(revisions: Iterable[BotDefined]) -> dict[str, BotDefined]:
+    """Give every bot at its last revision, by name."""
+    return {bot.bot: bot for bot in sorted(revisions, key=lambda bot: (bot.bot, bot.revision))}
+
+
+async def revisions_of(settings: Settings, name: str = "") -> list[BotDefined]:
+    """Give every revision of one bot, or of all, oldest first."""
     from streams.commanding import definitions
     from streams.role import topology_of
 
@@ -233,7 +190,7 @@ async def _ask(settings: Settings, wishes: Iterable[ChangeBot]) -> int:
                 refused += 1
                 sys.stderr.write(f"tapeline: bot {wish.bot} stays as it is: {answer.reason}\n")
             else:
-                since = f", for bars that close after {_moment(answer.from_ts)}" if answer.from_ts else ""
+                since = f", for bars that close after {moment(answer.from_ts)}" if answer.from_ts else ""
                 sys.stdout.write(f"bot {answer.bot}: {answer.status.value}, revision {answer.revision}{since}\n")
     return 1 if refused else 0
 
@@ -242,25 +199,19 @@ def _answer_to(wish: ChangeBot) -> Callable[[AnyBody], BotDefined | BotRefused |
     return lambda body: body if isinstance(body, BotDefined | BotRefused) and body.cause == wish.id else None
 
 
-def _one(known: dict[str, BotDefined], name: str) -> BotDefined:
+def one(known: dict[str, BotDefined], name: str) -> BotDefined:
+    """Give a bot that was not removed. Raises ConfigError."""
     bot = known.get(name)
     if bot is None or bot.status is BotStatus.REMOVED:
-        raise _unknown(name, [bot.bot for bot in known.values() if bot.status is not BotStatus.REMOVED])
+        raise unknown(name, [bot.bot for bot in known.values() if bot.status is not BotStatus.REMOVED])
     return bot
 
 
-def _unknown(name: str, there: Iterable[str]) -> ConfigError:
+def unknown(name: str, there: Iterable[str]) -> ConfigError:
+    """Make the error that there is no bot of a name."""
     names = ", ".join(there)
     said = f"known are {names}" if names else "see `tapeline bots list`"
     return ConfigError(f"there is no bot {name!r}: {said}")
-
-
-def _difference(before: BotDefined | None, bot: BotDefined) -> str:
-    if before is None:
-        return "new"
-    if before.definition == bot.definition:
-        return "" if before.status is bot.status else f"{before.status.value} -> {bot.status.value}"
-    return difference(before.definition, bot.definition)
 
 
 def difference(before: Bot, after: Bot) -> str:
@@ -273,22 +224,13 @@ def difference(before: Bot, after: Bot) -> str:
     return ", ".join(fields)
 
 
-def _status(bot: BotDefined) -> str:
-    of = bot.definition.shadow_of
-    return f"{bot.status.value} (shadow of {of})" if of else bot.status.value
-
-
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _few(symbols: Sequence[str]) -> str:
-    more = len(symbols) - _SHOWN
-    return " ".join(symbols[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _moment(ts_ns: int) -> str:
+def moment(ts_ns: int) -> str:
+    """Write a time, ns UTC, to the second."""
     return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if ts_ns else "-"
 
 

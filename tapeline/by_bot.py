@@ -58,7 +58,7 @@ def list_bots(
     json: Annotated[bool, Parameter(negative="")] = False,
     data_dir: Path | None = None,
 ) -> int:
-    """List the bots of the running daemon: status, strategy, symbols, capital, revision.
+    """List the bots: status, strategy, symbols, capital, revision; where no daemon runs, as recorded.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def list_bots(
     data_dir
         Data directory; default as for halt.
     """
-    from tapeline.bots_running import run_list
+    from tapeline.bots_seen import run_list
 
     return run_list(data_dir, as_json=json, everything=everything)
 
@@ -93,7 +93,7 @@ def show_bot(
     data_dir
         Data directory; default as for halt.
     """
-    from tapeline.bots_running import run_show
+    from tapeline.bots_seen import run_show
 
     return run_show(name, data_dir, as_json=json)
 
@@ -117,7 +117,7 @@ def history(
     data_dir
         Data directory; default as for halt.
     """
-    from tapeline.bots_running import run_history
+    from tapeline.bots_seen import run_history
 
     return run_history(name, data_dir, as_json=json)
 
