@@ -133,8 +133,8 @@ def _taken_over(now: Bot, shadow: Bot, before: Bot) -> Bot:
             continue
         if has != was:
             msg = (
-                f"{field} of bot {now.name} was changed since shadow {shadow.name} began, {_short(was)} -> "
-                f"{_short(has)}, and is {_short(wanted)} in the shadow: update one of them, so that both are the same"
+                f"{field} of bot {now.name} was changed since shadow {shadow.name} began, {short(was)} -> "
+                f"{short(has)}, and is {short(wanted)} in the shadow: update one of them, so that both are the same"
             )
             raise ConfigError(msg)
         fields[field] = wanted
@@ -220,11 +220,12 @@ def difference(before: Bot, after: Bot) -> str:
     for name in after.__struct_fields__:
         old, new = getattr(before, name), getattr(after, name)
         if old != new and name not in ("name", "shadow_of"):
-            fields.append("code: other" if name == "code" else f"{name}: {_short(old)} -> {_short(new)}")
+            fields.append("code: other" if name == "code" else f"{name}: {short(old)} -> {short(new)}")
     return ", ".join(fields)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Write a value for a cell of a table."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -14,7 +14,7 @@ from engine.bots import Bot, BotStatus
 from engine.messages import BotDefined
 from engine.values import plain
 from tapeline import folders
-from tapeline.bots_running import difference, moment, newest, one, print_rows, revisions_of, unknown
+from tapeline.bots_running import difference, moment, newest, one, print_rows, revisions_of, short, unknown
 from tapeline.sql import asking
 
 _ROWS_MAX = 100_000
@@ -36,7 +36,7 @@ def run_list(data_dir: Path | None, *, as_json: bool, everything: bool) -> int:
     rows += [
         (
             bot.bot, _status(bot), bot.definition.strategy, _few(bot.definition.symbols),
-            plain(bot.definition.capital), str(bot.revision), bot.reason,
+            plain(bot.definition.capital), str(bot.revision), short(bot.reason),
         )
         for bot in bots
     ]  # fmt: skip
