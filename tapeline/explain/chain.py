@@ -233,8 +233,8 @@ def _missing(target: Target, facts: Facts, orders: Sequence[Plain]) -> list[str]
         )
     if facts.signals and not (facts.intents or facts.denials or facts.no_trades):
         found.append(
-            "no verdict of risk is stored: it waits, the recorder is behind, or the bot is a shadow, whose verdicts "
-            "are in the views shadow_intents and shadow_denials"
+            "no verdict of risk is stored yet: it waits, the recorder is behind, or the bot is a shadow, whose "
+            "verdicts are in the views shadow_intents and shadow_denials"
         )
     for order in orders:
         is_silent = not order["events"] and order["adopted"] is None
