@@ -129,7 +129,7 @@ def test_a_strategy_that_knew_the_market_before_looks_ahead() -> None:
 
 
 def test_a_parameter_that_is_none() -> None:
-    with pytest.raises(ConfigError, match="unknown field `x`"):
+    with pytest.raises(ConfigError, match="unknown parameter 'x': known here are period"):
         bot_of("rsi", ["x=1"])
     with pytest.raises(ConfigError, match="unknown strategy 'best'"):
         bot_of("best")

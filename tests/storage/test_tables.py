@@ -22,11 +22,18 @@ def test_every_body_has_a_table():
     assert set(TABLE_OF) == set(BODY_TYPES)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_sql_has_the_columns_that_the_bodies_need(table, tmp_path):
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory):
+    """A connection to a database of this version."""
     connection = duckdb.connect()
-    migrate(connection, tmp_path)
-    found = {row[0]: (row[1], row[2]) for row in connection.execute(f"DESCRIBE {table.name}").fetchall()}
+    migrate(connection, tmp_path_factory.mktemp("tables"))
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_sql_has_the_columns_that_the_bodies_need(table, migrated):
+    found = {row[0]: (row[1], row[2]) for row in migrated.execute(f"DESCRIBE {table.name}").fetchall()}
     shown = {part.split(" AS ")[-1].strip().strip('"') for c in table.columns for part in c.select.split(", ")}
     assert set(found) == shown | set(HEAD_COLUMNS) | set(table.refs) | ({"seq"} if table.is_numbered else set())
     sql_types = {"TEXT": "VARCHAR", "REAL": "DOUBLE", "COUNT": "BIGINT", "FLAG": "BOOLEAN", "EXACT": "DECIMAL(38,9)"}

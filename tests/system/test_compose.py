@@ -87,6 +87,7 @@ def _nats(compose: dict, tmp_path: Path) -> Iterator[str]:
     assert "Violation" not in (tmp_path / "nats.log").read_text()
 
 
+@pytest.mark.soak
 def test_every_service_runs_and_is_healthy(compose, tmp_path):
     bars = write_bars(tmp_path / "bars.parquet", ["AAPL", "MSFT"], 30)
     (tmp_path / "bot.toml").write_text(

@@ -26,7 +26,7 @@ from tests.system.harness import ROOT, SOON, violations, write_bars
 from tests.system.scanning import echoing_door, places, processes_of
 from tests.system.test_demo import environment, tapeline
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.soak]  # a quarter of a minute of starting processes
 
 KEY = f"PLANTEDKEY{secrets.token_hex(5)}"
 SECRET = f"plantedSecret{secrets.token_hex(14)}"
