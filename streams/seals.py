@@ -75,9 +75,10 @@ async def stands(js: JetStreamContext, stream: str, seal: Seal) -> bool:
 async def last_until(js: JetStreamContext, stream: str, first_seq: int, last_seq: int, stored_ns: int) -> int:
     """Give the last sequence in [first_seq - 1, last_seq] up to which messages were stored by this time.
 
-    Sequences without a message count as later: where a stream lost its end they are the end.
+    Sequences without a message count as later: where a stream lost its end they are the end. One that lost everything
+    has no first sequence, which nats-server writes as 0: nothing came before it.
     """
-    low, high = first_seq - 1, last_seq
+    low, high = max(first_seq, 1) - 1, last_seq
     while low < high:
         middle = (low + high + 1) // 2
         found = await get(js, stream, middle)

@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from streams.connection import Inflow, connect
 from streams.publisher import Publisher
 from streams.reader import Reader
-from streams.seals import Seal
+from streams.seals import Seal, last_until
 from streams.server import NatsServer
 from streams.topology import Topology, ensure
 from tests.streams.wire import numbers, outgoing, read, topology_of, until
@@ -365,3 +365,11 @@ async def test_what_a_stream_left_out_is_told(nc: Inflow, js: JetStreamContext, 
         f"stream {topology.market} lost messages 7 to 8", f"stream {topology.market} lost message 15",
     ]  # fmt: skip
     await reader.stop()
+
+
+async def test_a_stream_that_lost_everything_is_read_from_its_beginning(nc: Inflow, topology: Topology) -> None:
+    """Killed before anything of it was on disk, nats-server has the stream empty, with 0 as its first sequence."""
+    js = nc.jetstream()
+    state = (await js.stream_info(topology.market)).state
+    assert (state.first_seq, state.last_seq) == (0, 0)
+    assert await last_until(js, topology.market, state.first_seq, state.last_seq, 10**18) == 0  # it was -1
