@@ -13,16 +13,19 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
+from nats.errors import Error as NatsError
 
+from engine.errors import UnreachableError
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, BotDefined, Shadowed, body_json, decode
 from engine.shadows import MakeVenue, Shadows
 from streams.publisher import Publisher
-from streams.reader import Stored, read
+from streams.reader import Reader, Stored, read
 from streams.role import Context, last_per_subject
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+_AGAIN_S = 0.5
 _BATCH_MAX = 50
 """Decided at once; between two batches risk has its turn."""
 
@@ -42,6 +45,7 @@ class Shadowing:
 
     def __init__(self, context: Context, make_venue: MakeVenue, announce: Callable[[], Awaitable[None]]) -> None:
         self._context, self._announce = context, announce
+        self._make_venue, self._readers = make_venue, list[Reader]()
         self._shadows = Shadows(context.settings.limits, make_venue)
         self._publisher = Publisher(context.nc, context.topology.trading, "shadows")
         self._position: int | None = None
@@ -68,7 +72,12 @@ class Shadowing:
     async def run(self) -> None:
         """Follow the stream for ever, from when there is a shadow on."""
         try:
-            await self._follow()
+            while True:
+                try:
+                    await self._follow()
+                except (NatsError, OSError, TimeoutError, UnreachableError) as err:  # NATS is away: all is made again
+                    log.warning("shadows are made again", reason=str(err) or type(err).__name__)
+                    await self._begin_anew()
         except asyncio.CancelledError:
             raise
         except Exception as err:
@@ -85,7 +94,7 @@ class Shadowing:
         self._position = 0
         await self._publisher.sync()
         end = await context.end(trading)
-        reader = context.reader(trading, 0, [f"{context.topology.prefix}.>"])
+        reader = self._reader(0, [f"{context.topology.prefix}.>"])
         await reader.start()
         while True:
             batch = await reader.batch(max(1, _BATCH_MAX // max(1, len(self.names))))
@@ -99,6 +108,22 @@ class Shadowing:
             await self._announce()
             await asyncio.sleep(0)
 
+    async def _begin_anew(self) -> None:
+        """Forget everything but what was told."""
+        await asyncio.sleep(_AGAIN_S)
+        while self._readers:
+            reader = self._readers.pop()
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                await reader.stop()
+            self._context.readers.remove(reader)
+        self._shadows = Shadows(self._context.settings.limits, self._make_venue)
+        self._position, self._made = None, {}
+
+    def _reader(self, after: int, subjects: list[str]) -> Reader:
+        made = self._context.reader(self._context.topology.trading, after, subjects)
+        self._readers.append(made)
+        return made
+
     async def _await_shadow(self) -> None:
         """Come back when there is a shadow."""
         context, topology = self._context, self._context.topology
@@ -106,7 +131,7 @@ class Shadowing:
         for data in await last_per_subject(context, topology.trading, subject):
             if _is_shadow(decode(data).body):  # one that was removed, too: what it did last may not be stored
                 return
-        reader = context.reader(topology.trading, seq, [subject])
+        reader = self._reader(seq, [subject])
         await reader.start()
         while True:
             for item in await reader.batch(_BATCH_MAX):
