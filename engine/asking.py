@@ -6,22 +6,37 @@ Pure; called by engine.signals.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import msgspec
 
 from engine.copies import Copies
-from engine.messages import Alert, Bar, IndicatorValues
+from engine.messages import Alert, Bar, FillTold, IndicatorValues
 from engine.pacing import Pace
 from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
-from engine.strategies import Target, checked, fault_text, senseless, tell_session, values_of
+from engine.strategies import OwnFill, Target, checked, fault_text, senseless, tell_session, values_of
 from engine.values import Direction
 from engine.versions import Slot, Version
 
 FAULTS_MAX = 10
 """After so many in one symbol a bot is given up."""
+
+
+def own_fill(symbol: str, told: FillTold) -> OwnFill:
+    """Give a fill as strategies see it."""
+    return OwnFill(
+        symbol=symbol,
+        side=told.side,
+        quantity=float(told.quantity),
+        price=float(told.price),
+        position=float(told.position),
+        average_price=float(told.average_px),
+        commission=float(told.commission),
+        order_id=told.order_id,
+        ts_event=told.ts_event,
+    )
 
 
 class SignalCounters(msgspec.Struct):
@@ -82,8 +97,35 @@ class Asking:
             version.session = tell_session(version.strategy, version.session, session)
             return checked(version.strategy.on_bar(bar))
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
-            self._take_fault(slot, version, bar, fault)
+            self._take_fault_at(slot, version, bar, fault)
             return None
+
+    def learn(self, slot: Slot, version: Version, bars: Iterable[Bar]) -> tuple[Target | None, Bar | None]:
+        """Move one version's strategy by past bars, and tell it of fills where they came among them.
+
+        Returns:
+            What it wants after the last bar, and that bar.
+        """
+        target, last, fills = None, None, list(slot.fills) if version.hears_fills else []
+        for last in bars:
+            while fills and max(fills[0].bar_ts, fills[0].frame_ts) < last.ts_event:
+                self.tell(slot, version, fills.pop(0))
+            target = self.move(slot, version, last)
+        for told in fills:
+            self.tell(slot, version, told)
+        return target, last
+
+    def tell(self, slot: Slot, version: Version, told: FillTold, *, is_new: bool = False) -> None:
+        """Tell one version's strategy of a fill, if it wants to be; `is_new`: for the first time."""
+        if not version.hears_fills:
+            return
+        try:
+            hook: Callable[[OwnFill], object] = getattr(version.strategy, "on_fill")  # noqa: B009  (may be left out)
+            hook(own_fill(slot.symbol, told))
+        except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
+            self._take_fault(
+                slot, version, told.ts_event, fault, f"fill {told.fill} is missing in it", is_old=not is_new
+            )
 
     def at_tick(
         self, slot: Slot, version: Version, trade: Trade, bars: Sequence[Bar]
@@ -113,7 +155,7 @@ class Asking:
             is_news = target is not None and (target.direction, target.strength) != slot.published
             values = values_of(strategy) if is_news else {}
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
-            self._take_fault(slot, version, msgspec.structs.replace(bars[-1], ts_event=trade.ts_event), fault)
+            self._take_fault_at(slot, version, msgspec.structs.replace(bars[-1], ts_event=trade.ts_event), fault)
             return None, {}
         return self.sensible(slot, version, bars[-1], target, values), values
 
@@ -134,15 +176,21 @@ class Asking:
         try:
             return values_of(version.strategy)
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (the same)
-            self._take_fault(slot, version, bar, fault)
+            self._take_fault_at(slot, version, bar, fault)
             return None
 
-    def _take_fault(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
+    def _take_fault_at(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
+        is_old = bar.is_backfill or bar.ts_event <= slot.emitted_until
+        self._take_fault(slot, version, bar.ts_event, fault, "this bar decides nothing", is_old=is_old)
+
+    def _take_fault(
+        self, slot: Slot, version: Version, ts_ns: int, fault: BaseException, so: str, *, is_old: bool
+    ) -> None:
         version.faults += 1
         self.counters.faults += 1
-        what = f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault_text(fault)}"
-        if version is slot.active and not bar.is_backfill and bar.ts_event > slot.emitted_until:
-            self.alerts.append(self._speech.alert("fault", slot, f"{what}; this bar decides nothing", bar.ts_event))
+        what = f"bot {slot.bot}, strategy {version.bot.strategy}, {slot.symbol}: {fault_text(fault)}"
+        if version is slot.active and not is_old:
+            self.alerts.append(self._speech.alert("fault", slot, f"{what}; {so}", ts_ns))
         if version.revision == self._slots.revision(slot.bot) and version.faults >= FAULTS_MAX:
             self.failed[slot.bot] = f"{what.removeprefix(f'bot {slot.bot}, ')}; it raised {version.faults} times"
 
@@ -172,7 +220,7 @@ class Asking:
         try:
             values = values_of(version.strategy)
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
-            self._take_fault(slot, version, bar, fault)
+            self._take_fault_at(slot, version, bar, fault)
             return
         if values:
             self.shown.append(self._speech.values(version, bar, values))

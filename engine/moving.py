@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.asking import Asking
 from engine.bots import ticks
+from engine.filling import Filling
 from engine.frames import FrameTable, is_derived
 from engine.messages import Bar, Signal
 from engine.pacing import keeps_time, may_wait
@@ -21,8 +22,9 @@ from engine.versions import Slot, Version
 class Moving:
     """What every step of a bot in a symbol has in common, whatever brings it about."""
 
-    def __init__(self, asking: Asking, slots: Slots, frames: FrameTable, speech: Speech) -> None:
+    def __init__(self, asking: Asking, slots: Slots, frames: FrameTable, speech: Speech, filling: Filling) -> None:
         self._asking = asking
+        self._filling = filling
         self._pace = asking.pace
         self._counters = asking.counters
         self._slots = slots
@@ -70,6 +72,7 @@ class Moving:
             minutes: That are forming with it, by time.
             signals: To which what is said is added.
         """
+        self._filling.come(slot)
         slot.traded, active, last = trade.ts_event, slot.active, 0 if slot.last is None else slot.last[0]
         if active is None or not ticks(active.bot) or not active.from_ts < last <= trade.ts_event:
             return
@@ -101,10 +104,8 @@ class Moving:
             past = version.known_of(bars[version.bot.timeframe])
             if is_whole and (not past or 0 < version.first_ts < past[0].ts_event):
                 continue
-            target, last = None, None
             with self._asking.silently(version):
-                for last in past:
-                    target = self._asking.move(slot, version, last)
+                target, last = self._asking.learn(slot, version, past)
                 if version is slot.active:
                     slot.wish = None
                     may = may_wait(version.bot) and not slot.is_behind
@@ -118,6 +119,7 @@ class Moving:
         for slot in self._slots.of(frame.symbol) or ():
             if all(version.bot.timeframe != frame.timeframe for version in slot.versions()):
                 continue
+            self._filling.come(slot)
             over = frame.ts_event + self._frames.lead_ns
             while slot.timers and slot.timers[0][1] < over and slot.is_reached(slot.timers[0]):
                 self.speak_at(slot, slot.timers.pop(0)[1], signals)
@@ -153,6 +155,7 @@ class Moving:
         """Say what a bot wants at a moment without a bar, with the last price known."""
         for frame in self._frames.until(slot.symbol, ts):
             self.on_quiet(frame, signals)
+        self._filling.come(slot)
         self._take_over(slot, ts)
         active, (target, values) = slot.active, slot.wish or (None, {})
         if active is not None and slot.last is not None:

@@ -6,12 +6,13 @@ They are then as if all had been known always; nothing is said on the way. Part 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 from engine.frames import FrameTable
 from engine.messages import Bar, PastBars, Split
 from engine.moving import Moving
 from engine.slots import Slots
-from engine.splits import SplitBook
+from engine.splits import SplitBook, after_split
 from engine.values import MINUTE_BAR
 
 
@@ -22,12 +23,12 @@ class Renewing:
         splits: Every split that is known.
     """
 
-    def __init__(self, slots: Slots, frames: FrameTable, moving: Moving) -> None:
+    def __init__(self, slots: Slots, frames: FrameTable, moving: Moving, splits: SplitBook) -> None:
         self._slots = slots
         self._frames = frames
         self._moving = moving
         self._due: dict[str, list[int]] = {}  # by symbol, closes of bars that were corrected
-        self.splits = SplitBook()
+        self.splits = splits
 
     def state(self) -> tuple[list[Split], dict[str, list[int]]]:
         """Give everything, for pickling."""
@@ -44,6 +45,10 @@ class Renewing:
         self.splits.add(split)
         of_symbol = self._chained(split.new_symbol, history)
         bars = self._frames.renew(split.new_symbol, of_symbol, newest_ns) | {MINUTE_BAR: minutes_of(of_symbol)}
+        for slot in self._slots.of(split.symbol) or []:
+            fills, slot.fills = [after_split(told, split) for told in slot.fills], []
+            heir = self._slots.find(slot.bot, split.new_symbol) or slot
+            heir.fills = sorted((*heir.fills, *fills), key=attrgetter("ts_event"))
         for slot in self._slots.of(split.new_symbol) or []:
             if slot.last is not None and split.symbol == slot.symbol and slot.last[0] <= split.ts_event:
                 closed, revision, price = slot.last

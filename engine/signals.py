@@ -30,6 +30,7 @@ import msgspec
 
 from engine.asking import FAULTS_MAX, Asking, SignalCounters
 from engine.bots import Bot, BotStatus
+from engine.filling import Filling
 from engine.forming import Forming
 from engine.frames import FrameTable, frames_of, is_derived
 from engine.messages import (
@@ -50,6 +51,7 @@ from engine.pacing import FLAT, Pace
 from engine.renewing import Renewing, minutes_of
 from engine.slots import Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
+from engine.splits import SplitBook
 from engine.strategies import Target
 from engine.values import NS_PER_MS, PAST_SYMBOLS_MAX
 from engine.versions import Slot, Version
@@ -64,10 +66,14 @@ class SignalEngine:
         run: Run id of the data directory, part of every id.
         bots: Bots there are from the beginning, at revision 1.
         bar_wait_ms: How long after a moment its bars are waited for, by the time of others or the clock.
+
+    Attributes:
+        filling: Tells strategies of fills.
+        splits: Every split that is known.
     """
 
     def __init__(self, account: str, run: str, bots: Iterable[Bot], bar_wait_ms: int = 5_000) -> None:
-        self._speech = Speech(account, run)
+        self._speech, self.splits = Speech(account, run), SplitBook()
         self._wait_ns = bar_wait_ms * NS_PER_MS
         self._pace = Pace()
         self._slots = Slots()
@@ -78,20 +84,21 @@ class SignalEngine:
         self.is_told = False  # whether there are moments that the stream knows of and `on_clock` has not come to
         self.counters = SignalCounters()
         self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
-        self._moving = Moving(self._asking, self._slots, self._frames, self._speech)
-        self._renewing = Renewing(self._slots, self._frames, self._moving)
-        self._splits = self._renewing.splits
+        self.filling = Filling(self._asking, self._slots, self.splits, self._speech)
+        self._moving = Moving(self._asking, self._slots, self._frames, self._speech, self.filling)
+        self._renewing = Renewing(self._slots, self._frames, self._moving, self.splits)
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        parts = self._renewing, self._frames, self._forming, self._witness
+        parts = self._renewing, self._frames, self._forming, self._witness, self.filling
         return self._slots.state(), (self._newest, self._traded), *(part.state() for part in parts)
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, (self._newest, self._traded), renewing, frames, forming, witness = state  # type: ignore[misc]
+        slots, (self._newest, self._traded), renewing, frames, forming, witness, filling = state  # type: ignore[misc]
+        self.filling.restore(filling)
         self._witness.restore(witness)
         self._forming.restore(forming)
         self._renewing.restore(renewing)
@@ -128,7 +135,7 @@ class SignalEngine:
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
-        bars = list(map(self._splits.chained, history))
+        bars = list(map(self.splits.chained, history))
         is_made = is_derived(bot.timeframe)
         bars = frames_of(self._pace.sessions, bot.timeframe, bars) if is_made else minutes_of(bars)
         return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of)
@@ -144,9 +151,10 @@ class SignalEngine:
         if defined.revision <= self.revision(bot := defined.bot):
             return
         self._witness.define(defined)
+        self.filling.define(defined)
         self._asking.failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
-        for bar in map(self._splits.chained, history):
+        for bar in map(self.splits.chained, history):
             past.setdefault(bar.symbol, []).append(bar)
         added = self._slots.add(defined)
         self._renewing.on_revisions(pending)
@@ -163,8 +171,8 @@ class SignalEngine:
                 of_symbol = self._frames.learn(
                     slot.symbol, version.bot.timeframe, of_symbol, self._newest, defined.from_ts
                 )
-            for bar in version.known_of(of_symbol) if version.is_fresh else ():
-                self._asking.move(slot, version, bar)
+            if version.is_fresh:
+                self._asking.learn(slot, version, version.known_of(of_symbol))
             self._pace.plan(slot)
 
     def flatten(self, defined: BotDefined) -> list[Signal]:
@@ -202,15 +210,6 @@ class SignalEngine:
     def on_sessions(self, sessions: Sessions) -> None:
         """Take in the venue's calendar."""
         self._pace.on_sessions(sessions)
-
-    @property
-    def splits(self) -> int:
-        """How many splits are in the state."""
-        return len(self._splits.known)
-
-    def is_new(self, split: Split) -> bool:
-        """Whether a split is not in the state yet."""
-        return split.id not in self._splits.known
 
     def on_split(self, split: Split, history: Iterable[Bar]) -> None:
         """Make the strategies of a symbol anew, in shares of after a split.
@@ -281,7 +280,7 @@ class SignalEngine:
         slots = self._slots.of(bar.symbol)
         if slots is None:
             return signals
-        if (today := self._splits.chained(bar)).symbol == bar.symbol:
+        if (today := self.splits.chained(bar)).symbol == bar.symbol:
             bar = today
         before = len(signals)
         if past := list(history):
@@ -320,6 +319,7 @@ class SignalEngine:
             for slot in self._slots.of(bar.symbol) or ():
                 while slot.timers and slot.timers[0][0] < bar.ts_event:
                     self._speak_at(slot, slot.timers.pop(0)[1], signals)
+                self.filling.come(slot)
         self.counters.signals += len(signals)
         return signals
 

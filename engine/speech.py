@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from engine.ids import bar_key, make_id
-from engine.messages import Alert, Bar, BotDefined, IndicatorValues, Signal, Timer
+from engine.messages import Alert, Bar, BotDefined, Fill, FillTold, IndicatorValues, Position, Signal, Timer
 from engine.ports import Trade
 from engine.strategies import Target
 from engine.values import MINUTE_BAR
@@ -70,6 +70,30 @@ class Speech:
         trades = {slot.symbol: slot.traded for slot in slots if slot.traded}
         parts = (f"{symbol}|{closed}|{trades.get(symbol, '')}" for symbol, closed in last)
         return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns, trades)
+
+    def told(self, slot: Slot, fill: Fill, held: Position, life: str) -> FillTold:
+        """Say that a bot's strategy is told of a fill, and after what."""
+        bar_ts, frame_ts, trade_ts, seen_ts = slot.place
+        return FillTold(
+            id=make_id(*self._ledger, slot.bot, "told", slot.symbol, held.cause, life),
+            bot=slot.bot,
+            symbol=slot.symbol,
+            fill=held.cause,
+            number=slot.told + 1,
+            side=fill.side,
+            quantity=fill.last_qty,
+            price=fill.last_px,
+            commission=fill.commission,
+            position=held.signed_qty,
+            average_px=held.avg_px_open,
+            order_id=fill.client_order_id,
+            bar_ts=bar_ts,
+            frame_ts=frame_ts,
+            trade_ts=trade_ts,
+            seen_ts=seen_ts,
+            ts_event=fill.ts_event,
+            life=life,
+        )
 
     def notice(self, defined: BotDefined, what: str) -> Alert:
         """Say what a person may want to know of a bot's new version."""

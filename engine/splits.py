@@ -12,7 +12,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 
 import msgspec
 
-from engine.messages import Bar, OrderAdopted, OrderIntent, Split
+from engine.messages import Bar, FillTold, OrderAdopted, OrderIntent, Split
 from engine.messages.market import PastBar
 from engine.values import ZERO, OrderClass, Side, normal, price_tick, round_to
 
@@ -122,6 +122,20 @@ def adjusted(bar: Bar, ratio: Decimal, symbol: str) -> Bar:
     )
 
 
+def after_split(told: FillTold, split: Split) -> FillTold:
+    """Give a fill in the shares of after a split, if it came before that."""
+    if told.symbol != split.symbol or told.ts_event > split.ts_event:
+        return told
+    return msgspec.structs.replace(
+        told,
+        symbol=split.new_symbol,
+        quantity=times(told.quantity, split.ratio),
+        price=divided(told.price, split.ratio),
+        position=times(told.position, split.ratio),
+        average_px=divided(told.average_px, split.ratio),
+    )
+
+
 class SplitBook:
     """Every split that is known, and bars as they are after all of them."""
 
@@ -152,3 +166,9 @@ class SplitBook:
             if bar.symbol == split.symbol and known_ns <= split.ts_event:
                 bar = adjusted(bar, split.ratio, split.new_symbol)
         return bar
+
+    def chained_fill(self, told: FillTold) -> FillTold:
+        """Give a fill in today's shares and under today's name."""
+        for split in self.known.values() if told.symbol in self._symbols else ():
+            told = after_split(told, split)
+        return told

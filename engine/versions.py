@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.bots import Bot, BotStatus, ticks
-from engine.messages import Bar, BotDefined, Signal
+from engine.messages import Bar, BotDefined, FillTold, Signal
 from engine.messages.market import PastBar
 from engine.strategies import Strategy, Target, fault_text, make
 from engine.values import Direction, asset_class_of
 
-_IN_STREAM = ("said", "timers")
+FILLS_MAX = 100
+"""So many of the newest fills a strategy is told of that is made anew."""
+_IN_STREAM = ("said", "timers", "tolds")
 _LOOKS = (BotStatus.RUNNING, BotStatus.PAUSED)
 
 
@@ -68,6 +70,11 @@ class Version:
         of_stream = [bar for bar in bars if not isinstance(bar, PastBar)]
         return [*past[len(past) - min(self.past_bars, len(past)) :], *of_stream]
 
+    @property
+    def hears_fills(self) -> bool:
+        """Whether its strategy wants to be told of fills."""
+        return hasattr(self.strategy, "on_fill")
+
     def renew(self) -> None:
         """Make its strategy anew; `fault` says why that cannot be: a package is gone, its class raises."""
         self.strategy, self.first_ts, self.last_ts, self.session, self.fault = None, 0, 0, 0, ""
@@ -96,11 +103,15 @@ class Slot:
         traded: The last trade that it was asked about.
         shown_until: Close of the last bar of which the strategy's values were said.
         due: The next moment at which it may have to speak without a bar; 0: none.
+        told: How many fills strategies were told of.
+        fills: The newest of them, in today's shares.
+        tolds: Fills told of that the stream knows of, whose place was not come to yet.
     """
 
     __slots__ = (
-        "active", "asset_class", "bot", "coming", "due", "emitted_until", "is_senseless", "last", "owes_flat",
-        "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "traded", "wish",
+        "active", "asset_class", "bot", "coming", "due", "emitted_until", "fills", "is_senseless", "last",
+        "owes_flat", "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "told", "tolds",
+        "traded", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -121,7 +132,8 @@ class Slot:
         self.wish: tuple[Target, dict[str, float]] | None = None
         self.timers: list[tuple[int, int, int]] = []
         self.traded = 0
-        self.due = 0
+        self.due = self.told = 0
+        self.fills, self.tolds = list[FillTold](), list[FillTold]()
 
     def __getstate__(self) -> tuple[object, ...]:
         """Give what a checkpoint keeps: all but what the stream knows."""
@@ -130,13 +142,29 @@ class Slot:
     def __setstate__(self, state: tuple[object, ...]) -> None:
         """Take it back."""
         self.said = None
-        self.timers = []
+        self.timers, self.tolds = [], []
         for name, value in zip((name for name in self.__slots__ if name not in _IN_STREAM), state, strict=True):
             setattr(self, name, value)
 
     def is_reached(self, timer: tuple[int, int, int]) -> bool:
         """Whether all that came before a moment was given: bars and trades."""
         return timer[0] <= (0 if self.last is None else self.last[0]) and timer[2] <= self.traded
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        """How far it is: its last 1-minute bar, the newest bar of a strategy, the last trade and the last moment."""
+        newest = max((version.last_ts for version in self.versions()), default=0)
+        return 0 if self.last is None else self.last[0], newest, self.traded, self.seen
+
+    def has_come_to(self, told: FillTold) -> bool:
+        """Whether all that came before a fill was told was given."""
+        place = told.bar_ts, told.frame_ts, told.trade_ts, told.seen_ts
+        return all(there <= now for there, now in zip(place, self.place, strict=True))
+
+    @property
+    def hears_fills(self) -> bool:
+        """Whether a strategy of it wants to be told of fills."""
+        return any(version.hears_fills for version in self.versions())
 
     @property
     def is_behind(self) -> bool:

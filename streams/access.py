@@ -33,7 +33,7 @@ _OWN: dict[str, tuple[str, ...]] = {
     ),
     "signals": (
         "signals.*.*", "indicators.*.*", "derived.*.*", "derived_updates.*.*",
-        "bots.*", "changes.*", "refusals.*", "timers.*", "commands", "alerts.*",
+        "bots.*", "changes.*", "refusals.*", "timers.*", "told.*.*", "commands", "alerts.*",
     ),
     "risk": (
         "guards.*.*", "intents.*.*", "denials.*.*", "reached.*.*", "positions.*.*", "protections.*.*", "account",

@@ -26,6 +26,7 @@ from engine.messages import (
     DerivedBar,
     Fee,
     Fill,
+    FillTold,
     Gap,
     IndicatorValues,
     Mark,
@@ -118,6 +119,8 @@ def subject_of(prefix: str, body: AnyBody) -> str:
             return f"{prefix}.indicators.{escape(body.bot)}.{escape(body.symbol)}"
         case Shadowed():
             kind = "shadows"
+        case FillTold():
+            kind = "told"
         case Timer():
             return f"{prefix}.timers.{escape(body.bot)}"
         case BotRefused():

@@ -77,6 +77,7 @@ class Topology(msgspec.Struct, frozen=True):
             "bots.*",
             "refusals.*",
             "timers.*",
+            "told.*.*",
             "indicators.*.*",
             "derived.*.*",
             "derived_updates.*.*",

@@ -7,9 +7,9 @@ from engine.indicators import Indicator, Kind, Param
 from engine.indicators import make as indicator
 from engine.messages import Bar
 from engine.ports import Trade
-from engine.strategies import Strategy, Target
+from engine.strategies import OwnFill, Strategy, Target
 from engine.strategies.turning import Crossing, Turning, compare
-from engine.values import Direction
+from engine.values import Direction, Side
 
 __all__ = [
     "Bar",
@@ -17,7 +17,9 @@ __all__ = [
     "Direction",
     "Indicator",
     "Kind",
+    "OwnFill",
     "Param",
+    "Side",
     "Strategy",
     "Target",
     "Trade",

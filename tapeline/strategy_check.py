@@ -22,8 +22,19 @@ from config import own
 from engine.bots import Bot
 from engine.messages import Bar
 from engine.sessions import SessionTable
-from engine.strategies import Strategy, Target, check, checked, fault_text, make, senseless, tell_session, values_of
-from engine.values import NS_PER_MINUTE, AssetClass
+from engine.strategies import (
+    OwnFill,
+    Strategy,
+    Target,
+    check,
+    checked,
+    fault_text,
+    make,
+    senseless,
+    tell_session,
+    values_of,
+)
+from engine.values import NS_PER_MINUTE, AssetClass, Direction, Side
 from engine.zones import midnight_before
 
 _COUNT = 6_000
@@ -34,6 +45,7 @@ _GROWTH_MAX = 0.02
 _BEGIN_NS = midnight_before(1_767_623_400_000_000_000)
 """Monday 2026-01-05, 09:30 in New York."""
 
+_SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
 Said = tuple[str, float, str] | None
 
 
@@ -96,26 +108,52 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
     return found
 
 
-def _moved(strategy: Strategy, bar: Bar) -> Target | None:
-    """Move it by a bar; with the first one of a day of New York, which is its session here, it is told of that."""
-    session = SessionTable().of_bar(AssetClass.CRYPTO, bar.ts_event)
-    if session[0] == bar.ts_event - NS_PER_MINUTE:
-        tell_session(strategy, 0, session)
-    return strategy.on_bar(bar)
+class _Moved:
+    """A strategy that bars move. One with `on_fill` is told that what it wanted was filled, at the next bar's open."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self._held, self._wanted = 0.0, 0.0
+
+    def by(self, bar: Bar) -> Target | None:
+        """Move it; with the first bar of a day of New York, which is its session here, it is told of that."""
+        strategy = self.strategy
+        if self._wanted != self._held:
+            self._fill(bar)
+        session = SessionTable().of_bar(AssetClass.CRYPTO, bar.ts_event)
+        if session[0] == bar.ts_event - NS_PER_MINUTE:
+            tell_session(strategy, 0, session)
+        target = checked(strategy.on_bar(bar))
+        if target is not None and math.isfinite(target.strength):
+            self._wanted = _SIGNS[target.direction] * 100.0 * target.strength
+        return target
+
+    def _fill(self, bar: Bar) -> None:
+        change, self._held = self._wanted - self._held, self._wanted
+        side, average = Side.BUY if change > 0 else Side.SELL, bar.open if self._held else 0.0
+        at_ns = bar.ts_event - NS_PER_MINUTE
+        hook: Callable[[OwnFill], object] | None = getattr(self.strategy, "on_fill", None)
+        if hook is not None:
+            hook(OwnFill(bar.symbol, side, abs(change), bar.open, self._held, average, 0.0, f"order {at_ns}", at_ns))
 
 
 def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
+    return _play_on(_Moved(strategy), bars)
+
+
+def _play_on(moved: _Moved, bars: Sequence[Bar]) -> list[Said]:
     said: list[Said] = []
     for bar in bars:
-        target = checked(_moved(strategy, bar))
+        target = moved.by(bar)
         said.append(None if target is None else (target.direction.value, float(target.strength), target.reason))
-        values_of(strategy)
+        values_of(moved.strategy)
     return said
 
 
 def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
+    moved = _Moved(strategy)
     for number, bar in enumerate(bars, 1):
-        target = _moved(strategy, bar)
+        target = moved.by(bar)
         values = values_of(strategy)
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         fault = f"{wrong[0]} = {values[wrong[0]]!r}" if wrong else senseless(target, values) if target else ""
@@ -160,25 +198,25 @@ def _mirrored(bar: Bar, at: Bar) -> Bar:
 def _restart(new: Callable[[], Strategy], bars: Sequence[Bar], said: Sequence[Said]) -> str:
     for share in _CUTS:
         cut = int(len(bars) * share)
-        strategy = new()
-        _play(strategy, bars[:cut])
+        moved = _Moved(new())
+        _play_on(moved, bars[:cut])
         try:
-            strategy = pickle.loads(pickle.dumps(strategy, protocol=5))  # noqa: S301  (made right here)
+            moved.strategy = pickle.loads(pickle.dumps(moved.strategy, protocol=5))  # noqa: S301  (made right here)
         except Exception as err:  # noqa: BLE001  (whatever a user's attributes raise)
             return f"its attributes cannot be kept ({type(err).__name__}: {err}): keep numbers, texts, lists, dicts"
-        if fault := _difference(said[cut:], _play(strategy, bars[cut:]), cut + 1):
+        if fault := _difference(said[cut:], _play_on(moved, bars[cut:]), cut + 1):
             return f"restarted after bar {cut}, {fault}"
     return ""
 
 
 def _growth(new: Callable[[], Strategy]) -> str:
     """Look for a size that it does not pass any more: purges of indicators make it go up and down, over long spans."""
-    strategy, sizes = new(), list[int]()
+    moved, sizes = _Moved(new()), list[int]()
     for number, bar in enumerate(made_bars(_LONGEST), 1):
-        _moved(strategy, bar)
+        moved.by(bar)
         if number % _EVERY == 0:
             try:
-                sizes.append(len(pickle.dumps(strategy, protocol=5)))
+                sizes.append(len(pickle.dumps(moved.strategy, protocol=5)))
             except Exception:  # noqa: BLE001  (said by the check of restarts)
                 return ""
         if number in _LENGTHS:

@@ -15,7 +15,17 @@ import msgspec
 
 from engine.errors import BrokenPromiseError
 from engine.messages.base import SCHEMA, Body, Head
-from engine.messages.control import Alert, BotDefined, BotRefused, ChangeBot, Command, Sessions, Timer, TradingState
+from engine.messages.control import (
+    Alert,
+    BotDefined,
+    BotRefused,
+    ChangeBot,
+    Command,
+    FillTold,
+    Sessions,
+    Timer,
+    TradingState,
+)
 from engine.messages.decisions import IndicatorValues, OrderIntent, Protection, RiskDenied, Signal, TargetReached
 from engine.messages.ledger import Account, AccountOpened, Correction, Fee, Fill, Position, Split, VenueFunds
 from engine.messages.market import (
@@ -64,6 +74,7 @@ __all__ = [
     "DerivedBar",
     "Fee",
     "Fill",
+    "FillTold",
     "Gap",
     "Head",
     "IndicatorValues",
@@ -144,6 +155,7 @@ TradingBody = (
     | BotDefined
     | BotRefused
     | Timer
+    | FillTold
     | IndicatorValues
     | DerivedBar
     | Shadowed

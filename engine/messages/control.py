@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from engine.bots import Bot, BotStatus
 from engine.messages.base import Body
-from engine.values import AssetClass, TradingMode
+from engine.values import AssetClass, Side, TradingMode
 
 
 class Sessions(Body, frozen=True):
@@ -123,6 +125,47 @@ class Timer(Body, frozen=True):
     symbols: dict[str, int]
     ts_event: int
     trades: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
+
+
+class FillTold(Body, frozen=True):
+    """A fill that a bot's strategy was told of by `on_fill`, and its place: after which bar, trade and moment.
+
+    Attributes:
+        id: Hash of (account, run, bot, symbol, fill).
+        fill: Key of the fill (engine.ids.fill_key).
+        number: Its place among those told of the bot in the symbol, from 1.
+        quantity: Shares or coins of this fill.
+        price: Of this fill, USD.
+        commission: Of this fill, USD.
+        position: What the bot holds of the symbol after it, signed.
+        average_px: What that was bought or sold for on average, USD; 0 where nothing is held.
+        order_id: client_order_id of its order.
+        bar_ts: Close of the last 1-minute bar that was decided before it, ns UTC; 0: none.
+        frame_ts: Close of the newest bar that a strategy of the bot in the symbol was moved by.
+        trade_ts: The last trade that it was asked about; 0: none.
+        seen_ts: The last moment without a bar at which it was asked; 0: none.
+        ts_event: Time of the fill, ns UTC.
+        life: Of a shadow, which of its lives; else empty.
+    """
+
+    id: str
+    bot: str
+    symbol: str
+    fill: str
+    number: int
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    position: Decimal
+    average_px: Decimal
+    order_id: str
+    bar_ts: int
+    frame_ts: int
+    trade_ts: int
+    seen_ts: int
+    ts_event: int
+    life: str = ""
 
 
 class Alert(Body, frozen=True):

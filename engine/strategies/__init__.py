@@ -1,6 +1,7 @@
 """Strategies by name. A strategy turns bars of one symbol into a target; it knows no quantity, no account, no clock."""
 
 from engine.strategies.base import (
+    OwnFill,
     Strategy,
     Target,
     checked,
@@ -13,6 +14,7 @@ from engine.strategies.base import (
 from engine.strategies.registry import check, is_known, make, names, params_of, register
 
 __all__ = [
+    "OwnFill",
     "Strategy",
     "Target",
     "check",

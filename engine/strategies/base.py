@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.messages import Bar
-from engine.values import PAST_BARS_MAX, Direction
+from engine.values import PAST_BARS_MAX, Direction, Side
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -18,6 +18,30 @@ class Target(msgspec.Struct, frozen=True):
     direction: Direction
     strength: float
     reason: str
+
+
+class OwnFill(msgspec.Struct, frozen=True):
+    """A fill of the bot's order in the strategy's symbol, as `on_fill` is told of it.
+
+    Attributes:
+        quantity: Shares or coins of this fill, > 0; in shares of today.
+        price: Of this fill, USD.
+        position: What the bot holds of the symbol after it, signed.
+        average_price: What that was bought or sold for on average, USD; 0 where nothing is held.
+        commission: Of this fill, USD.
+        order_id: client_order_id of its order; of several fills of an order the same.
+        ts_event: Time of the fill, ns UTC.
+    """
+
+    symbol: str
+    side: Side
+    quantity: float
+    price: float
+    position: float
+    average_price: float
+    commission: float
+    order_id: str
+    ts_event: int
 
 
 class Strategy(Protocol):

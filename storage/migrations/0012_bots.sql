@@ -31,6 +31,17 @@ CREATE TABLE timers (
     seq BIGINT
 );
 
+-- Fills that strategies were told of by on_fill: after which bar, trade and moment of their symbol.
+CREATE TABLE fills_told (
+    id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, fill VARCHAR NOT NULL, number BIGINT NOT NULL,
+    side VARCHAR NOT NULL, quantity DECIMAL(38, 9) NOT NULL, price DECIMAL(38, 9) NOT NULL,
+    commission DECIMAL(38, 9) NOT NULL, position DECIMAL(38, 9) NOT NULL, average_px DECIMAL(38, 9) NOT NULL,
+    order_id VARCHAR NOT NULL, bar_ts BIGINT NOT NULL, frame_ts BIGINT NOT NULL, trade_ts BIGINT NOT NULL,
+    seen_ts BIGINT NOT NULL, ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, life VARCHAR NOT NULL,
+    ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
+    seq BIGINT
+);
+
 -- What strategies saw, of bots that publish it: values by label, JSON.
 CREATE TABLE indicator_values (
     bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, bar VARCHAR NOT NULL, "values" VARCHAR NOT NULL,

@@ -20,15 +20,13 @@ import structlog
 from nats.errors import Error as NatsError
 
 from engine.bots import Bot, BotStatus
-from engine.errors import BrokenPromiseError
-from engine.ids import bar_key, make_id
+from engine.ids import make_id
 from engine.messages import (
     Alert,
-    AnyBody,
     Bar,
     BotDefined,
-    BotRefused,
     DerivedBar,
+    FillTold,
     IndicatorValues,
     PastBars,
     Sessions,
@@ -44,12 +42,14 @@ from engine.signals import SignalEngine
 from engine.values import NS_PER_S
 from streams.asking import facts_of
 from streams.checkpoint import CheckpointStore
+from streams.fills import FillReader
 from streams.history import bars_until
 from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, Stored, read
 from streams.role import Context, Status, last_per_subject
 from streams.rostering import Rostering
+from streams.saying import said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -76,6 +76,8 @@ class Signals:
         self._moving = asyncio.Lock()
         self._is_asked = asyncio.Event()
         self._is_due = asyncio.Event()
+        self._has_caught_up = asyncio.Event()  # whether every bar that a former life decided is decided again
+        self._fills = FillReader(context)
         self._reader: Reader | None = None
         self._problem = ""
         self._stuck: dict[str, str] = {}
@@ -94,14 +96,14 @@ class Signals:
         if checkpoint is not None and self._restore(engine, io.BytesIO(checkpoint.payload)):
             position = checkpoint.header.positions[topology.market]
         await self._publisher.sync()
-        self._moved = position
         self._end_at_start = await context.end(topology.market)
+        self._move_to(position)
         await self._hear()
         await self._read_files()
         for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.signals.>"):
-            said = decode(data).body
-            if isinstance(said, Signal):
-                engine.on_own_signal(said)
+            last = decode(data).body
+            if isinstance(last, Signal):
+                engine.on_own_signal(last)
         for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.indicators.>"):
             shown = decode(data).body
             if isinstance(shown, IndicatorValues):
@@ -133,7 +135,7 @@ class Signals:
     async def _hear(self) -> None:
         """Know the calendar, and every split and bot that is stored by now, before the first bar."""
         context, topology = self._context, self._context.topology
-        kinds = ("sessions", "splits", "changes", "bots", "refusals", "timers")
+        kinds = ("sessions", "splits", "changes", "bots", "refusals", "timers", "told")
         last: set[bytes] = set()
         for kind in kinds:
             last |= {*await last_per_subject(context, topology.trading, f"{topology.prefix}.{kind}.>")}
@@ -157,7 +159,7 @@ class Signals:
                 break  # executor may not be there yet: answered beside the bars
             facts = await facts_of(context, wish, roster.bots)
             followed = await self._rostering.answer(wish, facts, self._moved)
-            await self._publisher.atomic([self._outgoing(body) for body in followed])
+            await self._publisher.atomic([said(self._context, body) for body in followed])
 
     async def run(self) -> None:
         """Move strategies bar by bar while what followed from earlier bars is being published."""
@@ -167,6 +169,7 @@ class Signals:
             group.create_task(self._listen())
             group.create_task(self._answer_on(self._pipeline))
             group.create_task(self._keep_time(self._pipeline))
+            group.create_task(self._tell_fills(self._pipeline))
             group.create_task(self._pipeline.publish(self._announce))
 
     async def _move_on(self, pipeline: Pipeline) -> None:
@@ -178,12 +181,17 @@ class Signals:
             batch = await pipeline.batch(_BATCH_MAX)
             async with self._moving:
                 outgoing = await self._move(engine, batch)
-                self._moved = batch[-1].seq
+                self._move_to(batch[-1].seq)
                 await pipeline.put([*outgoing, *await self._losses()])
             if self._roster.waiting:
                 self._is_asked.set()
             if engine.is_told or engine.due_ns:
                 self._is_due.set()
+
+    def _move_to(self, seq: int) -> None:
+        self._moved = seq
+        if seq >= self._end_at_start:
+            self._has_caught_up.set()
 
     async def _listen(self) -> None:
         """Take in the calendar, splits and wishes about bots as they are stored."""
@@ -212,7 +220,7 @@ class Signals:
             now = 0 if look_s is None else await clock.now_ns()
             async with self._moving:
                 signals = engine.on_clock(now)
-                outgoing = [self._outgoing(body) for body in (*engine.timers(), *engine.frames(), *signals)]
+                outgoing = [said(self._context, body) for body in (*engine.timers(), *engine.frames(), *signals)]
                 outgoing += self._beside(engine)
                 if outgoing:
                     await pipeline.put_aside(outgoing)
@@ -220,8 +228,26 @@ class Signals:
                 await asyncio.sleep(min(look_s, max(_LOOK_S / 10, (engine.due_ns - now) / NS_PER_S)))
                 self._is_due.set()
 
+    async def _tell_fills(self, pipeline: Pipeline) -> None:
+        """Tell strategies of fills, when all is known that a former life told them."""
+        engine, fills = self._engine, self._fills
+        assert engine is not None  # noqa: S101  (start came first)
+        await self._has_caught_up.wait()
+        while True:
+            bodies = await fills.batch()
+            async with self._moving:
+                for body in bodies:
+                    engine.filling.take(body)
+                outgoing = [said(self._context, told) for told in engine.filling.take_news()]
+                outgoing += self._beside(engine)
+                if outgoing:
+                    await pipeline.put_aside(outgoing)
+            await self._announce()
+
     async def _answer_on(self, pipeline: Pipeline) -> None:
         """Answer every wish: between two bars, and never before bars that were decided in a former life."""
+        engine = self._engine
+        assert engine is not None  # noqa: S101  (start came first)
         while True:
             await self._is_asked.wait()
             self._is_asked.clear()
@@ -239,39 +265,21 @@ class Signals:
                 self._stuck.pop(wish.id, None)
                 async with self._moving:
                     followed = await self._rostering.answer(wish, facts, self._moved)
-                    await pipeline.put_aside([self._outgoing(body) for body in followed])
+                    await pipeline.put_aside([said(self._context, body) for body in followed])
+                    self._fills.follow(*engine.filling.wanted())
                 self._is_due.set()
-
-    def _outgoing(self, body: AnyBody) -> Outgoing:
-        context = self._context
-        match body:
-            case BotDefined() | BotRefused():
-                return context.outgoing(body, make_id(context.account, context.run, "bot", body.cause))
-            case Signal():
-                return context.outgoing(body, body.id, trace=body.bar)
-            case IndicatorValues():
-                values_id = make_id(context.account, context.run, body.bot, "values", body.bar)
-                return context.outgoing(body, values_id, trace=body.bar)
-            case DerivedBar():
-                key = bar_key(body.symbol, body.timeframe, body.ts_event, body.revision)
-                return context.outgoing(body, make_id(context.account, context.run, "derived", key), trace=key)
-            case Alert() | Timer():
-                return context.outgoing(body, body.id)
-            case _:
-                msg = f"signals does not make {type(body).__name__}"
-                raise BrokenPromiseError(msg)
 
     async def _losses(self) -> list[Outgoing]:
         """Say what the market stream lost: no indicator runs over a hole that nobody was told of."""
         context, reader = self._context, self._reader
-        said: list[Outgoing] = []
+        alerts: list[Outgoing] = []
         while reader is not None and reader.losses:
             what = f"{reader.losses.pop(0)}: bars not seen before are missing from indicators"
             self._problem = what
             now = await context.clock.now_ns()
             alert = Alert(make_id(context.account, context.run, "signals", what, now), "error", "signals", what, now)
-            said.append(context.outgoing(alert, alert.id))
-        return said
+            alerts.append(context.outgoing(alert, alert.id))
+        return alerts
 
     async def _announce(self) -> None:
         await self._context.announce(self.status())
@@ -302,7 +310,8 @@ class Signals:
         if self._engine is not None:
             c = self._engine.counters
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
-            counters |= {"splits": self._engine.splits, "faults": c.faults}
+            counters |= {"splits": len(self._engine.splits.known), "faults": c.faults}
+            counters |= {} if self._fills.seq is None else {"fills": self._fills.seq}
             counters["moments"] = int(self._engine.is_told)
             counters["bots"] = sum(bot.status is BotStatus.RUNNING for bot in self._roster.bots.values())
         counters["revisions"] = sum(bot.revision for bot in self._roster.bots.values())
@@ -319,6 +328,7 @@ class Signals:
         """Take in calendar messages and splits."""
         engine = self._engine
         assert engine is not None  # noqa: S101  (start came first)
+        is_defined = False
         for item in stored:
             body = read(item, self._context.topology.trading, decode).body
             if isinstance(body, Sessions):
@@ -326,7 +336,9 @@ class Signals:
                 self._is_calendar_known = True
             elif isinstance(body, Timer):
                 engine.on_timer(body)
-            elif isinstance(body, Split) and engine.is_new(body):
+            elif isinstance(body, FillTold):
+                engine.filling.on_told(body)
+            elif isinstance(body, Split) and body.id not in engine.splits.known:
                 async with self._moving:
                     history = await bars_until(self._context, {body.symbol, body.new_symbol}, self._moved)
                     engine.on_split(body, history.bars)
@@ -335,6 +347,9 @@ class Signals:
                 if isinstance(body, BotDefined):
                     async with self._moving:
                         await self._rostering.take_in(body, self._moved)
+                    is_defined = True
+        if is_defined:
+            self._fills.follow(*engine.filling.wanted())
 
     async def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
@@ -353,8 +368,8 @@ class Signals:
                 signals += engine.on_bar(body, () if history is None else history.bars)
             else:
                 continue
-            outgoing += [self._outgoing(timer) for timer in engine.timers()]
-            outgoing += [self._outgoing(frame) for frame in engine.frames()]
+            outgoing += [said(self._context, timer) for timer in engine.timers()]
+            outgoing += [said(self._context, frame) for frame in engine.frames()]
             for signal in signals:
                 outgoing.append(
                     self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
@@ -364,7 +379,7 @@ class Signals:
 
     def _beside(self, engine: SignalEngine) -> list[Outgoing]:
         """Give what strategies saw, and what became of those that raise."""
-        outgoing = [self._outgoing(body) for body in (*engine.shown(), *engine.alerts())]
+        outgoing = [said(self._context, body) for body in (*engine.shown(), *engine.alerts())]
         for name, reason in engine.failed().items():
             known = self._roster.bots[name]
             if known.status not in (BotStatus.RUNNING, BotStatus.PAUSED):
@@ -372,5 +387,6 @@ class Signals:
             stopped = faulty(known, reason, engine.newest_ns)
             self._roster.apply(stopped)
             engine.define(stopped)
-            outgoing.append(self._outgoing(stopped))
+            self._fills.follow(*engine.filling.wanted())
+            outgoing.append(said(self._context, stopped))
         return outgoing

@@ -10,10 +10,11 @@ import pytest
 from config.bots import load
 from engine.errors import ConfigError
 from engine.messages import Bar
-from engine.strategies import Target
+from engine.strategies import OwnFill, Target
 from engine.values import Direction
 from tapeline import strategies
 from tapeline.strategy_check import bot_of, findings, made_bars, run_check
+from tests.engine.owner import Owner
 
 BARS = made_bars(2_000)
 
@@ -101,6 +102,20 @@ class _Grows(_Base):
         return super().on_bar(bar)
 
 
+class _RaisesAtAFill(_Base):
+    def on_fill(self, fill: OwnFill) -> None:
+        raise ValueError(fill.position)
+
+
+class _GrowsByFills(_Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[float] = []
+
+    def on_fill(self, fill: OwnFill) -> None:
+        self.entries.append(fill.average_price)
+
+
 @pytest.mark.parametrize(
     ("kind", "faulty"),
     [
@@ -111,6 +126,9 @@ class _Grows(_Base):
         (_Forgets, ["goes on after a restart"]),
         (_CannotBeKept, ["goes on after a restart"]),
         (_Grows, ["state does not grow"]),
+        (_RaisesAtAFill, ["raises at no bar"]),
+        (_GrowsByFills, ["state does not grow"]),
+        (Owner, []),
     ],
 )
 def test_a_planted_fault_is_found(kind: type[_Base], faulty: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 from engine.bots import Bot
 from engine.ids import bar_key
@@ -10,6 +11,7 @@ from engine.messages import AccountOpened, Bar, Fill, OrderIntent, Sessions, Sig
 from engine.values import NS_PER_MINUTE, AssetClass, Direction, OrderType, Side, TimeInForce
 
 D = Decimal
+OWNER = Path(__file__).with_name("owner.py").read_text(encoding="utf-8")
 T0 = 28_333_333 * 60 * 1_000_000_000
 """A whole minute; nothing in the engine knows which day it is."""
 DAY_NS = 24 * 60 * NS_PER_MINUTE

@@ -92,7 +92,7 @@ def test_making_anew_says_nothing_and_forgets_nothing_that_was_said() -> None:
     made.on_split(SPLIT, bars[:AT])
     assert made.counters.signals == before
     assert made.on_bar(bars[AT - 1]) == []  # a bar that is known stays refused
-    assert not made.is_new(SPLIT)
+    assert SPLIT.id in made.splits.known
 
 
 def test_a_late_bar_from_before_the_split_is_taken_in_new_shares() -> None:
@@ -118,12 +118,12 @@ def test_over_a_restart(killed_at: int) -> None:
             made.on_split(SPLIT, bars[:number])
     again = engine()
     again.restore(pickle.loads(pickle.dumps(made.state())))
-    if again.is_new(SPLIT):
+    if SPLIT.id not in again.splits.known:
         again.on_split(SPLIT, bars[:killed_at])
     for each in bars[killed_at:]:
         again.on_bar(each)
     assert values(again) == values(whole)
-    assert again.splits == 1
+    assert len(again.splits.known) == 1
 
 
 def test_two_splits_and_a_change_of_name() -> None:

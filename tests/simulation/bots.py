@@ -14,6 +14,7 @@ import msgspec
 from engine.bots import Bot, OrderStyle, Stops
 from engine.values import OrderType, TimeInForce
 from engine.window import Window
+from tests.engine.build import OWNER
 
 _FRACTIONS = (0.002, 0.004, 0.008)
 """A minute moves a price by 0.4 % or so."""
@@ -64,7 +65,17 @@ def bots_of(draw: random.Random, symbols: tuple[str, ...], first_minute: int) ->
     )  # fmt: skip
     frames = random.Random(paces.random())
     bots = tuple(_timed(frames, _paced(paces, one, first_minute)) for one in (alpha, beta))
-    return bots if frames.random() < 0.7 else (*bots, _shadow(frames, bots[0]))
+    if frames.random() >= 0.7:
+        bots = (*bots, _shadow(frames, bots[0]))
+    return bots if frames.random() < 0.75 else (*bots, *_owner(frames, symbols))
+
+
+def _owner(draw: random.Random, symbols: tuple[str, ...]) -> list[Bot]:
+    """A bot with a strategy of a user's that is told of its fills, now and then with a shadow."""
+    own = Bot("delta", "owner.py:Owner", symbols[: draw.choice((1, 2))], Decimal(40_000), code=OWNER)
+    timeframe = draw.choice(("1m", "1m", "2m"))
+    own = msgspec.structs.replace(own, position_fraction=0.1, publish_indicators=True, timeframe=timeframe)
+    return [own, msgspec.structs.replace(own, name="epsilon", shadow_of="delta")][: draw.choice((1, 2))]
 
 
 def _shadow(draw: random.Random, bot: Bot) -> Bot:

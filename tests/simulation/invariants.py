@@ -29,6 +29,7 @@ from engine.messages import (
     DerivedBar,
     Fee,
     Fill,
+    FillTold,
     IndicatorValues,
     Mark,
     OrderAccepted,
@@ -60,7 +61,7 @@ from engine.risk import RiskCore
 from engine.risk.guards import STRATEGY
 from engine.signals import SignalEngine
 from engine.values import NS_PER_MS, NS_PER_S, Direction, Purpose, TradingMode, plain
-from tests.simulation import check_bars, check_money, check_shadows, check_stops
+from tests.simulation import check_bars, check_fills, check_money, check_shadows, check_stops
 from tests.simulation.checking import TERMINAL, demand
 from tests.simulation.world import World
 
@@ -88,6 +89,7 @@ def check(world: World) -> None:
     check_money.corrections(world, trading)
     _beliefs(world, trading)
     check_shadows.shadows(world, trading)
+    check_fills.fills(world, trading)
     market = world.bodies(world.server.market)
     check_stops.marks(world, trading)
     check_bars.bars(world, market)
@@ -109,6 +111,8 @@ def _natural_key(body: AnyBody) -> str:
             return f"{kind} {body.id}"
         case PastBars():
             return f"{kind} {body.symbol} {body.timeframe} {body.wanted}"
+        case FillTold():
+            return f"{kind} {body.bot} {body.symbol} {body.fill} {body.life}"
         case Timer():
             return f"{kind} {body.bot} {body.symbols} {body.ts_event}"
         case Fill():
@@ -320,6 +324,8 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
             calm.define(body)
         elif isinstance(body, Timer):
             calm.on_timer(body)
+        elif isinstance(body, FillTold):
+            calm.filling.on_told(body)
     expected: list[Signal] = []
     for number, bar in enumerate(market, 1):
         if isinstance(bar, PastBars):
@@ -330,6 +336,9 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
             expected += calm.come_before(bar)
             expected += calm.on_bar(bar, check_bars.newest(market[:number]) if calm.needs_past(bar) else ())
     expected += calm.on_clock(0)  # timers after the last bar
+    for slot in calm._slots.every():
+        calm.filling.come(slot)  # fills after it
+        demand(not slot.tolds, f"fills were told at a place that bars do not come to: {slot.place}, {slot.tolds}")
     told = [body for body in trading if isinstance(body, Timer)]
     new = [timer for timer in calm.timers() if timer not in told]
     demand(not new, f"moments without a bar that nobody stored: {new}")

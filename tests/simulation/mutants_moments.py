@@ -42,6 +42,27 @@ MOMENTS = (
         "a restarted signals changes bots at bars that its former life decided",
     ),
     Patch(
+        "fills_told_again",
+        "engine.filling:Filling.on_told",
+        "self._stored.add(told.fill)",
+        "pass",
+        "restarted signals tell strategies of fills that they were told of",
+    ),
+    Patch(
+        "fills_told_before_their_place",
+        "engine.versions:Slot.has_come_to",
+        "all(there <= now for there, now in zip(place, self.place, strict=True))",
+        "True",
+        "restarted signals tell strategies of fills before bars that came before them",
+    ),
+    Patch(
+        "fills_forgotten",
+        f"{_SIGNALS}._take_told",
+        "engine.filling.on_told(body)",
+        "engine.filling._stored.add(body.fill)",
+        "restarted signals do not tell strategies of fills that their former life told",
+    ),
+    Patch(
         "corrections_not_read",
         f"{_SIGNALS}._move",
         "await bars_until(self._context, needed, item.seq) if needed else None",
@@ -79,7 +100,7 @@ MOMENTS = (
     Patch(
         "minutes_after_what_is_said_at_them",
         f"{_SIGNALS}._move",
-        "            outgoing += [self._outgoing(frame) for frame in engine.frames()]\n            for",
+        "            outgoing += [said(self._context, frame) for frame in engine.frames()]\n            for",
         "            for",
         "what a shadow's order is filled at stands behind the signal, with the next bar's",
     ),
@@ -92,7 +113,7 @@ MOMENTS = (
     ),
 )
 MOMENT_SEEDS = {
-    "new_version_at_once": 5,
+    "new_version_at_once": 7,
     "moments_forgotten": 841,
     "moments_placed_by_their_time": 95,
     "moments_of_a_former_life": 73,
@@ -104,4 +125,7 @@ MOMENT_SEEDS = {
     "longer_bars_told_again": 24,
     "minutes_after_what_is_said_at_them": 12,
     "shadows_are_bots": 2,
+    "fills_told_again": 4,
+    "fills_forgotten": 4,
+    "fills_told_before_their_place": 4,
 }

@@ -55,6 +55,7 @@ SUBJECTS = {
     "BotDefined": "tape.bots.demo",
     "BotRefused": "tape.refusals.demo",
     "Timer": "tape.timers.demo",
+    "FillTold": "tape.told.demo.BTC%2FUSD",
     "IndicatorValues": "tape.indicators.demo.BTC%2FUSD",
     "DerivedBar": "tape.derived_updates.5m.BRK%2EB",
     "Shadowed": "tape.shadows.demo.BRK%2EB",

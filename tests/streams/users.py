@@ -44,6 +44,7 @@ OWNERS = {
     "bots.bot": "signals",
     "refusals.bot": "signals",
     "timers.bot": "signals",
+    "told.bot.AAPL": "signals",
     "indicators.bot.AAPL": "signals",
     "derived.5m.AAPL": "signals",
     "derived_updates.5m.AAPL": "signals",

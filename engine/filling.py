@@ -1,0 +1,139 @@
+"""Tells strategies of their bot's fills: those that have `on_fill`. Part of signals; pure.
+
+Invariants:
+1. A fill is told once, in the order of the trading stream, when what the bot holds after it is known. That it was told,
+   and after which bar, trade and moment of its symbol, is stored before anything that follows from it (`FillTold`); a
+   later life tells it at the same place, so the state of strategies does not depend on when fills were heard of.
+2. A strategy that is made anew, or new in its bot, is told of the newest fills again, each where it came among the
+   bars; in shares of after a split.
+3. A shadow is told of its own fills, and of none of a shadow before it under the same name.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from operator import attrgetter
+
+from engine.asking import Asking
+from engine.bots import BotStatus
+from engine.ids import fill_key
+from engine.messages import AnyBody, BotDefined, Fill, FillTold, Position, Shadowed
+from engine.slots import Slots
+from engine.speech import Speech
+from engine.splits import SplitBook
+from engine.values import plain
+from engine.versions import FILLS_MAX, Slot
+
+
+class Filling:
+    """What strategies were told of fills.
+
+    Args:
+        asking: Asks strategies.
+        slots: Every bot in every symbol.
+        splits: Every split that is known.
+        speech: Makes what is stored.
+    """
+
+    def __init__(self, asking: Asking, slots: Slots, splits: SplitBook, speech: Speech) -> None:
+        self._asking = asking
+        self._slots = slots
+        self._splits = splits
+        self._speech = speech
+        self._lives: dict[str, str] = {}
+        self._fills: dict[str, Fill] = {}
+        self._stored: set[str] = set()
+        self._news: list[FillTold] = []
+        self._passed: set[str] = set()
+        self._has_tolds = False
+
+    def state(self) -> dict[str, str]:
+        """Give what must survive a restart beside the slots, for pickling."""
+        return self._lives
+
+    def restore(self, state: dict[str, str]) -> None:
+        """Take a state back."""
+        self._lives = state
+
+    def define(self, defined: BotDefined) -> None:
+        """Note which life of a shadow a definition is of; one that begins knows of no fills."""
+        bot = defined.bot
+        if not defined.definition.shadow_of or defined.status is BotStatus.REMOVED:
+            self._lives.pop(bot, None)
+        elif bot not in self._lives:
+            self._lives[bot] = defined.cause
+            for slot in self._slots.every():
+                slot.fills = [] if slot.bot == bot else slot.fills
+
+    def wanted(self) -> tuple[set[str], bool]:
+        """Name the bots of which a strategy wants to be told of fills; and say whether some passed by before it did."""
+        bots = {slot.bot for slot in self._slots.every() if slot.hears_fills}
+        passed = bots & self._passed
+        self._passed -= passed
+        return bots, bool(passed)
+
+    def on_told(self, told: FillTold) -> None:
+        """Learn from the stream that a fill was told; it counts before what comes after its place."""
+        self._stored.add(told.fill)
+        slot = self._slots.find(told.bot, told.symbol)
+        if slot is not None and told.number > slot.told and told not in slot.tolds:
+            insort(slot.tolds, told, key=attrgetter("number"))
+            self._has_tolds = True
+
+    def flush(self) -> None:
+        """Tell what a former life told and is not told yet: its place was lost with bars of the market stream."""
+        for slot in self._slots.every() if self._has_tolds else ():
+            while slot.tolds:
+                self._hear(slot, slot.tolds.pop(0))
+        self._has_tolds = False
+
+    def take(self, body: AnyBody) -> None:
+        """Take in a fill, or what is held after it; called when every bar decided in a former life is known."""
+        life = ""
+        if isinstance(body, Shadowed):
+            life, body = body.life, body.of
+        self.flush()
+        if isinstance(body, Fill):
+            key, slot = fill_key(body.venue_order_id, plain(body.cum_qty)), self._slots.find(body.bot, body.symbol)
+            if slot is None or key in self._stored or life != self._life(slot):
+                return
+            if slot.hears_fills:
+                self._fills[key] = body
+            else:
+                self._passed.add(slot.bot)
+        elif isinstance(body, Position) and body.cause in self._fills:
+            self._tell(self._fills.pop(body.cause), body, life)
+
+    def come(self, slot: Slot) -> None:
+        """Tell what a former life told up to where a bot in a symbol has come; before each of its steps."""
+        while slot.tolds and slot.has_come_to(slot.tolds[0]):
+            self._hear(slot, slot.tolds.pop(0))
+
+    def take_news(self) -> list[FillTold]:
+        """Give what was told since the last call; to be stored."""
+        news, self._news = self._news, []
+        return news
+
+    def _life(self, slot: Slot) -> str:
+        return self._lives.get(slot.bot, "")
+
+    def _tell(self, fill: Fill, position: Position, life: str) -> None:
+        slot = self._slots.find(fill.bot, fill.symbol)
+        if slot is None:
+            return
+        known = next((told for told in slot.fills if told.fill == position.cause), None)
+        told = known or self._speech.told(slot, fill, position, life)
+        self._stored.add(told.fill)
+        self._news.append(told)
+        if known is None:
+            self._hear(slot, told, is_new=True)
+
+    def _hear(self, slot: Slot, told: FillTold, *, is_new: bool = False) -> None:
+        if told.number <= slot.told or told.life != self._life(slot):
+            return
+        slot.told = told.number
+        told = self._splits.chained_fill(told)
+        slot = self._slots.find(slot.bot, told.symbol) or slot  # its name changed since
+        slot.fills = [*slot.fills, told][-FILLS_MAX:]
+        for version in slot.versions():
+            self._asking.tell(slot, version, told, is_new=is_new)
