@@ -87,7 +87,7 @@ class Asking:
 
     def move(self, slot: Slot, version: Version, bar: Bar) -> Target | None:
         """Move one version's strategy by a bar that is new to it; nothing comes of a bar at which it raises."""
-        if bar.timeframe != version.bot.timeframe or bar.ts_event <= version.last_ts:
+        if not version.is_news(bar):
             return None
         version.first_ts, version.last_ts = version.first_ts or bar.ts_event, bar.ts_event
         if version.strategy is None:
@@ -158,6 +158,11 @@ class Asking:
             self._take_fault_at(slot, version, msgspec.structs.replace(bars[-1], ts_event=trade.ts_event), fault)
             return None, {}
         return self.sensible(slot, version, bars[-1], target, values), values
+
+    def learn_anew(self, slot: Slot, version: Version) -> None:
+        """Make one version's strategy anew, of which no bars are known; it knows its fills."""
+        with self.silently(version):
+            self.learn(slot, version, ())
 
     @contextlib.contextmanager
     def silently(self, version: Version) -> Generator[None]:

@@ -11,7 +11,7 @@ import msgspec
 
 from engine.ids import make_id
 from engine.limits import BotLimits, Count, Part, Share, SymbolLimits, Usd, refuse_senseless
-from engine.values import PAST_BARS_MAX, OrderType, TimeInForce
+from engine.values import PAST_BARS_MAX, OrderType, TimeInForce, is_seconds
 from engine.window import Window
 
 
@@ -127,6 +127,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         trading_frequency: `every_bar`; `every_tick`: also at each trade, by the bar that is forming; or N: what it
             wants is said at the first event at or after each multiple of N seconds, counted from 1970 on, UTC; its
             strategy looks at every bar all the same.
+        quotes: With `every_tick`, the middle of bid and ask counts as a trade of size 0 wherever it moved.
         warm_up_bars: Bars of its timeframe, from before the first that there is, which its strategies are warmed up
             with; None: at least three times the longest warm-up of its indicators.
         publish_indicators: Say what its strategy sees at every bar, not only what a signal rests on.
@@ -149,6 +150,7 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     session: Literal["regular", "any"] = "regular"
     window: Window | None = None
     trading_frequency: Literal["every_bar", "every_tick"] | Seconds = "every_bar"
+    quotes: bool = False
     warm_up_bars: WarmUp | None = None
     publish_indicators: bool = False
     stops: Stops | None = None
@@ -171,9 +173,17 @@ class Bot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return f"{self.strategy}#{make_id(self.code)[:12]}" if self.code else self.strategy
 
 
+EVERY_TICK = "every_tick"
+
+
 def ticks(bot: Bot) -> bool:
-    """Whether a bot looks at every trade."""
-    return bot.trading_frequency == "every_tick"
+    """Whether a bot looks at trades one by one: asked at each, or with bars of seconds, which are made of them."""
+    return bot.trading_frequency == EVERY_TICK or is_seconds(bot.timeframe)
+
+
+def quotes(bot: Bot) -> bool:
+    """Whether a bot looks at quotes one by one."""
+    return is_seconds(bot.timeframe) or (bot.quotes and ticks(bot))
 
 
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from engine.adoption import NOBODY
-from engine.bots import Bot
+from engine.bots import EVERY_TICK, Bot
 from engine.errors import ConfigError
 from engine.frames import check_timeframe
 from engine.strategies import check, fault_text, make
-from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option
+from engine.values import AssetClass, OrderType, TimeInForce, asset_class_of, is_option, is_seconds
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,15}(/[A-Z]{3,5})?")
+_NONE = "the venue keeps no bars of seconds"
 _CAPITAL_MAX = 10**15
 _CODE_MAX = 200_000
 
@@ -70,6 +71,10 @@ def _problems(bot: Bot) -> Iterable[tuple[bool, str]]:
     has_capital = bot.capital.is_finite() and 0 < bot.capital <= _CAPITAL_MAX
     yield not has_capital, f"capital must be a finite number > 0 and at most {_CAPITAL_MAX} USD, was {bot.capital}"
     yield not 0 < bot.position_fraction <= 1, f"position_fraction must be in (0, 1], was {bot.position_fraction}"
+    is_unused = bot.quotes and bot.trading_frequency != EVERY_TICK
+    yield is_unused, 'quotes = true needs trading_frequency = "every_tick": bars of seconds have them without it'
+    has_past = is_seconds(bot.timeframe) and bool(bot.warm_up_bars)
+    yield has_past, f"warm_up_bars of timeframe {bot.timeframe} must be 0 or left out, was {bot.warm_up_bars}: {_NONE}"
     yield from _no_such_orders(bot)
 
 

@@ -20,15 +20,16 @@ Pure; called by engine.signals.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from engine.errors import ConfigError
 from engine.messages import Bar
 from engine.messages.market import PastBar
+from engine.seconds import SecondBars
 from engine.sessions import SessionTable
-from engine.values import MINUTE_BAR, NS_PER_MINUTE, AssetClass, asset_class_of, timeframe_ns
+from engine.values import MINUTE_BAR, NS_PER_MINUTE, AssetClass, asset_class_of, is_seconds, timeframe_ns
 from engine.zones import midnight_before
 
 DAY = "1d"
@@ -37,14 +38,17 @@ _DAY_AND_A_HALF_NS = 36 * 60 * NS_PER_MINUTE
 
 def check_timeframe(timeframe: str) -> None:
     """Refuse a timeframe that bars cannot be made of. Raises ConfigError."""
+    if is_seconds(timeframe):
+        return
     try:
         length = timeframe_ns(timeframe)
     except ValueError:
         length = 1  # no whole minute
     minutes, rest = divmod(length, NS_PER_MINUTE)
     known = f"{minutes}m" if minutes % 60 else f"{minutes // 60}h"
+    few_seconds = "seconds that divide a minute (1s to 30s)"
     if rest or (timeframe != DAY and (minutes > 12 * 60 or timeframe != known)):
-        msg = f"timeframe must be 1m to 59m, 1h to 12h, 90m and the like, or 1d, was {timeframe!r}"
+        msg = f"timeframe must be 1m to 59m, 1h to 12h, 90m and the like, 1d, or of {few_seconds}, was {timeframe!r}"
         raise ConfigError(msg)
 
 
@@ -189,6 +193,7 @@ class FrameTable:
         wait_ns: How long bars are waited for at a moment without one; less than a minute.
 
     Attributes:
+        seconds: Bars of less than a minute.
         lead_ns: A frame is closed before a moment that lies so long after its end, whichever is known first: until bars
             of others close it all moments before that were said, for they waited for `wait_ns`.
     """
@@ -199,6 +204,7 @@ class FrameTable:
         self._of: dict[str, dict[str, Frames]] = {}
         self._agenda: list[tuple[int, str, str]] = []
         self._closed: list[Bar] = []
+        self.seconds = SecondBars()
 
     def state(self) -> dict[str, dict[str, Frames]]:
         """Give everything, for pickling."""
@@ -218,13 +224,14 @@ class FrameTable:
         ]
         heapq.heapify(self._agenda)
 
-    def keep(self, symbol: str, wanted: Iterable[str]) -> None:
+    def keep(self, symbol: str, wanted: Collection[str]) -> None:
         """Forget the timeframes of a symbol that nobody asks for any more."""
         known = self._of.get(symbol, {})
         for timeframe in set(known) - set(wanted):
             del known[timeframe]
         if not known:
             self._of.pop(symbol, None)
+        self.seconds.keep(symbol, wanted)
 
     def learn(self, symbol: str, timeframe: str, history: Sequence[Bar], now_ns: int, told_until: int) -> list[Bar]:
         """Make the frames of the past, and go on from there where nobody asked for them before.

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engine.asking import Asking
-from engine.bots import ticks
+from engine.bots import EVERY_TICK
 from engine.filling import Filling
 from engine.frames import FrameTable, is_derived
-from engine.messages import Bar, Signal
+from engine.messages import Bar, Signal, Split
 from engine.pacing import keeps_time, may_wait
 from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
+from engine.values import is_seconds
 from engine.versions import Slot, Version
 
 
@@ -55,7 +56,7 @@ class Moving:
         """Move a bot in a symbol by a bar made of others, if it looks at such."""
         self._come_before(slot, frame)
         active = slot.active
-        if active is not None and frame.timeframe == active.bot.timeframe and frame.ts_event > active.last_ts:
+        if active is not None and active.is_news(frame):
             self._decide(slot, active, frame, signals)
             if keeps_time(active.bot):
                 self._pace.plan(slot)
@@ -74,12 +75,14 @@ class Moving:
         """
         self._filling.come(slot)
         slot.traded, active, last = trade.ts_event, slot.active, 0 if slot.last is None else slot.last[0]
-        if active is None or not ticks(active.bot) or not active.from_ts < last <= trade.ts_event:
+        if active is None or active.bot.trading_frequency != EVERY_TICK or not active.from_ts < last <= trade.ts_event:
             return
         if slot.coming and slot.coming[0].from_ts < trade.ts_event:
             return
         bars = minutes
-        if is_derived(active.bot.timeframe):
+        if is_seconds(active.bot.timeframe):
+            bars = list(filter(active.is_news, self._frames.seconds.forming(slot.symbol, active.bot.timeframe)))
+        elif is_derived(active.bot.timeframe):
             bars = self._frames.forming(slot.symbol, active.bot.timeframe, minutes)
         if not bars:
             return
@@ -113,6 +116,13 @@ class Moving:
                         values = self._asking.values(slot, version, last, target)
                         slot.wish = (target, values) if values else None
         self._pace.plan(slot)
+
+    def begin_anew(self, slot: Slot, split: Split) -> None:
+        """Let strategies of bars of seconds begin anew with what comes after a split: ticks are not kept."""
+        for version in slot.versions():
+            if version.strategy is not None and is_seconds(version.bot.timeframe):
+                self._asking.learn_anew(slot, version)
+                version.hear_from(max(split.ts_event, version.last_ts))
 
     def on_quiet(self, frame: Bar, signals: list[Signal]) -> None:
         """Move every bot in a symbol by a bar that is closed because time has passed: after the moments before that."""

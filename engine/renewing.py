@@ -54,6 +54,7 @@ class Renewing:
                 closed, revision, price = slot.last
                 slot.last = closed, revision, price / float(split.ratio)
             self._moving.remake(slot, bars)
+            self._moving.begin_anew(slot, split)
 
     def on_revisions(self, bars: Iterable[Bar]) -> None:
         """Note that bars were corrected."""

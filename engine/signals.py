@@ -24,15 +24,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 
 import msgspec
 
 from engine.asking import FAULTS_MAX, Asking, SignalCounters
 from engine.bots import Bot, BotStatus
 from engine.filling import Filling
-from engine.forming import Forming
 from engine.frames import FrameTable, frames_of, is_derived
+from engine.instants import Instants
 from engine.messages import (
     Alert,
     Bar,
@@ -53,7 +52,7 @@ from engine.slots import Slots, Snapshot, looks, rehearse
 from engine.speech import Speech
 from engine.splits import SplitBook
 from engine.strategies import Target
-from engine.values import NS_PER_MS, PAST_SYMBOLS_MAX
+from engine.values import NS_PER_MS, PAST_SYMBOLS_MAX, is_seconds
 from engine.versions import Slot, Version
 from engine.witness import Witness
 
@@ -77,8 +76,7 @@ class SignalEngine:
         self._wait_ns = bar_wait_ms * NS_PER_MS
         self._pace = Pace()
         self._slots = Slots()
-        self._newest = self._traded = 0
-        self._forming = Forming()
+        self._newest = 0
         self._frames = FrameTable(self._pace.sessions, self._wait_ns)
         self._timers, self._witness = list[Timer](), Witness()
         self.is_told = False  # whether there are moments that the stream knows of and `on_clock` has not come to
@@ -86,21 +84,22 @@ class SignalEngine:
         self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
         self.filling = Filling(self._asking, self._slots, self.splits, self._speech)
         self._moving = Moving(self._asking, self._slots, self._frames, self._speech, self.filling)
+        self._instants = Instants(self._slots, self._moving, self.filling, self._frames.seconds, self._speak_at)
         self._renewing = Renewing(self._slots, self._frames, self._moving, self.splits)
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
 
     def state(self) -> object:
         """Give everything that must survive a restart, for pickling."""
-        parts = self._renewing, self._frames, self._forming, self._witness, self.filling
-        return self._slots.state(), (self._newest, self._traded), *(part.state() for part in parts)
+        parts = self._renewing, self._frames, self._instants, self._witness, self.filling
+        return self._slots.state(), self._newest, *(part.state() for part in parts)
 
     def restore(self, state: object) -> None:
         """Take a state back; bots that it does not know stay as they were made."""
-        slots, (self._newest, self._traded), renewing, frames, forming, witness, filling = state  # type: ignore[misc]
+        slots, self._newest, renewing, frames, instants, witness, filling = state  # type: ignore[misc]
         self.filling.restore(filling)
         self._witness.restore(witness)
-        self._forming.restore(forming)
+        self._instants.restore(instants)
         self._renewing.restore(renewing)
         self._slots.restore(slots)
         self._frames.restore(frames)
@@ -110,8 +109,8 @@ class SignalEngine:
 
     @property
     def newest_ns(self) -> int:
-        """Close of the newest bar that was given, or a later trade or moment without a bar, ns UTC."""
-        return max(self._newest, self._traded)
+        """Close of the newest bar that was given, or a later tick or moment without a bar, ns UTC."""
+        return max(self._newest, self._instants.newest_ns)
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
@@ -130,7 +129,7 @@ class SignalEngine:
 
         None of more than `PAST_SYMBOLS_MAX`: they warm up from now on.
         """
-        fresh = self._slots.fresh(bot) if looks(status) else set[str]()
+        fresh = self._slots.fresh(bot) if looks(status) and not is_seconds(bot.timeframe) else set[str]()
         return set() if len(fresh) > PAST_SYMBOLS_MAX else fresh
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
@@ -167,7 +166,10 @@ class SignalEngine:
             if version.fault:
                 self.fail(bot, version.fault)
             of_symbol = past.get(slot.symbol, [])
-            if is_derived(version.bot.timeframe) and looks(version.status) and defined.definition.trades(slot.symbol):
+            is_looking = looks(version.status) and version.bot.trades(slot.symbol)
+            if is_seconds(version.bot.timeframe) and is_looking:
+                self._frames.seconds.want(slot.symbol, version.bot.timeframe, defined.from_ts)
+            elif is_derived(version.bot.timeframe) and is_looking:
                 of_symbol = self._frames.learn(
                     slot.symbol, version.bot.timeframe, of_symbol, self._newest, defined.from_ts
                 )
@@ -286,7 +288,7 @@ class SignalEngine:
         if past := list(history):
             self._renewing.renew(bar, past, self._newest)
         frames = self._frames.on_bar(bar)
-        self._forming.on_bar(bar)
+        self._instants.on_bar(bar)
         for slot in slots:
             for frame in frames:
                 self._moving.on_frame(slot, frame, signals)
@@ -295,14 +297,8 @@ class SignalEngine:
         return signals
 
     def on_ticks(self, ticks: Ticks) -> list[Signal]:
-        """Ask the bots that look at every tick of this symbol; return the targets that changed."""
-        signals: list[Signal] = []
-        for trade, minutes in self._forming.on_ticks(ticks):
-            self._traded = max(self._traded, trade.ts_event)
-            for slot in filter(attrgetter("ticks"), self._slots.of(ticks.symbol) or ()):
-                while slot.timers and slot.timers[0][2] < trade.ts_event and slot.is_reached(slot.timers[0]):
-                    self._speak_at(slot, slot.timers.pop(0)[1], signals)
-                self._moving.on_trade(slot, trade, minutes, signals)
+        """Ask the bots that look at ticks of this symbol; return the targets that changed."""
+        signals = self._instants.on_ticks(ticks)
         self.counters.signals += len(signals)
         return signals
 
@@ -316,6 +312,7 @@ class SignalEngine:
                 for frame in frames:
                     self._moving.on_quiet(frame, signals)
                 signals += self._come_to(bar.ts_event)
+            self._instants.before_bar(bar, signals)
             for slot in self._slots.of(bar.symbol) or ():
                 while slot.timers and slot.timers[0][0] < bar.ts_event:
                     self._speak_at(slot, slot.timers.pop(0)[1], signals)
@@ -325,11 +322,12 @@ class SignalEngine:
 
     def on_own_frame(self, frame: DerivedBar) -> None:
         """Learn from the stream which bars of `frames` were already told."""
-        (self._frames if is_derived(frame.timeframe) else self._witness).on_told(frame)
+        made_by = self._frames if is_derived(frame.timeframe) else self._witness
+        (self._frames.seconds if is_seconds(frame.timeframe) else made_by).on_told(frame)
 
     def frames(self) -> list[DerivedBar]:
         """Give the bars made of others that closed since the last call, and the minutes that shadows want."""
-        told = *self._witness.take(), *self._frames.take_closed()
+        told = *self._frames.seconds.take_closed(), *self._witness.take(), *self._frames.take_closed()
         return [DerivedBar(**msgspec.structs.asdict(bar)) for bar in told]
 
     def on_own_values(self, shown: IndicatorValues) -> None:
@@ -359,7 +357,8 @@ class SignalEngine:
     def on_timer(self, timer: Timer) -> None:
         """Learn from the stream of a moment that came without bars; it counts before the next bar from it on."""
         for symbol, closed in timer.symbols.items():
-            slot, told = self._slots.find(timer.bot, symbol), (closed, timer.ts_event, timer.trades.get(symbol, 0))
+            slot = self._slots.find(timer.bot, symbol)
+            told = closed, timer.ts_event, timer.trades.get(symbol, 0), timer.frames.get(symbol, 0)
             if slot is not None and slot.seen < timer.ts_event and told not in slot.timers:
                 insort(slot.timers, told)
                 self.is_told = True

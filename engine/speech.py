@@ -68,8 +68,9 @@ class Speech:
         """Say that a moment came without a bar."""
         last = sorted((slot.symbol, 0 if slot.last is None else slot.last[0]) for slot in slots)
         trades = {slot.symbol: slot.traded for slot in slots if slot.traded}
-        parts = (f"{symbol}|{closed}|{trades.get(symbol, '')}" for symbol, closed in last)
-        return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns, trades)
+        frames = {slot.symbol: slot.place[1] for slot in slots if slot.has_seconds}
+        parts = (f"{symbol}|{closed}|{trades.get(symbol, '')}|{frames.get(symbol, '')}" for symbol, closed in last)
+        return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns, trades, frames)
 
     def told(self, slot: Slot, fill: Fill, held: Position, life: str) -> FillTold:
         """Say that a bot's strategy is told of a fill, and after what."""

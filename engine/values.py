@@ -206,6 +206,15 @@ MINUTE_BAR = "1m"
 """Timeframe of the bars that feed publishes, of which all others are made."""
 
 
+SECONDS = tuple(f"{length}s" for length in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30))
+"""Timeframes of less than a minute: they divide one."""
+
+
+def is_seconds(timeframe: str) -> bool:
+    """Whether bars of a timeframe are made of ticks."""
+    return timeframe in SECONDS
+
+
 def timeframe_ns(timeframe: str) -> int:
     """Length of a timeframe in nanoseconds: `1m`, `5m`, `1h`, `1d`.
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.bots import Bot, BotStatus, ticks
+from engine.bots import Bot, BotStatus, quotes, ticks
 from engine.messages import Bar, BotDefined, FillTold, Signal
 from engine.messages.market import PastBar
 from engine.strategies import Strategy, Target, fault_text, make
-from engine.values import Direction, asset_class_of
+from engine.values import Direction, asset_class_of, is_seconds, timeframe_ns
 
 FILLS_MAX = 100
 """So many of the newest fills a strategy is told of that is made anew."""
@@ -29,11 +29,13 @@ class Version:
         last_ts: Close of the last one.
         faults: How often its strategy raised.
         past_bars: How many bars from before the first that there is it is warmed up with.
+        deaf_until: Of bars of seconds it hears those that end later: they begin after it was there, ns UTC.
         session: Opening of the session that its strategy was told of last, ns UTC.
     """
 
     __slots__ = (
         "bot",
+        "deaf_until",
         "fault",
         "faults",
         "first_ts",
@@ -57,12 +59,22 @@ class Version:
         self.past_bars = defined.past_bars
         self.is_fresh = is_fresh
         self.strategy: Strategy | None = None
-        self.first_ts = self.last_ts = 0
+        self.first_ts = self.last_ts = self.deaf_until = 0
         self.session = 0
         self.faults = 0
         self.fault = ""
         if is_fresh:
             self.renew()
+            self.hear_from(self.from_ts)
+
+    def is_news(self, bar: Bar) -> bool:
+        """Whether its strategy is to be moved by a bar."""
+        return bar.timeframe == self.bot.timeframe and bar.ts_event > max(self.last_ts, self.deaf_until)
+
+    def hear_from(self, ts_ns: int) -> None:
+        """Hear only bars of seconds that begin after a moment."""
+        if is_seconds(self.bot.timeframe):
+            self.deaf_until = ts_ns + timeframe_ns(self.bot.timeframe)
 
     def known_of(self, bars: Sequence[Bar]) -> list[Bar]:
         """Give the bars that it knows of: of those from before the first as many as its bot wants."""
@@ -99,7 +111,7 @@ class Slot:
         owes_flat: Whether it should have been flat by now, and nothing could be said of that.
         wish: A target, with what it rests on, that waits for such a moment.
         timers: Moments without a bar that the stream knows of, not come to yet: close of the last bar before it, the
-            moment, the last trade before it.
+            moment, the last trade and the last bar of seconds before it.
         traded: The last trade that it was asked about.
         shown_until: Close of the last bar of which the strategy's values were said.
         due: The next moment at which it may have to speak without a bar; 0: none.
@@ -130,7 +142,7 @@ class Slot:
         self.shown_until = 0
         self.owes_flat = False
         self.wish: tuple[Target, dict[str, float]] | None = None
-        self.timers: list[tuple[int, int, int]] = []
+        self.timers: list[tuple[int, int, int, int]] = []
         self.traded = 0
         self.due = self.told = 0
         self.fills, self.tolds = list[FillTold](), list[FillTold]()
@@ -146,9 +158,10 @@ class Slot:
         for name, value in zip((name for name in self.__slots__ if name not in _IN_STREAM), state, strict=True):
             setattr(self, name, value)
 
-    def is_reached(self, timer: tuple[int, int, int]) -> bool:
+    def is_reached(self, timer: tuple[int, int, int, int]) -> bool:
         """Whether all that came before a moment was given: bars and trades."""
-        return timer[0] <= (0 if self.last is None else self.last[0]) and timer[2] <= self.traded
+        bar_ts, frame_ts, trade_ts, _ = self.place
+        return timer[0] <= bar_ts and timer[2] <= trade_ts and timer[3] <= frame_ts
 
     @property
     def place(self) -> tuple[int, int, int, int]:
@@ -173,8 +186,18 @@ class Slot:
 
     @property
     def ticks(self) -> bool:
-        """Whether a version of it looks at every trade."""
+        """Whether a version of it looks at trades one by one."""
         return any(ticks(version.bot) for version in self.versions())
+
+    @property
+    def has_seconds(self) -> bool:
+        """Whether a version of it looks at bars of seconds."""
+        return any(is_seconds(version.bot.timeframe) for version in self.versions())
+
+    @property
+    def quotes(self) -> bool:
+        """Whether a version of it looks at quotes one by one."""
+        return any(quotes(version.bot) for version in self.versions())
 
     def versions(self) -> list[Version]:
         """Give the one that decides and those that come."""
@@ -200,7 +223,7 @@ class Slot:
             self.wish = None
         elif old is not None:
             new.strategy, new.faults, new.session = old.strategy, old.faults, old.session
-            new.first_ts, new.last_ts = old.first_ts, old.last_ts
+            new.first_ts, new.last_ts, new.deaf_until = old.first_ts, old.last_ts, old.deaf_until
         if old is not None and old.flatten and new.status is not BotStatus.RUNNING:
             new.flatten = True  # what was to be closed may not be said yet
         is_first = old is None

@@ -14,6 +14,7 @@ from engine.messages import Alert, AnyBody, BotDefined, ChangeBot
 from engine.roster import FILE, Facts, Roster, spread
 from engine.signals import SignalEngine
 from engine.strategies import fault_text, make, past_bars_of
+from engine.values import is_seconds
 from streams.history import History, bars_until
 from streams.role import Context
 
@@ -112,6 +113,8 @@ def _senseless(bot: Bot) -> str:
 
 def _past_bars(bot: Bot) -> int:
     """Give how many past bars a bot is warmed up with."""
+    if is_seconds(bot.timeframe):
+        return 0
     try:
         return past_bars_of(make(bot.source, bot.params), bot.warm_up_bars)
     except (Exception, SystemExit):  # noqa: BLE001  (whoever looks at the definition says it better)

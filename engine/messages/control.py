@@ -118,6 +118,7 @@ class Timer(Body, frozen=True):
             its last bar, ns UTC. What comes late, from before the moment, is decided as after it.
         trades: The last trade of each of them that bots were asked about, ns UTC; of those that look at every tick.
         ts_event: The moment, ns UTC: the end of a window, or a multiple of the bot's trading_frequency.
+        frames: The end of the last bar of seconds that each of them was moved by, ns UTC; of those that look at such.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Timer(Body, frozen=True):
     symbols: dict[str, int]
     ts_event: int
     trades: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
+    frames: dict[str, int] = {}  # noqa: RUF012 - the same
 
 
 class FillTold(Body, frozen=True):

@@ -92,18 +92,24 @@ OldTrade = tuple[int, float, float]
 """Time (ns UTC), price (USD), size (shares or coins)."""
 
 
+OldQuote = tuple[int, float, float]
+"""Time (ns UTC), best bid, best ask (USD)."""
+
+
 class Ticks(Body, frozen=True):
-    """Trades of a symbol that somebody looks at tick by tick, as they came together; those that count for its price.
+    """Trades and quotes of a symbol that somebody looks at tick by tick, as they came together.
 
     Attributes:
-        trades: By time.
-        ts_event: Time of the last one.
+        trades: Those that count for its price, by time.
+        ts_event: Time of the last one of either.
+        quotes: By time, of symbols of which somebody wants them; those that moved the middle of bid and ask.
     """
 
     id: str
     symbol: str
     trades: tuple[OldTrade, ...]
     ts_event: int
+    quotes: tuple[OldQuote, ...] = ()
 
 
 class Gap(Body, frozen=True):

@@ -26,7 +26,7 @@ CREATE TABLE bot_refusals (
 -- Moments of a bot that came without a bar in these symbols.
 CREATE TABLE timers (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbols VARCHAR NOT NULL,
-    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, trades VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, trades VARCHAR NOT NULL, frames VARCHAR NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );
@@ -67,10 +67,11 @@ CREATE TABLE past_bars (
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
 );
 
--- Trades of symbols that bots look at tick by tick, as they came: JSON [[time ns, price, size]].
+-- Trades of symbols that bots look at tick by tick, as they came: JSON [[time ns, price, size]]; quotes of those that
+-- want them: JSON [[time ns, bid, ask]].
 CREATE TABLE ticks (
     id VARCHAR NOT NULL, symbol VARCHAR NOT NULL, trades VARCHAR NOT NULL,
-    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, quotes VARCHAR NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL
 );
 
@@ -102,6 +103,12 @@ CREATE VIEW market_trades AS
 SELECT symbol, make_timestamptz((trade->>0)::BIGINT // 1000) AS ts_event, (trade->>0)::BIGINT AS ts_event_ns,
     (trade->>1)::DOUBLE AS price, (trade->>2)::DOUBLE AS size
 FROM (SELECT symbol, unnest(from_json(trades, '["JSON"]')) AS trade FROM ticks);
+
+-- Quotes of ticks, one row each: those that moved the middle of bid and ask.
+CREATE VIEW market_quotes AS
+SELECT symbol, make_timestamptz((quote->>0)::BIGINT // 1000) AS ts_event, (quote->>0)::BIGINT AS ts_event_ns,
+    (quote->>1)::DOUBLE AS bid, (quote->>2)::DOUBLE AS ask
+FROM (SELECT symbol, unnest(from_json(quotes, '["JSON"]')) AS quote FROM ticks);
 
 -- Each bot as it is now.
 CREATE VIEW bot_control AS

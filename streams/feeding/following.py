@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from config.settings import marked_of, symbols_of
-from engine.bots import Bot, BotStatus, ticks
+from engine.bots import Bot, BotStatus, quotes, ticks
 from engine.messages import BotDefined, decode
 from streams.reader import Reader, read
 from streams.role import Context, last_per_subject
@@ -43,6 +43,11 @@ class Following:
     def ticked(self) -> tuple[str, ...]:
         """Symbols whose trades somebody looks at one by one, sorted."""
         return symbols_of(bot for bot in self.bots if ticks(bot))
+
+    @property
+    def quoted(self) -> tuple[str, ...]:
+        """Symbols whose quotes somebody looks at one by one, sorted."""
+        return symbols_of(bot for bot in self.bots if quotes(bot))
 
     @property
     def past(self) -> set[tuple[str, str, int]]:

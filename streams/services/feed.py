@@ -135,7 +135,7 @@ class Feed:
             bodies = [decode_market(data).body for data in await last_per_subject(context, topology.market, subject)]
             last[kind] = [body for body in bodies if isinstance(body, Bar)]
         await self._following.start()
-        self._trades.follow(self._following.ticked)
+        self._trades.follow(self._following.ticked, self._following.quoted)
         self._health.follow(self._following.symbols, self._following.marked)
         await self._holdings.start(opened, await self._learn_told())
         await self._calendar.start()
@@ -233,7 +233,7 @@ class Feed:
                 symbols, marked = self._following.symbols, self._following.marked
                 self._health.follow(symbols, marked)
                 self._marks.follow(marked)
-                self._trades.follow(self._following.ticked)
+                self._trades.follow(self._following.ticked, self._following.quoted)
                 await self._stream.follow(symbols, marked)
                 await self._warm_up()
             case NatsBack():

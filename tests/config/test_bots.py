@@ -88,7 +88,7 @@ def test_a_bot_is_read_whole(tmp_path: Path) -> None:
         ("position_fraction", "fraction", "fraction"),
         ('capital = "2500.50"', "", "capital"),
         ("[params]", 'timeframe = "60m"\n[params]', "'60m'"),
-        ("[params]", 'timeframe = "30s"\n[params]', "'30s'"),
+        ("[params]", 'timeframe = "40s"\n[params]', "'40s'"),
         ("[params]", 'session = "night"\n[params]', "session"),
         ("[params]", "[params", "alpha.toml"),
     ],

@@ -10,9 +10,21 @@ import pytest
 from config import own
 from engine.bots import Bot, BotStatus
 from engine.ids import fill_key
-from engine.messages import AnyBody, Bar, BotDefined, Fill, FillTold, Position, Shadowed, Signal, Split, body_json
+from engine.messages import (
+    AnyBody,
+    Bar,
+    BotDefined,
+    Fill,
+    FillTold,
+    Position,
+    Shadowed,
+    Signal,
+    Split,
+    Ticks,
+    body_json,
+)
 from engine.signals import SignalEngine
-from engine.values import Side, plain
+from engine.values import NS_PER_S, Direction, Side, plain
 from tests.engine import build
 from tests.engine.build import OWNER, D, always_open, bar, bot, minute
 
@@ -132,6 +144,25 @@ def test_one_that_was_not_stored_is_told_after_the_bars_of_the_former_life() -> 
         engine.on_bar(bar(close, number))
     told = [one for body in _filled(3, Side.BUY, "10.5", "10", at=3) for one in _live(engine, body)]
     assert [one.bar_ts for one in told if isinstance(one, FillTold)] == [minute(5)]
+
+
+def test_a_bot_of_every_tick_knows_its_fill_at_the_next_trade() -> None:
+    quick = bot(name="own", strategy="owner.py:Owner", code=OWNER, trading_frequency="every_tick")
+    engine = _engine(quick)
+    for number, close in ((1, 10.0), (2, 10.0), (3, 10.0)):
+        engine.on_bar(bar(close, number))
+
+    def trade(second: int, px: float) -> list[Signal]:
+        ts = minute(3) + second * NS_PER_S
+        return engine.on_ticks(Ticks(f"t{second}", "AAPL", ((ts, px, 1.0),), ts))
+
+    [up] = trade(5, 10.1)
+    assert (up.direction, up.indicators["heard"]) == (Direction.LONG, 0.0)
+    assert trade(10, 10.11) == []
+    for body in _filled(1, Side.BUY, "10.1", "10", at=3):
+        _live(engine, body)
+    [out] = trade(15, 10.3)  # far from its entry
+    assert (out.direction, out.indicators["position"]) == (Direction.FLAT, 10.0)
 
 
 def test_a_new_version_and_one_made_anew_know_the_fills_where_they_came() -> None:

@@ -86,7 +86,7 @@ def test_timeframes(timeframe: str) -> None:
     check_timeframe(timeframe)
 
 
-@pytest.mark.parametrize("timeframe", ["60m", "1s", "30s", "24h", "1440m", "2d", "13h", "721m", "120m", "", "0m", "5"])
+@pytest.mark.parametrize("timeframe", ["60m", "7s", "60s", "24h", "1440m", "2d", "13h", "721m", "120m", "", "0m", "5"])
 def test_no_timeframes(timeframe: str) -> None:
     with pytest.raises(ConfigError, match="timeframe must be"):
         check_timeframe(timeframe)

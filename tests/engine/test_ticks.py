@@ -78,12 +78,13 @@ def test_trades_of_wanted_symbols_go_out_once_in_one_message_for_each_frame() ->
 def test_a_minute_forms_of_its_trades() -> None:
     forming = Forming()
     trades = [(at(0, 1), 10.0), (at(0, 2), 12.0), (at(0, 59.9), 9.0), (at(1), 11.0)]
-    found = [minutes for _, minutes in forming.on_ticks(ticks(*trades))]
+    found = [forming.minutes("AAPL", has_quotes=False) for _ in forming.on_ticks(ticks(*trades))]
     first = Bar("AAPL", "1m", at(1), 10.0, 12.0, 9.0, 9.0, 30.0, 3)
     assert found[2] == (first,)
     assert found[3] == (first, Bar("AAPL", "1m", at(2), 11.0, 11.0, 11.0, 11.0, 10.0, 1))
     forming.on_bar(bar_at(at(1)))
-    [(_, minutes)] = forming.on_ticks(ticks((at(1, 5), 13.0)))
+    [_] = forming.on_ticks(ticks((at(1, 5), 13.0)))
+    minutes = forming.minutes("AAPL", has_quotes=False)
     assert minutes == (Bar("AAPL", "1m", at(2), 11.0, 13.0, 11.0, 13.0, 20.0, 2),)
 
 
@@ -94,7 +95,9 @@ def test_a_trade_counts_once_and_not_in_a_minute_that_is_closed() -> None:
     assert list(forming.on_ticks(first)) == []
     forming.on_bar(bar_at(at(1)))
     assert list(forming.on_ticks(ticks((at(0, 30), 10.0), (at(0, 59), 10.0)))) == []
-    [(trade, minutes)] = forming.on_ticks(ticks((at(0, 59.5), 10.0), (at(1), 10.0)))
+    [(trade, is_quote)] = forming.on_ticks(ticks((at(0, 59.5), 10.0), (at(1), 10.0)))
+    minutes = forming.minutes("AAPL", has_quotes=False)
+    assert not is_quote
     assert (trade.ts_event, len(minutes), minutes[0].ts_event) == (at(1), 1, at(2))
 
 

@@ -73,8 +73,10 @@ def bots_of(draw: random.Random, symbols: tuple[str, ...], first_minute: int) ->
 def _owner(draw: random.Random, symbols: tuple[str, ...]) -> list[Bot]:
     """A bot with a strategy of a user's that is told of its fills, now and then with a shadow."""
     own = Bot("delta", "owner.py:Owner", symbols[: draw.choice((1, 2))], Decimal(40_000), code=OWNER)
-    timeframe = draw.choice(("1m", "1m", "2m"))
+    timeframe = draw.choice(("1m", "1m", "2m", "20s", "30s"))
     own = msgspec.structs.replace(own, position_fraction=0.1, publish_indicators=True, timeframe=timeframe)
+    if draw.random() < 0.3:
+        own = msgspec.structs.replace(own, trading_frequency="every_tick", quotes=True)
     return [own, msgspec.structs.replace(own, name="epsilon", shadow_of="delta")][: draw.choice((1, 2))]
 
 

@@ -63,6 +63,20 @@ MOMENTS = (
         "restarted signals do not tell strategies of fills that their former life told",
     ),
     Patch(
+        "bars_of_seconds_from_before",
+        "engine.versions:Version.hear_from",
+        "self.deaf_until = ts_ns + timeframe_ns(self.bot.timeframe)",
+        "pass",
+        "restarted signals move a bot by bars of seconds from before it was defined",
+    ),
+    Patch(
+        "moments_without_bars_of_seconds",
+        "engine.speech:Speech.timer",
+        "if slot.has_seconds",
+        "if False",
+        "restarted signals come to a moment before a bar of seconds that was closed before it",
+    ),
+    Patch(
         "corrections_not_read",
         f"{_SIGNALS}._move",
         "await bars_until(self._context, needed, item.seq) if needed else None",
@@ -128,4 +142,5 @@ MOMENT_SEEDS = {
     "fills_told_again": 4,
     "fills_forgotten": 4,
     "fills_told_before_their_place": 4,
+    "bars_of_seconds_from_before": 828,
 }

@@ -55,6 +55,7 @@ def test_every_earlier_version_is_brought_forward(tmp_path, version):
         "all_bars",
         "corrected_bars",
         "warm_up_bars",
+        "market_quotes",
         "market_trades",
         "all_marks",
         "bot_control",

@@ -63,6 +63,22 @@ async def test_trades_of_tick_bots_are_stored_once_before_the_bar_they_belong_to
         assert (await _ticks(wired))[-1] == ("MSFT", ((T0 + 4 * S, 14.0, 9.0),))
 
 
+async def test_quotes_of_bots_that_want_them_are_stored_where_they_move(nc: Inflow, topology: Topology) -> None:
+    clock = StillClock()
+    clock.ns = T0 + 60 * S
+    bots = [{**BOTS[0], "trading_frequency": "every_bar", "timeframe": "5s"}, BOTS[1]]
+    async with running(nc, topology, clock, bots=bots) as wired:
+        wired.venue.on_connected(["AAPL", "MSFT"], ["AAPL", "MSFT"])
+        quotes = [Quote("AAPL", T0 + n * S, 9.0, 11.0 + n // 2) for n in (1, 2, 3)]
+        wired.venue.on_ticks([*quotes, Quote("MSFT", T0 + S, 1.0, 2.0), Trade("AAPL", T0 + 3 * S, 10.0, 5.0)], T0)
+        wired.venue.on_ticks(quotes, T0)
+        await until(lambda: wired.feed.status().counters["ticks"] == 1, "the frame is stored")
+        await wired.idle()
+        [body] = [body for body in await wired.stored("market") if isinstance(body, Ticks)]
+        assert body.quotes == ((T0 + S, 9.0, 11.0), (T0 + 2 * S, 9.0, 12.0))
+        assert (body.trades, body.ts_event) == (((T0 + 3 * S, 10.0, 5.0),), T0 + 3 * S)
+
+
 async def test_a_trade_of_the_future_is_said_and_not_published(nc: Inflow, topology: Topology) -> None:
     clock = StillClock()
     async with running(nc, topology, clock, bots=BOTS) as wired:

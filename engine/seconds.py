@@ -1,0 +1,173 @@
+"""Bars of seconds, 1s to 30s, made of trades, and of quotes where none was traded. Part of signals; pure.
+
+Invariants:
+1. A tick at the end of a bar is of the next one. A bar of which something was traded is made of its trades alone; of
+   one in which only quotes came, prices are the middles of bid and ask, volume and trade_count are 0. Without either
+   there is none.
+2. A bar is closed once: by the next tick of its symbol, by the minute that ends with it or later, or where its symbol
+   is quiet by ticks and bars of others a second after its end. What comes later for it is too late.
+3. A bar is made only if it begins after somebody asked for such bars: it is whole.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection
+from typing import NamedTuple
+
+import msgspec
+
+from engine.messages import Bar
+from engine.ports import Trade
+from engine.values import NS_PER_S, timeframe_ns
+
+_LATE_NS = NS_PER_S
+
+
+class Tick(NamedTuple):
+    """A trade, or the middle of a quote, whose size is 0."""
+
+    trade: Trade
+    is_quote: bool
+
+
+class _Span:
+    """The bars of one symbol in one timeframe. Plain attributes: they are pickled as they are.
+
+    Attributes:
+        since: Bars that begin at or before this are not made, ns UTC.
+        told_until: End of the newest bar that was told.
+        closed: End of what is closed.
+        bar: The one that is forming.
+    """
+
+    __slots__ = ("bar", "closed", "length", "since", "told_until")
+
+    def __init__(self, timeframe: str, since: int) -> None:
+        self.length = timeframe_ns(timeframe)
+        self.since = since
+        self.told_until = self.closed = 0
+        self.bar: Bar | None = None
+
+    def begin(self, ts_ns: int) -> int:
+        """Give the begin of the bar that a moment is of."""
+        return ts_ns // self.length * self.length
+
+    def until(self, ts_ns: int) -> list[Bar]:
+        """Close what ends at or before a moment."""
+        self.closed = max(self.closed, self.begin(ts_ns))
+        if self.bar is None or self.bar.ts_event > ts_ns:
+            return []
+        done, self.bar = self.bar, None
+        return [done]
+
+
+class SecondBars:
+    """The bars of seconds that somebody asked for, by symbol."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[str, _Span]] = {}
+        self._agenda: list[tuple[int, str, str]] = []
+        self._closed: list[Bar] = []
+
+    def state(self) -> dict[str, dict[str, _Span]]:
+        """Give everything, for pickling."""
+        return self._of
+
+    def restore(self, state: dict[str, dict[str, _Span]]) -> None:
+        """Take a state back."""
+        self._of, self._agenda = state, []
+        for symbol, spans in state.items():
+            for timeframe, span in spans.items():
+                self._plan(symbol, timeframe, span)
+
+    def want(self, symbol: str, timeframe: str, since_ns: int) -> None:
+        """Make such bars from now on, as far as they begin after a moment."""
+        self._of.setdefault(symbol, {}).setdefault(timeframe, _Span(timeframe, since_ns))
+
+    def keep(self, symbol: str, wanted: Collection[str]) -> None:
+        """Forget the timeframes of a symbol that nobody asks for any more."""
+        known = self._of.get(symbol, {})
+        for timeframe in set(known) - set(wanted):
+            del known[timeframe]
+        if not known:
+            self._of.pop(symbol, None)
+
+    def on_tick(self, tick: Tick) -> list[Bar]:
+        """Take in a tick; give the bars of its symbol that it closes, by their end."""
+        trade, done = tick.trade, list[Bar]()
+        for timeframe, span in self._of.get(trade.symbol, {}).items():
+            done += span.until(trade.ts_event)
+            begin = span.begin(trade.ts_event)
+            if begin < span.closed or begin <= span.since:
+                continue
+            if span.bar is None:
+                span.bar = _first(trade, timeframe, begin + span.length, is_quote=tick.is_quote)
+                self._plan(trade.symbol, timeframe, span)
+            else:
+                span.bar = joined(span.bar, tick)
+        return self._noted(done)
+
+    def until(self, symbol: str, ts_ns: int) -> list[Bar]:
+        """Close the bars of a symbol that end at or before a moment; give them by their end."""
+        return self._noted([bar for span in self._of.get(symbol, {}).values() for bar in span.until(ts_ns)])
+
+    def due(self, now_ns: int) -> list[Bar]:
+        """Give the bars of quiet symbols that are over for long enough, by their end, and close them."""
+        done: list[Bar] = []
+        while self._agenda and self._agenda[0][0] + _LATE_NS <= now_ns:
+            end, symbol, timeframe = heapq.heappop(self._agenda)
+            span = self._of.get(symbol, {}).get(timeframe)
+            if span is not None and span.bar is not None and span.bar.ts_event == end:
+                done += span.until(end)
+        return self._noted(done)
+
+    def forming(self, symbol: str, timeframe: str) -> list[Bar]:
+        """Give the bar that is forming, if one is."""
+        span = self._of.get(symbol, {}).get(timeframe)
+        return [] if span is None or span.bar is None else [span.bar]
+
+    def on_told(self, bar: Bar) -> None:
+        """Learn from the stream which bar of its kind was told last."""
+        span = self._of.get(bar.symbol, {}).get(bar.timeframe)
+        if span is not None:
+            span.told_until = max(span.told_until, bar.ts_event)
+
+    def take_closed(self) -> list[Bar]:
+        """Give the bars that were closed since the last call and not told yet."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def _plan(self, symbol: str, timeframe: str, span: _Span) -> None:
+        if span.bar is not None:
+            heapq.heappush(self._agenda, (span.bar.ts_event, symbol, timeframe))
+
+    def _noted(self, done: list[Bar]) -> list[Bar]:
+        for bar in done:
+            span = self._of[bar.symbol][bar.timeframe]
+            if bar.ts_event > span.told_until:
+                span.told_until = bar.ts_event
+                self._closed.append(bar)
+        return sorted(done, key=lambda bar: (bar.ts_event, bar.symbol, bar.timeframe))
+
+
+def joined(bar: Bar, tick: Tick) -> Bar:
+    """Give a bar with one more tick in it; what was traded takes the place of what was only quoted."""
+    trade = tick.trade
+    if not bar.trade_count and not tick.is_quote:
+        return _first(trade, bar.timeframe, bar.ts_event, is_quote=False)
+    if bar.trade_count and tick.is_quote:
+        return bar
+    return msgspec.structs.replace(
+        bar,
+        high=max(bar.high, trade.px),
+        low=min(bar.low, trade.px),
+        close=trade.px,
+        volume=bar.volume + trade.size,
+        trade_count=(bar.trade_count or 0) + (not tick.is_quote),
+    )
+
+
+def _first(trade: Trade, timeframe: str, end_ns: int, *, is_quote: bool) -> Bar:
+    px = trade.px
+    return Bar(trade.symbol, timeframe, end_ns, px, px, px, px, trade.size, 0 if is_quote else 1)

@@ -1,0 +1,278 @@
+"""Bars of seconds: what is in them, when they close, which of them a bot hears; and quotes as ticks."""
+
+from __future__ import annotations
+
+import pickle
+import random
+
+import msgspec
+import pytest
+
+from engine.bots import Bot, BotStatus
+from engine.definitions import validate
+from engine.errors import ConfigError
+from engine.messages import (
+    AnyBody,
+    Bar,
+    BotDefined,
+    DerivedBar,
+    IndicatorValues,
+    Signal,
+    Split,
+    Ticks,
+    Timer,
+    body_json,
+)
+from engine.ports import Quote, Trade
+from engine.signals import SignalEngine
+from engine.ticking import TickCore
+from engine.values import NS_PER_S, SECONDS, Direction
+from tests.engine import build
+from tests.engine.build import D
+from tests.engine.test_frames import bar_at
+from tests.engine.test_ticks import OPEN, at
+from tests.engine.test_timeframes import engine_of
+
+PARAMS = {"fast": 1, "slow": 2, "allow_short": True}
+
+
+def bot(timeframe: str = "5s", **more: object) -> Bot:
+    fields = {"timeframe": timeframe, "params": PARAMS, "publish_indicators": True, "symbols": ("AAPL", "MSFT")}
+    return build.bot(**(fields | more))
+
+
+def ticks(*trades: tuple[int, float], symbol: str = "AAPL", quotes: tuple[tuple[int, float], ...] = ()) -> Ticks:
+    """Trades of 10 shares, and quotes a cent around a price."""
+    of_quotes = tuple((ts, px - 0.01, px + 0.01) for ts, px in quotes)
+    last = max(ts for ts, _ in (*trades, *quotes))
+    return Ticks(f"t{symbol}{trades}{quotes}", symbol, tuple((ts, px, 10.0) for ts, px in trades), last, of_quotes)
+
+
+def made(engine: SignalEngine) -> list[tuple[str, float, float, float, float, float, int | None]]:
+    """The bars that closed: second of their end since the opening, prices, volume, count."""
+    return [
+        (
+            f"{bar.symbol} {(bar.ts_event - OPEN) / NS_PER_S:g}",
+            bar.open,
+            bar.high,
+            bar.low,
+            bar.close,
+            bar.volume,
+            bar.trade_count,
+        )
+        for bar in engine.frames()
+    ]
+
+
+def test_a_bar_has_the_trades_from_its_begin_until_before_its_end() -> None:
+    engine = engine_of(bot())
+    engine.on_ticks(ticks((at(0, 6), 10.0), (at(0, 8), 12.0), (at(0, 9.999), 9.0), (at(0, 10), 11.0)))
+    assert made(engine) == [("AAPL 10", 10.0, 12.0, 9.0, 9.0, 30.0, 3)]
+    engine.on_ticks(ticks((at(0, 27), 13.0)))  # seconds without a trade make no bar
+    assert made(engine) == [("AAPL 15", 11.0, 11.0, 11.0, 11.0, 10.0, 1)]
+
+
+def test_it_is_closed_by_its_minute_and_by_the_time_of_other_symbols() -> None:
+    engine = engine_of(bot())
+    engine.on_ticks(ticks((at(0, 57), 10.0)))
+    engine.on_bar(bar_at(at(1), 10.0))
+    assert made(engine) == [("AAPL 60", 10.0, 10.0, 10.0, 10.0, 10.0, 1)]
+    engine.on_ticks(ticks((at(1, 1), 11.0)))
+    engine.on_ticks(ticks((at(1, 5.9), 20.0), symbol="MSFT"))
+    assert made(engine) == []  # not over for a second yet
+    engine.on_ticks(ticks((at(1, 6), 20.0), symbol="MSFT"))
+    assert made(engine) == [("AAPL 65", 11.0, 11.0, 11.0, 11.0, 10.0, 1)]
+    engine.on_ticks(ticks((at(1, 4), 12.0)))  # too late for it
+    engine.on_bar(msgspec.structs.replace(bar_at(at(2), 20.0), symbol="MSFT"))
+    assert made(engine) == [("MSFT 70", 20.0, 20.0, 20.0, 20.0, 20.0, 2)]
+
+
+def test_quotes_make_a_bar_only_where_nothing_was_traded() -> None:
+    engine = engine_of(bot())
+    engine.on_ticks(ticks((at(0, 7), 10.0), quotes=((at(0, 6), 12.0), (at(0, 8), 13.0), (at(0, 11), 14.0))))
+    engine.on_ticks(ticks(quotes=((at(0, 13), 15.0), (at(0, 16), 16.0))))
+    assert made(engine) == [
+        ("AAPL 10", 10.0, 10.0, 10.0, 10.0, 10.0, 1),
+        ("AAPL 15", 14.0, 15.0, 14.0, 15.0, 0.0, 0),
+    ]
+
+
+def test_a_bot_decides_by_them_and_names_the_bar() -> None:
+    engine = engine_of(bot())
+    assert engine.on_ticks(ticks((at(0, 6), 10.0), (at(0, 11), 11.0))) == []
+    [up] = engine.on_ticks(ticks((at(0, 16), 9.0)))
+    assert (up.direction, up.ts_event, up.price, up.bar) == (Direction.LONG, at(0, 15), 11.0, f"AAPL|5s|{at(0, 15)}|0")
+    [down] = engine.on_bar(bar_at(at(1), 10.0))
+    assert (down.direction, down.ts_event) == (Direction.SHORT, at(0, 20))
+    assert [shown.ts_event for shown in engine.shown()] == [at(0, 15), at(0, 20)]  # two bars warm it up
+
+
+def test_a_bot_that_came_later_hears_only_bars_that_begin_after_it() -> None:
+    early, late = bot(name="early"), bot(name="late")
+    engine = engine_of(early)
+    engine.on_ticks(ticks((at(0, 6), 10.0), (at(0, 11), 11.0)))
+    engine.define(BotDefined("late", 1, late, BotStatus.RUNNING, engine.newest_ns, "me", "c", 0))
+    engine.on_ticks(ticks((at(0, 13), 12.0), (at(0, 17), 13.0), (at(0, 22), 14.0)))
+    assert [(v.bot, v.ts_event) for v in engine.shown()] == [("early", at(0, 15)), ("early", at(0, 20))]
+    engine.on_ticks(ticks((at(0, 26), 15.0)))
+    assert [(v.bot, v.ts_event) for v in engine.shown()] == [("early", at(0, 25)), ("late", at(0, 25))]
+
+
+def test_a_split_lets_it_begin_anew() -> None:
+    engine = engine_of(bot(symbols=("AAPL",)))
+    engine.on_ticks(ticks((at(0, 6), 40.0), (at(0, 11), 40.0), (at(0, 16), 40.0)))
+    engine.on_split(Split("ca1", "AAPL", "AAPL", D(4), at(0, 17)), ())
+    assert engine.on_ticks(ticks((at(0, 21), 10.0), (at(0, 26), 10.1), (at(0, 31), 10.2))) != []
+    values = engine.snapshots()[0][4]
+    assert values["sma(2)"] == pytest.approx(10.05)
+
+
+def test_what_feed_publishes_of_quotes() -> None:
+    core = TickCore()
+    core.follow(["AAPL", "MSFT"], ["AAPL"])
+    frame = [
+        Quote("AAPL", 5, 9.0, 11.0), Quote("MSFT", 5, 9.0, 11.0), Quote("AAPL", 6, 9.5, 10.5), Trade("AAPL", 6, 10.0, 1.0),
+        Quote("AAPL", 7, 9.5, 11.5), Quote("AAPL", 8, 0.0, 11.5), Quote("AAPL", 9, 12.0, 11.0), Quote("AAPL", 7, 9.0, 9.1),
+    ]  # fmt: skip
+    [found] = core.on_ticks(frame)
+    assert (found.trades, found.quotes, found.ts_event) == (((6, 10.0, 1.0),), ((5, 9.0, 11.0), (7, 9.5, 11.5)), 7)
+    assert core.on_ticks(frame) == []
+    assert TickCore([found]).on_ticks(frame) == []
+
+
+def test_a_bot_of_every_tick_is_asked_at_quotes_if_it_wants() -> None:
+    wants, calm = (bot("1m", name=name, trading_frequency="every_tick") for name in ("wants", "calm"))
+    engine = engine_of(msgspec.structs.replace(wants, quotes=True), calm)
+    for minute in (1, 2):
+        engine.on_bar(bar_at(at(minute), 10.0))
+    [up] = engine.on_ticks(ticks(quotes=((at(2, 5), 12.0),)))
+    assert (up.bot, up.direction, up.price, up.bar) == ("wants", Direction.LONG, 12.0, f"AAPL|1m|{at(3)}|0")
+    [down] = engine.on_ticks(ticks((at(2, 6), 9.0), quotes=((at(2, 7), 12.0),)))[:1]
+    assert {"wants", "calm"} == {down.bot, *(s.bot for s in engine.on_ticks(ticks((at(2, 8), 8.0))))} | {"calm"}
+
+
+@pytest.mark.parametrize("timeframe", SECONDS)
+def test_every_length_divides_a_minute(timeframe: str) -> None:
+    validate(bot(timeframe))
+    assert 60 % int(timeframe[:-1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"timeframe": "7s"}, "timeframe must be"),
+        ({"timeframe": "60s"}, "timeframe must be"),
+        ({"warm_up_bars": 50}, "warm_up_bars of timeframe 5s must be 0 or left out, was 50"),
+        ({"timeframe": "1m", "quotes": True}, "quotes = true needs trading_frequency"),
+    ],
+)
+def test_what_is_refused(fields: dict[str, object], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        validate(bot(**fields))
+
+
+# --- over a restart --------------------------------------------------------------------------------------------------
+
+BOTS = (
+    bot(name="five", window=None),
+    bot("10s", name="ten", trading_frequency=7),
+    bot("15s", name="quick", trading_frequency="every_tick"),
+    bot("1m", name="minute", trading_frequency="every_tick", quotes=True),
+)
+
+
+def story(seed: int) -> list[AnyBody]:
+    """Ticks of two symbols and their minutes, some of which come late."""
+    draw, bodies, price = random.Random(seed), list[AnyBody](), 100.0
+    for minute in range(6):
+        second = draw.uniform(0, 15)
+        while second < 60:
+            price *= 1 + draw.gauss(0, 0.002)
+            symbol, moment = draw.choice(("AAPL", "AAPL", "MSFT")), at(minute, second)
+            late = (moment - draw.choice((0, 4)) * NS_PER_S, price)
+            if draw.random() < 0.6:
+                bodies.append(ticks((moment, price), symbol=symbol))
+            else:
+                bodies.append(ticks(quotes=(late,), symbol=symbol))
+            second += draw.choice((0.4, 1, 3, 9, 14))
+        for symbol in ("AAPL", "MSFT"):
+            if draw.random() < 0.8:
+                bodies.append(msgspec.structs.replace(bar_at(at(minute + 1), price), symbol=symbol))
+    return bodies
+
+
+def play(engine: SignalEngine, bodies: list[AnyBody]) -> list[AnyBody]:
+    """Give what is stored, in order."""
+    stored: list[AnyBody] = []
+    for body in bodies:
+        signals = engine.on_ticks(body) if isinstance(body, Ticks) else engine.on_bar(body)  # type: ignore[arg-type]
+        stored += [*engine.timers(), *engine.frames(), *signals, *engine.shown()]
+    return stored
+
+
+def again_from(state: bytes, stored: list[AnyBody]) -> SignalEngine:
+    engine = engine_of(*BOTS)
+    engine.restore(pickle.loads(state))
+    for body in stored:
+        match body:
+            case Signal():
+                engine.on_own_signal(body)
+            case Timer():
+                engine.on_timer(body)
+            case DerivedBar():
+                engine.on_own_frame(body)
+            case IndicatorValues():
+                engine.on_own_values(body)
+            case _:
+                pass
+    return engine
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_over_a_restart_at_every_point_the_same_is_said_and_known(seed: int) -> None:
+    bodies, whole = story(seed), engine_of(*BOTS)
+    expected = [*map(body_json, play(whole, bodies))]
+    assert any(b"five" in line and b'"Signal"' in line for line in expected)
+    for kept in range(0, len(bodies), 7):
+        first = engine_of(*BOTS)
+        before = play(first, bodies[:kept])
+        state = pickle.dumps(first.state())
+        killed = min(len(bodies), kept + 5)
+        stored = before + play(first, bodies[kept:killed])
+        again = again_from(state, stored)
+        assert play(again, bodies[kept:killed]) == []
+        stored += play(again, bodies[killed:])
+        assert [*map(body_json, stored)] == expected
+        assert again.snapshots() == whole.snapshots()
+
+
+@pytest.mark.parametrize("name", ["five", "ten", "quick", "minute"])
+def test_a_bot_says_the_same_alone(name: str) -> None:
+    """Other symbols' ticks close its bars sooner; what is said is the same."""
+    alone = [one for one in BOTS if one.name == name]
+    for seed in range(4):
+        together = [
+            body for body in play(engine_of(*BOTS), story(seed)) if isinstance(body, Signal) and body.bot == name
+        ]
+        single = [body for body in play(engine_of(*alone), story(seed)) if isinstance(body, Signal)]
+        assert [*map(body_json, together)] == [*map(body_json, single)]
+
+
+def test_bars_are_those_of_a_plain_count() -> None:
+    """An independent way: group all trades of a symbol by span."""
+    draw = random.Random(5)
+    trades = sorted((at(0, draw.uniform(5.001, 299)), round(draw.uniform(9, 11), 2)) for _ in range(400))
+    engine = engine_of(bot(), bot("20s", name="long"))
+    bars: list[Bar] = []
+    for trade in trades:
+        engine.on_ticks(ticks(trade))
+        bars += engine.frames()
+    engine.on_bar(bar_at(at(6), 10.0))
+    bars += engine.frames()
+    for timeframe, length in (("5s", 5), ("20s", 20)):
+        spans: dict[int, list[float]] = {}
+        for ts, px in trades:
+            spans.setdefault((ts - OPEN) // (length * NS_PER_S), []).append(px)
+        expected = [(OPEN + (n + 1) * length * NS_PER_S, p[0], max(p), min(p), p[-1], len(p)) for n, p in spans.items()]
+        found = [(b.ts_event, b.open, b.high, b.low, b.close, b.trade_count) for b in bars if b.timeframe == timeframe]
+        assert found == expected
