@@ -65,11 +65,6 @@ class Desk:
         self._store(opened)
         self._look()
 
-    @property
-    def now_ns(self) -> int:
-        """Time of the newest bar or signal, ns UTC."""
-        return self._now
-
     def take(self, bodies: Iterable[AnyBody], now_ns: int = 0) -> list[AnyBody]:
         """Take in messages that others stored: definitions, calendar, states of symbols, splits, signals.
 

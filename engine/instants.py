@@ -58,12 +58,17 @@ class Instants:
     def on_ticks(self, ticks: Ticks) -> list[Signal]:
         """Ask the bots that look at the ticks of this symbol; return the targets that changed."""
         signals: list[Signal] = []
-        for tick in self._forming.on_ticks(ticks):
+        slots = [slot for slot in self._slots.of(ticks.symbol) or () if slot.ticks]
+        traded = [slot.traded for slot in slots]
+        for number, tick in enumerate(self._forming.on_ticks(ticks)):
             now = tick.trade.ts_event
             self._newest = max(self._newest, now)
+            for slot in slots if number == 0 else ():  # nothing comes between the ticks of a message
+                self._catch_up(slot, signals)
             self._close(self._seconds.on_tick(tick), signals)
-            for slot in self._slots.of(ticks.symbol) or ():
-                if slot.ticks and (not tick.is_quote or slot.quotes):
+            for slot, before in zip(slots, traded, strict=True):
+                # With quotes: one from after it was there before, and what is said goes on in time.
+                if not slot.quotes or now > before:
                     self._ask(slot, tick, signals)
             self._close(self._seconds.due(now), signals)
         return signals
@@ -78,23 +83,23 @@ class Instants:
         self._forming.on_bar(bar)
 
     def _ask(self, slot: Slot, tick: Tick, signals: list[Signal]) -> None:
-        trade = tick.trade
-        while slot.timers and slot.timers[0][2] < trade.ts_event and slot.is_reached(slot.timers[0]):
-            self._speak_at(slot, slot.timers.pop(0)[1], signals)
-        if slot.quotes and trade.ts_event < slot.traded:
-            return  # a quote from after it was there before: what is said goes on in time
         has_quotes = slot.active is not None and quotes(slot.active.bot)
         minutes = self._forming.minutes(slot.symbol, has_quotes=has_quotes)
-        if tick.is_quote and not has_quotes:
-            slot.traded = trade.ts_event  # another version wants it
-        else:
-            self._moving.on_trade(slot, trade, minutes, signals)
+        if has_quotes or not tick.is_quote:
+            self._moving.on_trade(slot, tick.trade, minutes, signals)
+        elif slot.quotes:
+            slot.traded = max(slot.traded, tick.trade.ts_event)  # another version wants it
+
+    def _catch_up(self, slot: Slot, signals: list[Signal]) -> None:
+        """Do what a former life did between what was given last and what comes now."""
+        self._filling.come(slot)
+        while slot.timers and slot.is_reached(slot.timers[0]):
+            self._speak_at(slot, slot.timers.pop(0)[1], signals)
+            self._filling.come(slot)
 
     def _close(self, bars: list[Bar], signals: list[Signal]) -> None:
         for bar in bars:
             for slot in self._slots.of(bar.symbol) or ():
                 if any(version.bot.timeframe == bar.timeframe for version in slot.versions()):
-                    self._filling.come(slot)
-                    while slot.timers and slot.is_reached(slot.timers[0]):
-                        self._speak_at(slot, slot.timers.pop(0)[1], signals)
+                    self._catch_up(slot, signals)
                     self._moving.on_frame(slot, bar, signals)

@@ -73,8 +73,8 @@ class Moving:
             minutes: That are forming with it, by time.
             signals: To which what is said is added.
         """
-        self._filling.come(slot)
-        slot.traded, active, last = trade.ts_event, slot.active, 0 if slot.last is None else slot.last[0]
+        active, last = slot.active, 0 if slot.last is None else slot.last[0]
+        slot.traded = max(slot.traded, trade.ts_event)
         if active is None or active.bot.trading_frequency != EVERY_TICK or not active.from_ts < last <= trade.ts_event:
             return
         if slot.coming and slot.coming[0].from_ts < trade.ts_event:

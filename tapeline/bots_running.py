@@ -224,15 +224,15 @@ def difference(before: Bot, after: Bot) -> str:
     return ", ".join(fields)
 
 
-def short(value: object) -> str:
+def short(value: object, most: int = 60) -> str:
     """Write a value for a cell of a table."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def moment(ts_ns: int) -> str:
-    """Write a time, ns UTC, to the second."""
-    return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if ts_ns else "-"
+def moment(ts_ns: int, without: str = "-") -> str:
+    """Write a time, ns UTC, to the second; `without` where there is none."""
+    return f"{datetime.fromtimestamp(ts_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M:%SZ}" if ts_ns > 0 else without
 
 
 def print_rows(rows: Sequence[Sequence[str]]) -> None:

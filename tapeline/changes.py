@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from engine.errors import ConfigError
-from tapeline.bots_running import print_rows
-from tapeline.sql import asking
+from tapeline.bots_running import print_rows, short
+from tapeline.sql import asking, quoted, rows_of
 
 _ROWS_MAX = 1_000
 _WIDE = 40
@@ -30,7 +30,8 @@ def run_changes(bot: str | None, data_dir: Path | None, *, as_json: bool) -> int
     rows = [("AT", "OF", "FIELD", "WAS", "IS", "BY", "WHY")]
     for row in found:
         moment, of = f"{row['changed_at']:%Y-%m-%d %H:%M:%SZ}", row["bot"] or "account"
-        rows.append((moment, of, row["field"], _short(row["old"]), _short(row["new"]), row["by"], row["reason"]))
+        was, now = (short((row[name] or "-").strip('"'), _WIDE) for name in ("old", "new"))
+        rows.append((moment, of, row["field"], was, now, row["by"], row["reason"]))
     print_rows(rows)
     return 0
 
@@ -41,14 +42,8 @@ async def _changes(bot: str | None, data_dir: Path | None) -> list[dict[str, Any
         if bot is not None and bot not in known:
             msg = f"there is no bot {bot!r}: choose one of {', '.join(known) or '(none yet)'}"
             raise ConfigError(msg)
-        of = "" if bot is None else f"WHERE bot = '{bot}'"  # a name that is there has no quotes
+        of = "" if bot is None else f"WHERE bot = {quoted(bot)}"
         query = (
             f"SELECT * FROM setting_changes {of} ORDER BY changed_at DESC, revision DESC, field DESC LIMIT {_ROWS_MAX}"  # noqa: S608
         )
-        frame, _ = await ask(query)
-    return frame.rows(named=True)[::-1]
-
-
-def _short(value: str | None) -> str:
-    text = "-" if value is None else value.strip('"')
-    return text if len(text) <= _WIDE else f"{text[: _WIDE - 3]}..."
+        return (await rows_of(ask, query))[::-1]

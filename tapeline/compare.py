@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ import msgspec
 
 from engine.bots import Bot
 from engine.errors import ConfigError
-from engine.values import NS_PER_MINUTE, NS_PER_S
-from tapeline.bots_running import difference
-from tapeline.sql import Ask, asking, daemon_of
+from engine.values import NS_PER_MINUTE
+from tapeline.bots_running import difference, moment
+from tapeline.sql import Ask, asking, daemon_of, quoted, rows_of
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -148,15 +147,16 @@ async def gather(ask: Ask, a: str, b: str, *, behind_ns: int = 0) -> Comparison:
     since, until = max(one.since_ns, other.since_ns), min(one.until_ns, other.until_ns)
     if since >= until:
         spans = ", ".join(
-            f"{side.bot} from {_moment(side.since_ns)} to {_moment(side.until_ns)}" for side in (one, other)
+            f"{side.bot} from {moment(side.since_ns, 'the beginning')} to {moment(side.until_ns)}"
+            for side in (one, other)
         )
         msg = f"there is no time in which both decided: {spans}; wait for bars, or compare others"
         raise ConfigError(msg)
     [one, other] = [
-        msgspec.structs.replace(side, numbers=(await _rows(ask, _query(side, since, until)))[0])
+        msgspec.structs.replace(side, numbers=(await rows_of(ask, _query(side, since, until)))[0])
         for side in (one, other)
     ]
-    frame, _ = await ask(_SHARED.format(a=_quoted(a), b=_quoted(b), since=since, until=until))
+    frame, _ = await ask(_SHARED.format(a=quoted(a), b=quoted(b), since=since, until=until))
     return Comparison(one, other, since, until, int(frame.rows()[0][0]))
 
 
@@ -164,7 +164,7 @@ def as_text(found: Comparison) -> str:
     """Write a comparison for a terminal."""
     one, other = found.one, found.other
     lines = [
-        f"bars that close after {_moment(found.since_ns)}, up to {_moment(found.until_ns)}",
+        f"bars that close after {moment(found.since_ns, 'the beginning')}, up to {moment(found.until_ns)}",
         f"{one.bot} -> {other.bot}: {difference(one.definition, other.definition) or 'nothing differs'}",
     ]
     for side in (one, other):
@@ -188,9 +188,9 @@ def as_text(found: Comparison) -> str:
 
 
 async def _side(ask: Ask, name: str, behind_ns: int) -> Side:
-    found = await _rows(ask, _REVISIONS.format(bot=_quoted(name)))
+    found = await rows_of(ask, _REVISIONS.format(bot=quoted(name)))
     if not found:
-        known = [row["bot"] for row in await _rows(ask, "SELECT DISTINCT bot FROM bots ORDER BY 1")]
+        known = [row["bot"] for row in await rows_of(ask, "SELECT DISTINCT bot FROM bots ORDER BY 1")]
         msg = f"of bot {name!r} nothing is recorded: choose two of {', '.join(known) or '(none yet)'}, or wait a moment"
         raise ConfigError(msg)
     # A name that was removed and used again is another bot.
@@ -199,7 +199,7 @@ async def _side(ask: Ask, name: str, behind_ns: int) -> Side:
     first, last = own[0], own[-1]
     definition = msgspec.json.decode(last["definition"], type=Bot)
     table = "derived_bars" if definition.shadow_of else "bars"
-    frame, _ = await ask(_NEWEST.format(table=table, bot=_quoted(name)))
+    frame, _ = await ask(_NEWEST.format(table=table, bot=quoted(name)))
     until = int(frame.rows()[0][0]) - behind_ns
     if last["status"] == "removed":
         until = min(until, last["from_ts_ns"])
@@ -210,14 +210,10 @@ async def _side(ask: Ask, name: str, behind_ns: int) -> Side:
 
 
 def _query(side: Side, since: int, until: int) -> str:
-    prefix, of_life = ("shadow_", f"life = {_quoted(side.life)}") if side.life else ("", "true")
+    prefix, of_life = ("shadow_", f"life = {quoted(side.life)}") if side.life else ("", "true")
     return _NUMBERS.format(
-        bot=_quoted(side.bot), life=_quoted(side.life), since=since, until=until, prefix=prefix, of_life=of_life
+        bot=quoted(side.bot), life=quoted(side.life), since=since, until=until, prefix=prefix, of_life=of_life
     )
-
-
-def _moment(ts_ns: int) -> str:
-    return f"{datetime.fromtimestamp(ts_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M:%SZ}" if ts_ns > 0 else "the beginning"
 
 
 def _title(side: Side) -> str:
@@ -226,12 +222,3 @@ def _title(side: Side) -> str:
 
 def _plain(side: Side) -> dict[str, Any]:
     return {"revision": side.revision, "shadow_of": side.definition.shadow_of, **side.numbers}
-
-
-async def _rows(ask: Ask, query: str) -> list[dict[str, Any]]:
-    frame, _ = await ask(query)
-    return frame.rows(named=True)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

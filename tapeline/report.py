@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import ConfigError
-from tapeline.sql import Ask, asking
+from tapeline.sql import Ask, asking, quoted, rows_of
 
 _POINTS_MAX = 600
 _TRADES_MAX = 500
@@ -89,7 +89,7 @@ async def gather(ask: Ask, bot: str | None, *, with_charts: bool) -> list[BotRep
     Raises:
         ConfigError: There is no bot of this name.
     """
-    bots = await _rows(ask, _BOTS)
+    bots = await rows_of(ask, _BOTS)
     names = [row["bot"] for row in bots]
     if bot is not None and bot not in names:
         msg = f"there is no bot {bot!r}: choose one of {', '.join(names) or '(none yet)'}"
@@ -100,9 +100,9 @@ async def gather(ask: Ask, bot: str | None, *, with_charts: bool) -> list[BotRep
 async def _one(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport:
     report, state = None, None
     for _ in range(_TRIES):
-        before = state or await _rows(ask, _STATE)
+        before = state or await rows_of(ask, _STATE)
         report = await _once(ask, row, with_charts=with_charts)
-        state = await _rows(ask, _STATE)
+        state = await rows_of(ask, _STATE)
         if state == before:
             break
     assert report is not None  # noqa: S101  (it was tried at least once)
@@ -110,9 +110,9 @@ async def _one(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport
 
 
 async def _once(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotReport:
-    of, numbers = f"bot = {_quoted(row['bot'])} AND life = {_quoted(row['life'])}", dict[str, Any]()
+    of, numbers = f"bot = {quoted(row['bot'])} AND life = {quoted(row['life'])}", dict[str, Any]()
     for query in (_NUMBERS, _TRADES, _TURNOVER):
-        [part] = await _rows(ask, query.format(of=of))
+        [part] = await rows_of(ask, query.format(of=of))
         numbers |= part
     trades = await _trades(ask, of, _TRADES_MAX if with_charts else 5)
     has_charts = with_charts and numbers["pnl"] is not None
@@ -127,15 +127,6 @@ async def _once(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotRepor
         trades=trades,
         charts=await _charts(ask, of, min(t["opened_at"] for t in trades)) if has_charts and trades else {},
     )
-
-
-async def _rows(ask: Ask, query: str) -> list[dict[str, Any]]:
-    frame, _ = await ask(query)
-    return frame.rows(named=True)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 async def _equity(ask: Ask, of: str, capital: float) -> list[tuple[int, float, float]]:
@@ -157,7 +148,7 @@ async def _trades(ask: Ask, of: str, most: int) -> list[dict[str, Any]]:
         f"SELECT * FROM every_trade WHERE {of} "  # noqa: S608  (as above)
         f"ORDER BY coalesce(closed_at, 'infinity') DESC, opened_at DESC, symbol LIMIT {most}"
     )
-    return await _rows(ask, query)
+    return await rows_of(ask, query)
 
 
 async def _charts(ask: Ask, of: str, since: datetime) -> dict[str, list[tuple[int, float]]]:

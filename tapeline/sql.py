@@ -20,6 +20,17 @@ _ROWS_MAX = 100_000
 _SECONDS_MAX = 60.0
 
 
+async def rows_of(ask: Ask, query: str) -> list[dict[str, Any]]:
+    """Ask, and give the rows by column."""
+    frame, _ = await ask(query)
+    return frame.rows(named=True)
+
+
+def quoted(text: str) -> str:
+    """Write a text as SQL does."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def run_sql(query: str, data_dir: Path | None, form: str, out: Path | None, rows: int) -> int:
     """Ask, print; exit code 0 when answered."""
     if form == "parquet" and out is None and sys.stdout.isatty():
