@@ -10,7 +10,9 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -113,6 +115,7 @@ def _register(source: str, shown: str, kind: Any) -> None:
         if not callable(getattr(kind, needed, None)):
             msg = f"strategy {shown}: the class has no method {needed}: see docs/own-strategies.md"
             raise ConfigError(msg)
+    _check_hooks(shown, kind)
     params = getattr(kind, "Params", NoParams)
     if not (isinstance(params, type) and issubclass(params, msgspec.Struct)):
         msg = f"strategy {shown}: Params must be a msgspec.Struct, was {params!r}"
@@ -120,6 +123,31 @@ def _register(source: str, shown: str, kind: Any) -> None:
     has_params = hasattr(kind, "Params")
     factory: Callable[[Any], Any] = kind if has_params else lambda _: kind()
     register(source, params, factory)
+
+
+_HOOKS = {"on_bar": ("bar",), "on_tick": ("trade",), "on_fill": ("fill",), "on_session": ("opened_ns", "closed_ns")}
+"""What a strategy may be asked, each with what it is given."""
+
+
+def _check_hooks(shown: str, kind: Any) -> None:
+    """Refuse a class with a method that would never be asked, or could not be."""
+    for name in dir(kind):
+        near = get_close_matches(name, _HOOKS, 1, 0.8)
+        if near and name not in _HOOKS and callable(getattr(kind, name, None)):
+            msg = f"strategy {shown}: the class has a method {name}, which nobody calls: did you mean {near[0]}?"
+            raise ConfigError(msg)
+    for name, given in _HOOKS.items():
+        if not hasattr(kind, name):
+            continue
+        if iscoroutinefunction(getattr(kind, name)):
+            msg = f"strategy {shown}: {name} is async, and nobody awaits it: write it with def"
+            raise ConfigError(msg)
+        try:
+            signature(getattr(kind, name)).bind(*("self", *given) if isinstance(kind, type) else given)
+        except (TypeError, ValueError):
+            wanted = ", ".join(("self", *given))
+            msg = f"strategy {shown}: {name} cannot be called as it is: write it as {name}({wanted})"
+            raise ConfigError(msg) from None
 
 
 def _run(strategy: str, file: str, source: str, code: str) -> ModuleType:

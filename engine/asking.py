@@ -6,7 +6,7 @@ Pure; called by engine.signals.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import msgspec
 
@@ -16,27 +16,12 @@ from engine.pacing import Pace
 from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
-from engine.strategies import OwnFill, Target, checked, fault_text, senseless, tell_session, values_of
-from engine.values import Direction
+from engine.strategies import Target, checked, fault_text, senseless, tell_fill, tell_session, values_of
+from engine.values import MINUTE_BAR, Direction
 from engine.versions import Slot, Version
 
 FAULTS_MAX = 10
 """After so many in one symbol a bot is given up."""
-
-
-def own_fill(symbol: str, told: FillTold) -> OwnFill:
-    """Give a fill as strategies see it."""
-    return OwnFill(
-        symbol=symbol,
-        side=told.side,
-        quantity=float(told.quantity),
-        price=float(told.price),
-        position=float(told.position),
-        average_price=float(told.average_px),
-        commission=float(told.commission),
-        order_id=told.order_id,
-        ts_event=told.ts_event,
-    )
 
 
 class SignalCounters(msgspec.Struct):
@@ -90,6 +75,7 @@ class Asking:
         if not version.is_news(bar):
             return None
         version.first_ts, version.last_ts = version.first_ts or bar.ts_event, bar.ts_event
+        slot.moved = max(slot.moved, bar.ts_event)
         if version.strategy is None:
             return None
         try:
@@ -107,8 +93,9 @@ class Asking:
             What it wants after the last bar, and that bar.
         """
         target, last, fills = None, None, list(slot.fills) if version.hears_fills else []
+        is_minute = version.bot.timeframe == MINUTE_BAR
         for last in bars:
-            while fills and max(fills[0].bar_ts, fills[0].frame_ts) < last.ts_event:
+            while fills and max(fills[0].bar_ts, 0 if is_minute else fills[0].frame_ts) < last.ts_event:
                 self.tell(slot, version, fills.pop(0))
             target = self.move(slot, version, last)
         for told in fills:
@@ -117,11 +104,10 @@ class Asking:
 
     def tell(self, slot: Slot, version: Version, told: FillTold, *, is_new: bool = False) -> None:
         """Tell one version's strategy of a fill, if it wants to be; `is_new`: for the first time."""
-        if not version.hears_fills:
+        if not version.hears_fills or told.life != version.life:
             return
         try:
-            hook: Callable[[OwnFill], object] = getattr(version.strategy, "on_fill")  # noqa: B009  (may be left out)
-            hook(own_fill(slot.symbol, told))
+            tell_fill(version.strategy, told)
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever it is, it is that bot's alone)
             self._take_fault(
                 slot, version, told.ts_event, fault, f"fill {told.fill} is missing in it", is_old=not is_new

@@ -55,15 +55,12 @@ class Filling:
         """Take a state back."""
         self._lives = state
 
-    def define(self, defined: BotDefined) -> None:
-        """Note which life of a shadow a definition is of; one that begins knows of no fills."""
-        bot = defined.bot
+    def life_of(self, defined: BotDefined) -> str:
+        """Give which life of a shadow a definition is of; empty where it is of no shadow."""
         if not defined.definition.shadow_of or defined.status is BotStatus.REMOVED:
-            self._lives.pop(bot, None)
-        elif bot not in self._lives:
-            self._lives[bot] = defined.cause
-            for slot in self._slots.every():
-                slot.fills = [] if slot.bot == bot else slot.fills
+            self._lives.pop(defined.bot, None)
+            return ""
+        return self._lives.setdefault(defined.bot, defined.cause)
 
     def wanted(self) -> tuple[set[str], bool]:
         """Name the bots of which a strategy wants to be told of fills; and say whether some passed by before it did."""
@@ -95,12 +92,12 @@ class Filling:
         self.flush()
         if isinstance(body, Fill):
             key, slot = fill_key(body.venue_order_id, plain(body.cum_qty)), self._slots.find(body.bot, body.symbol)
-            if slot is None or key in self._stored or life != self._life(slot):
+            if key in self._stored or life != self._lives.get(body.bot, ""):
                 return
-            if slot.hears_fills:
+            if slot is not None and slot.hears_fills:
                 self._fills[key] = body
             else:
-                self._passed.add(slot.bot)
+                self._passed.add(body.bot)
         elif isinstance(body, Position) and body.cause in self._fills:
             self._tell(self._fills.pop(body.cause), body, life)
 
@@ -114,9 +111,6 @@ class Filling:
         news, self._news = self._news, []
         return news
 
-    def _life(self, slot: Slot) -> str:
-        return self._lives.get(slot.bot, "")
-
     def _tell(self, fill: Fill, position: Position, life: str) -> None:
         slot = self._slots.find(fill.bot, fill.symbol)
         if slot is None:
@@ -129,7 +123,7 @@ class Filling:
             self._hear(slot, told, is_new=True)
 
     def _hear(self, slot: Slot, told: FillTold, *, is_new: bool = False) -> None:
-        if told.number <= slot.told or told.life != self._life(slot):
+        if told.number <= slot.told:
             return
         slot.told = told.number
         told = self._splits.chained_fill(told)

@@ -29,10 +29,11 @@ from engine.messages import Bar
 from engine.messages.market import PastBar
 from engine.seconds import SecondBars
 from engine.sessions import SessionTable
-from engine.values import MINUTE_BAR, NS_PER_MINUTE, AssetClass, asset_class_of, is_seconds, timeframe_ns
+from engine.values import MINUTE_BAR, NS_PER_MINUTE, SECONDS, AssetClass, asset_class_of, is_seconds, timeframe_ns
 from engine.zones import midnight_before
 
 DAY = "1d"
+_KNOWN = f"one of {' '.join(SECONDS)}, 1m to 59m, 1h to 12h, minutes between whole hours (90m), or 1d"
 _DAY_AND_A_HALF_NS = 36 * 60 * NS_PER_MINUTE
 
 
@@ -46,9 +47,8 @@ def check_timeframe(timeframe: str) -> None:
         length = 1  # no whole minute
     minutes, rest = divmod(length, NS_PER_MINUTE)
     known = f"{minutes}m" if minutes % 60 else f"{minutes // 60}h"
-    few_seconds = "seconds that divide a minute (1s to 30s)"
     if rest or (timeframe != DAY and (minutes > 12 * 60 or timeframe != known)):
-        msg = f"timeframe must be 1m to 59m, 1h to 12h, 90m and the like, 1d, or of {few_seconds}, was {timeframe!r}"
+        msg = f"timeframe must be {_KNOWN}, was {timeframe!r}"
         raise ConfigError(msg)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.bots import quotes
+from engine.bots import ticks as looks_at
 from engine.filling import Filling
 from engine.forming import Forming, Tick
 from engine.messages import Bar, Signal, Ticks
 from engine.moving import Moving
 from engine.seconds import SecondBars
 from engine.slots import Slots
-from engine.versions import Slot
+from engine.versions import Slot, Version
 
 SpeakAt = Callable[[Slot, int, list[Signal]], None]
 
@@ -58,7 +59,9 @@ class Instants:
     def on_ticks(self, ticks: Ticks) -> list[Signal]:
         """Ask the bots that look at the ticks of this symbol; return the targets that changed."""
         signals: list[Signal] = []
-        slots = [slot for slot in self._slots.of(ticks.symbol) or () if slot.ticks]
+        slots = [
+            slot for slot in self._slots.of(ticks.symbol) or () if slot.active is not None and looks_at(slot.active.bot)
+        ]
         traded = [slot.traded for slot in slots]
         for number, tick in enumerate(self._forming.on_ticks(ticks)):
             now = tick.trade.ts_event
@@ -68,8 +71,8 @@ class Instants:
             self._close(self._seconds.on_tick(tick), signals)
             for slot, before in zip(slots, traded, strict=True):
                 # With quotes: one from after it was there before, and what is said goes on in time.
-                if not slot.quotes or now > before:
-                    self._ask(slot, tick, signals)
+                if slot.active is not None and (not quotes(slot.active.bot) or now > before):
+                    self._ask(slot, slot.active, tick, signals)
             self._close(self._seconds.due(now), signals)
         return signals
 
@@ -82,13 +85,11 @@ class Instants:
         """Take in a minute's bar, before it is decided."""
         self._forming.on_bar(bar)
 
-    def _ask(self, slot: Slot, tick: Tick, signals: list[Signal]) -> None:
-        has_quotes = slot.active is not None and quotes(slot.active.bot)
+    def _ask(self, slot: Slot, active: Version, tick: Tick, signals: list[Signal]) -> None:
+        has_quotes = quotes(active.bot)
         minutes = self._forming.minutes(slot.symbol, has_quotes=has_quotes)
         if has_quotes or not tick.is_quote:
             self._moving.on_trade(slot, tick.trade, minutes, signals)
-        elif slot.quotes:
-            slot.traded = max(slot.traded, tick.trade.ts_event)  # another version wants it
 
     def _catch_up(self, slot: Slot, signals: list[Signal]) -> None:
         """Do what a former life did between what was given last and what comes now."""

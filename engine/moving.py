@@ -46,7 +46,8 @@ class Moving:
             slot.last = bar.ts_event, bar.revision, bar.close
         else:
             slot.last = bar.ts_event, bar.revision, bar.close
-            said = None if bar.is_backfill else self._pace.said(slot, active, bar.ts_event, None, {})
+            is_late = bar.is_backfill or _is_past(slot, active, bar)
+            said = None if is_late else self._pace.said(slot, active, bar.ts_event, None, {})
             if said is not None:
                 signals.append(self._speech.of_bar(active, bar, *said))
         if keeps_time(active.bot):
@@ -133,6 +134,7 @@ class Moving:
             over = frame.ts_event + self._frames.lead_ns
             while slot.timers and slot.timers[0][1] < over and slot.is_reached(slot.timers[0]):
                 self.speak_at(slot, slot.timers.pop(0)[1], signals)
+                self._filling.come(slot)
             self.on_frame(slot, frame, signals)
             if slot.active is not None and slot.active.bot.timeframe == frame.timeframe:
                 slot.seen = max(slot.seen, frame.ts_event + self._frames.lead_ns - 1)  # moments before it are over
@@ -157,7 +159,8 @@ class Moving:
         target = self._asking.sensible(slot, active, bar, target, values)
         if active.bot.publish_indicators:
             self._asking.show(slot, active, bar)
-        said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=bar.is_backfill)
+        is_late = bar.is_backfill or _is_past(slot, active, bar)
+        said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=is_late)
         if said is not None:
             signals.append(self._speech.of_bar(active, bar, *said))
 
@@ -174,3 +177,12 @@ class Moving:
             signals += [] if signal is None else [signal]
         slot.seen = max(slot.seen, ts)
         self._pace.plan(slot)
+
+
+def _is_past(slot: Slot, active: Version, bar: Bar) -> bool:
+    """Whether a bot of every tick was asked at trades from after a bar already: nothing is said at that bar any more.
+
+    Trades of the next minute come before the bar of this one, and were decided with it as it was formed. What is said
+    goes on in time, for a later life takes what was said last for where it goes on.
+    """
+    return active.bot.trading_frequency == EVERY_TICK and slot.traded > bar.ts_event

@@ -228,6 +228,11 @@ def faulty(bot: BotDefined, reason: str, newest_ns: int) -> BotDefined:
     )
 
 
+def failed_text(bot: BotDefined) -> str:
+    """Say that a bot is in error."""
+    return f"bot {bot.bot} is in error: {bot.reason}; mend it, then `tapeline bots start {bot.bot}`"
+
+
 def _status(wish: ChangeBot, known: BotDefined | None) -> BotStatus:
     if wish.status is not None:
         return wish.status

@@ -137,7 +137,7 @@ class SignalEngine:
         bars = list(map(self.splits.chained, history))
         is_made = is_derived(bot.timeframe)
         bars = frames_of(self._pace.sessions, bot.timeframe, bars) if is_made else minutes_of(bars)
-        return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of)
+        return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of, self._slots)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = (), pending: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
@@ -150,12 +150,11 @@ class SignalEngine:
         if defined.revision <= self.revision(bot := defined.bot):
             return
         self._witness.define(defined)
-        self.filling.define(defined)
         self._asking.failed.pop(bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
         for bar in map(self.splits.chained, history):
             past.setdefault(bar.symbol, []).append(bar)
-        added = self._slots.add(defined)
+        added = self._slots.add(defined, self.filling.life_of(defined))
         self._renewing.on_revisions(pending)
         fresh = sum(version.is_fresh for _, version in added)
         if fresh > PAST_SYMBOLS_MAX and not past:

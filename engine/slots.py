@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from engine.bots import Bot, BotStatus
-from engine.messages import Bar, BotDefined
-from engine.strategies import Strategy, checked, fault_text, make, tell_session
+from engine.messages import Bar, BotDefined, FillTold
+from engine.strategies import Strategy, checked, fault_text, make, tell_fill, tell_session
 from engine.values import PAST_SYMBOLS_MAX, AssetClass, Direction, asset_class_of
 from engine.versions import Slot, Version
 
@@ -71,8 +71,8 @@ class Slots:
         slots = {symbol: self.find(bot.name, symbol) for symbol in bot.symbols}
         return {symbol for symbol, slot in slots.items() if slot is None or not slot.goes_on(bot)}
 
-    def add(self, defined: BotDefined) -> list[tuple[Slot, Version]]:
-        """Take in a bot's new version in every symbol that it or an older one trades."""
+    def add(self, defined: BotDefined, life: str) -> list[tuple[Slot, Version]]:
+        """Take in a bot's new version, of a life of a shadow, in every symbol that it or an older one trades."""
         self._revisions[defined.bot] = defined.revision
         held = [slot.symbol for slot in self.every() if slot.bot == defined.bot]
         added: list[tuple[Slot, Version]] = []
@@ -81,7 +81,7 @@ class Slots:
             if slot is None:
                 slot = Slot(defined.bot, symbol)
                 self._slots.setdefault(symbol, []).append(slot)
-            added.append((slot, slot.add(defined)))
+            added.append((slot, slot.add(defined, life)))
             if defined.flatten:
                 slot.silent_until = defined.from_ts
         return added
@@ -123,33 +123,53 @@ def looks(status: BotStatus) -> bool:
 
 
 def rehearse(
-    bot: Bot, history: Iterable[Bar], faults_max: int, session_of: Callable[[AssetClass, int], tuple[int, int]]
+    bot: Bot,
+    history: Iterable[Bar],
+    faults_max: int,
+    session_of: Callable[[AssetClass, int], tuple[int, int]],
+    slots: Slots,
 ) -> str:
     """Say why a definition's strategy cannot be warmed up; empty if it can.
 
     Args:
         bot: The definition.
         history: Past bars of its symbols, by time.
-        faults_max: It raises at so many of them.
+        faults_max: It raises at so many of them, or of the fills that it knows of.
         session_of: Gives the session of a bar by its close.
+        slots: Which fills its bot knows of.
     """
     strategies: dict[str, Strategy] = {}
     told: dict[str, int] = {}
     faults = 0
-    for bar in history:
-        if not bot.trades(bar.symbol):
-            continue
+    fills = {slot.symbol: slot.fills for symbol in bot.symbols if (slot := slots.find(bot.name, symbol)) is not None}
+    for event in _in_order((bar for bar in history if bot.trades(bar.symbol)), fills):
+        symbol = event.symbol
         try:
-            if bar.symbol not in strategies:
-                strategies[bar.symbol] = make(bot.source, bot.params)
+            if symbol not in strategies:
+                strategies[symbol] = make(bot.source, bot.params)
         except (Exception, SystemExit):  # noqa: BLE001  (whoever looks at the definition says it better)
             return ""
         try:
-            session = session_of(asset_class_of(bar.symbol), bar.ts_event)
-            told[bar.symbol] = tell_session(strategies[bar.symbol], told.get(bar.symbol, 0), session)
-            checked(strategies[bar.symbol].on_bar(bar))
+            if isinstance(event, FillTold):
+                tell_fill(strategies[symbol], event)
+                continue
+            session = session_of(asset_class_of(symbol), event.ts_event)
+            told[symbol] = tell_session(strategies[symbol], told.get(symbol, 0), session)
+            checked(strategies[symbol].on_bar(event))
         except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever a user's class raises)
             faults += 1
             if faults >= faults_max:
-                return f"strategy {bot.strategy} raised at {faults} past bars, {bar.symbol}: {fault_text(fault)}"
+                return f"strategy {bot.strategy} raised at {faults} past bars and fills, {symbol}: {fault_text(fault)}"
     return ""
+
+
+def _in_order(bars: Iterable[Bar], fills: Mapping[str, Iterable[FillTold]]) -> Iterator[Bar | FillTold]:
+    """Give fills, by symbol, where they came among bars."""
+    waiting = {symbol: list(known) for symbol, known in fills.items()}
+    for bar in bars:
+        due = waiting.get(bar.symbol, [])
+        while due and max(due[0].bar_ts, due[0].frame_ts) < bar.ts_event:
+            yield due.pop(0)
+        yield bar
+    for rest in waiting.values():
+        yield from rest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.bots import Bot, BotStatus, quotes, ticks
+from engine.bots import Bot, BotStatus
 from engine.messages import Bar, BotDefined, FillTold, Signal
 from engine.messages.market import PastBar
 from engine.strategies import Strategy, Target, fault_text, make
@@ -29,6 +29,7 @@ class Version:
         last_ts: Close of the last one.
         faults: How often its strategy raised.
         past_bars: How many bars from before the first that there is it is warmed up with.
+        life: Of a shadow, which of its lives; else empty.
         deaf_until: Of bars of seconds it hears those that end later: they begin after it was there, ns UTC.
         session: Opening of the session that its strategy was told of last, ns UTC.
     """
@@ -43,6 +44,7 @@ class Version:
         "from_ts",
         "is_fresh",
         "last_ts",
+        "life",
         "past_bars",
         "revision",
         "session",
@@ -50,13 +52,14 @@ class Version:
         "strategy",
     )
 
-    def __init__(self, defined: BotDefined, *, is_fresh: bool) -> None:
+    def __init__(self, defined: BotDefined, *, is_fresh: bool, life: str = "") -> None:
         self.bot: Bot = defined.definition
         self.status = defined.status
         self.revision = defined.revision
         self.from_ts = defined.from_ts
         self.flatten = defined.flatten
         self.past_bars = defined.past_bars
+        self.life = life
         self.is_fresh = is_fresh
         self.strategy: Strategy | None = None
         self.first_ts = self.last_ts = self.deaf_until = 0
@@ -84,8 +87,8 @@ class Version:
 
     @property
     def hears_fills(self) -> bool:
-        """Whether its strategy wants to be told of fills."""
-        return hasattr(self.strategy, "on_fill")
+        """Whether its strategy wants to be told of fills: its class says so, for its attributes may raise."""
+        return self.strategy is not None and hasattr(type(self.strategy), "on_fill")
 
     def renew(self) -> None:
         """Make its strategy anew; `fault` says why that cannot be: a package is gone, its class raises."""
@@ -112,6 +115,7 @@ class Slot:
         wish: A target, with what it rests on, that waits for such a moment.
         timers: Moments without a bar that the stream knows of, not come to yet: close of the last bar before it, the
             moment, the last trade and the last bar of seconds before it.
+        moved: End of the newest bar that a strategy was moved by.
         traded: The last trade that it was asked about.
         shown_until: Close of the last bar of which the strategy's values were said.
         due: The next moment at which it may have to speak without a bar; 0: none.
@@ -122,8 +126,8 @@ class Slot:
 
     __slots__ = (
         "active", "asset_class", "bot", "coming", "due", "emitted_until", "fills", "is_senseless", "last",
-        "owes_flat", "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "told", "tolds",
-        "traded", "wish",
+        "moved", "owes_flat", "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "told",
+        "tolds", "traded", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -144,7 +148,7 @@ class Slot:
         self.wish: tuple[Target, dict[str, float]] | None = None
         self.timers: list[tuple[int, int, int, int]] = []
         self.traded = 0
-        self.due = self.told = 0
+        self.due = self.told = self.moved = 0
         self.fills, self.tolds = list[FillTold](), list[FillTold]()
 
     def __getstate__(self) -> tuple[object, ...]:
@@ -166,8 +170,7 @@ class Slot:
     @property
     def place(self) -> tuple[int, int, int, int]:
         """How far it is: its last 1-minute bar, the newest bar of a strategy, the last trade and the last moment."""
-        newest = max((version.last_ts for version in self.versions()), default=0)
-        return 0 if self.last is None else self.last[0], newest, self.traded, self.seen
+        return 0 if self.last is None else self.last[0], self.moved, self.traded, self.seen
 
     def has_come_to(self, told: FillTold) -> bool:
         """Whether all that came before a fill was told was given."""
@@ -185,19 +188,9 @@ class Slot:
         return self.emitted_until > max(self.seen, 0 if self.last is None else self.last[0])
 
     @property
-    def ticks(self) -> bool:
-        """Whether a version of it looks at trades one by one."""
-        return any(ticks(version.bot) for version in self.versions())
-
-    @property
     def has_seconds(self) -> bool:
         """Whether a version of it looks at bars of seconds."""
         return any(is_seconds(version.bot.timeframe) for version in self.versions())
-
-    @property
-    def quotes(self) -> bool:
-        """Whether a version of it looks at quotes one by one."""
-        return any(quotes(version.bot) for version in self.versions())
 
     def versions(self) -> list[Version]:
         """Give the one that decides and those that come."""
@@ -208,10 +201,10 @@ class Slot:
         newest = self.versions()[-1:]
         return bool(newest) and newest[0].status in _LOOKS and _same(newest[0].bot, bot, self.symbol)
 
-    def add(self, defined: BotDefined) -> Version:
+    def add(self, defined: BotDefined, life: str = "") -> Version:
         """Take in a version; it takes over when its time comes."""
         looks = defined.status in _LOOKS and defined.definition.trades(self.symbol)
-        version = Version(defined, is_fresh=looks and not self.goes_on(defined.definition))
+        version = Version(defined, is_fresh=looks and not self.goes_on(defined.definition), life=life)
         self.coming.append(version)
         return version
 

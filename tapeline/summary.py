@@ -60,6 +60,7 @@ class Summary(msgspec.Struct, frozen=True):
     p99_ms: float | None
     seconds: float
     restarts: dict[str, int]
+    bots_in_error: dict[str, str]
 
 
 def summarize(
@@ -70,6 +71,7 @@ def summarize(
     with open_read_only(path) as sql:
         counts = _one(sql, _COUNTS)
         ledger = _one(sql, _LEDGER)
+        failed = sql.query("SELECT bot, reason FROM bot_control WHERE status = 'error' ORDER BY 1").frame().rows()
         held = sql.query(_HELD).frame().rows(named=True)
     cash = Decimal(ledger["cash"] or 0)
     value = sum((row["quantity"] * Decimal(repr(row["price"] or 0.0)) for row in held), Decimal(0))
@@ -86,6 +88,7 @@ def summarize(
         p99_ms=_rounded(counts["p99_ms"]),
         seconds=round(seconds, 1),
         restarts={role: count for role, count in restarts.items() if count},
+        bots_in_error=dict(failed),
     )
 
 
@@ -115,6 +118,7 @@ def as_text(summary: Summary) -> str:
             f"realized P&L {Decimal(summary.realized_pnl):,.2f} USD, equity {Decimal(summary.equity):,.2f} USD, "
             f"cash {Decimal(summary.cash):,.2f} USD"
         ),
+        *(f"bot {bot} is in error: {reason}" for bot, reason in summary.bots_in_error.items()),
         f"bar received -> intent: p50 {p50} ms, p99 {p99} ms",
         f"database: {summary.database}",
         'look into it: uv run tapeline sql "SELECT * FROM executed_trades ORDER BY created_at DESC LIMIT 10"',

@@ -92,7 +92,7 @@ class View:
 def _line(n: dict[str, Any], rate: float) -> str:
     return (
         f"{n['until']:%Y-%m-%d %H:%M}Z  bars {n['bars']} ({rate:.0f}/s)  signals {n['signals']}  intents {n['intents']}"
-        f"  denials {n['denials']}  orders {n['orders']}  fills {n['fills']}  P&L {n['pnl'] or 0:,.2f}"
+        f"  denials {n['denials']}  orders {n['orders']}  fills {n['fills']}  realized P&L {n['pnl'] or 0:,.2f}"
         f"  p50 {n['p50'] or 0:.1f} ms  p99 {n['p99'] or 0:.1f} ms"
         if n["until"] is not None
         else "waiting for the first bar"

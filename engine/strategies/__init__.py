@@ -8,6 +8,7 @@ from engine.strategies.base import (
     fault_text,
     past_bars_of,
     senseless,
+    tell_fill,
     tell_session,
     values_of,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "past_bars_of",
     "register",
     "senseless",
+    "tell_fill",
     "tell_session",
     "values_of",
 ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
-from engine.messages import Bar
+from engine.messages import Bar, FillTold
 from engine.values import PAST_BARS_MAX, Direction, Side
 
 
@@ -95,6 +95,25 @@ def tell_session(strategy: Strategy, known_ns: int, session: tuple[int, int]) ->
     if hook is not None:
         hook(*session)
     return session[0]
+
+
+def tell_fill(strategy: object, told: FillTold) -> None:
+    """Tell a strategy of a fill, if it asks for that by a method `on_fill(fill)`. Raises whatever that raises."""
+    if not hasattr(type(strategy), "on_fill"):
+        return
+    fill = OwnFill(
+        symbol=told.symbol,
+        side=told.side,
+        quantity=float(told.quantity),
+        price=float(told.price),
+        position=float(told.position),
+        average_price=float(told.average_px),
+        commission=float(told.commission),
+        order_id=told.order_id,
+        ts_event=told.ts_event,
+    )
+    hook: Callable[[OwnFill], object] = getattr(strategy, "on_fill")  # noqa: B009  (may be left out)
+    hook(fill)
 
 
 _TEXT_MAX, _NAME_MAX, _VALUES_MAX = 500, 64, 200

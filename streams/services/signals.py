@@ -37,7 +37,7 @@ from engine.messages import (
     decode,
     decode_market,
 )
-from engine.roster import Roster, faulty
+from engine.roster import Roster, failed_text, faulty
 from engine.signals import SignalEngine
 from engine.values import NS_PER_S
 from streams.asking import facts_of
@@ -276,10 +276,12 @@ class Signals:
         while reader is not None and reader.losses:
             what = f"{reader.losses.pop(0)}: bars not seen before are missing from indicators"
             self._problem = what
-            now = await context.clock.now_ns()
-            alert = Alert(make_id(context.account, context.run, "signals", what, now), "error", "signals", what, now)
-            alerts.append(context.outgoing(alert, alert.id))
+            alerts.append(self._alert(what, await context.clock.now_ns()))
         return alerts
+
+    def _alert(self, what: str, ts_ns: int) -> Outgoing:
+        alert_id = make_id(self._context.account, self._context.run, "signals", what, ts_ns)
+        return self._context.outgoing(Alert(alert_id, "error", "signals", what, ts_ns), alert_id)
 
     async def _announce(self) -> None:
         await self._context.announce(self.status())
@@ -319,9 +321,7 @@ class Signals:
         published = {topology.trading: self._publisher.last_seq}
         position = 0 if self._pipeline is None else self._pipeline.position
         problems = [*([self._problem] if self._problem else []), *self._stuck.values()]
-        stopped = [bot for bot in self._roster.bots.values() if bot.status is BotStatus.ERROR]
-        mend = "mend it, then `tapeline bots start"
-        problems += [f"bot {bot.bot} is in error: {bot.reason}; {mend} {bot.bot}`" for bot in stopped]
+        problems += [failed_text(bot) for bot in self._roster.bots.values() if bot.status is BotStatus.ERROR]
         return Status("signals", 0, "", {topology.market: position}, published, 0, counters, problems)
 
     async def _take_told(self, stored: list[Stored]) -> None:
@@ -388,5 +388,5 @@ class Signals:
             self._roster.apply(stopped)
             engine.define(stopped)
             self._fills.follow(*engine.filling.wanted())
-            outgoing.append(said(self._context, stopped))
+            outgoing += [said(self._context, stopped), self._alert(failed_text(stopped), stopped.ts_event)]
         return outgoing

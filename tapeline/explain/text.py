@@ -22,7 +22,7 @@ _SAID = frozenset(
 def as_text(chain: Plain) -> str:
     """Write a chain for people."""
     lines = [f"{chain['kind'].replace('_', '-')} {chain['target']}", ""]
-    lines += _block("bar", _bar(chain["bar"]))
+    lines += _block("bar", _bar(chain["bar"], chain["signal"]))
     lines += _block("mark", _mark(chain["mark"]))
     lines += _block("guarded", _protection(chain["protection"]))
     lines += _block("signal", _signal(chain["signal"]))
@@ -42,16 +42,18 @@ def _block(label: str, lines: Sequence[str]) -> list[str]:
     return [f"{label if number == 0 else '':{_LABEL}}{line}".rstrip() for number, line in enumerate(lines)]
 
 
-def _bar(bar: Plain | None) -> list[str]:
+def _bar(bar: Plain | None, signal: Plain | None) -> list[str]:
     if bar is None:
         return []
     prices = "  ".join(f"{name} {_short(bar[name])}" for name in ("open", "high", "low", "close", "volume"))
     extra = "".join(f"  {name}" for name in ("is_backfill",) if bar[name])
     revision = f"  revision {bar['revision']}" if bar["revision"] else ""
+    is_forming = signal is not None and signal["ts_event"] < bar["ts_event"]
+    note = "  was forming when a trade or quote caused the signal; as it closed:" if is_forming else ""
     return [
-        f"{bar['symbol']} {bar['timeframe']} closed {_time(bar['ts_event'])}{revision}{extra}",
+        f"{bar['symbol']} {bar['timeframe']} closed {_time(bar['ts_event'])}{revision}{extra}{note}",
         f"{prices}",
-        f"received {_time(bar['ts_recv'])}",
+        f"received {_time(bar['ts_recv'])}" if bar["ts_recv"] else "made of what was received",
     ]
 
 

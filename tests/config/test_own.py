@@ -111,6 +111,19 @@ def test_its_state_lives_through_a_restart_with_everything_in_it(tmp_path: Path)
         ("class Above:\n    snapshot = dict", "Above", "", "the class has no method on_bar"),
         ("class Above:\n    on_bar = print", "Above", "", "the class has no method snapshot"),
         (
+            f"{GOOD}\n    def on_fil(self, fill): ...\n",
+            "Above",
+            "",
+            "a method on_fil, which nobody calls: did you mean on_fill",
+        ),
+        (
+            f"{GOOD}\n    def on_fill(self): ...\n",
+            "Above",
+            "",
+            "on_fill cannot be called as it is: write it as on_fill",
+        ),
+        (f"{GOOD}\n    on_tick = 3\n", "Above", "", "on_tick cannot be called as it is: write it as on_tick"),
+        (
             "class Above:\n    on_bar = snapshot = print\n    Params = dict",
             "Above",
             "",

@@ -210,6 +210,20 @@ def test_a_fault_in_it_is_an_alert_once_and_stops_no_other_bot() -> None:
     assert engine.failed() == {}
 
 
+def test_new_code_that_raises_at_fills_is_refused() -> None:
+    engine = _engine()
+    for number in range(1, 13):
+        engine.on_bar(bar(10.0, number))
+        for body in _filled(number, Side.BUY, "10", "10", at=number):
+            _live(engine, body)
+    code = OWNER.replace("self.heard += 1", "raise ValueError('no')")
+    bad = bot(name="own", strategy="owner.py:Owner", code=code)
+    own.learn(bad)
+    bars = [bar(10.0, number) for number in range(1, 13)]
+    assert "raised at 10 past bars and fills, AAPL: ValueError: no" in engine.rehearse(bad, bars)
+    assert engine.rehearse(OWN, bars) == ""
+
+
 def test_a_shadow_hears_its_own_fills_and_none_of_a_shadow_before_it() -> None:
     shadow = bot(name="own", strategy="owner.py:Owner", code=OWNER, shadow_of="alpha")
     engine = _engine(bot(name="alpha"))

@@ -117,6 +117,22 @@ def test_a_bot_says_at_a_trade_what_it_wants_by_the_bar_that_is_forming() -> Non
     assert len({one.id for one in (up, down, back)}) == 3
 
 
+def test_a_minute_that_comes_after_trades_of_the_next_is_said_in_time() -> None:
+    """At Alpaca it does. A restart takes the last signal for where it goes on, so signals go on in time."""
+    story = [ticks((at(2, 10), 12.0)), ticks((at(3, 2), 12.5)), bar_at(at(3), 8.0), ticks((at(3, 4), 7.0))]
+    engine = warm(bot())
+    before = pickle.dumps(engine.state())
+    said = [s for body in story for s in (engine.on_ticks(body) if isinstance(body, Ticks) else engine.on_bar(body))]
+    assert [(s.ts_event, s.direction) for s in said] == [(at(2, 10), UP), (at(3, 4), DOWN)]
+    for count in (1, 2):
+        again = engine_of(bot())
+        again.restore(pickle.loads(before))
+        for signal in said[:count]:
+            again.on_own_signal(signal)
+        anew = [s for body in story for s in (again.on_ticks(body) if isinstance(body, Ticks) else again.on_bar(body))]
+        assert anew == said[count:]
+
+
 def test_bars_that_form_leave_no_trace_in_the_strategy() -> None:
     calm, busy = warm(bot()), warm(bot())
     draw = random.Random(3)

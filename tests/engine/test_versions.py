@@ -372,7 +372,7 @@ def test_rehearsing_says_what_a_strategy_raises_at_past_bars_and_nothing_of_para
     assert engine.rehearse(bot(params={"fast": 9, "slow": 3}), bars) == ""  # the roster names field and value
     broken = [msgspec.structs.replace(one, close=float("nan")) for one in bars]
     assert engine.rehearse(FAST, broken[:9]) == ""
-    assert "strategy sma_crossover raised at 10 past bars, AAPL: ValueError" in engine.rehearse(FAST, broken)
+    assert "strategy sma_crossover raised at 10 past bars and fills, AAPL: ValueError" in engine.rehearse(FAST, broken)
 
 
 def test_too_many_new_symbols_are_told_of_and_other_capital_is_not() -> None:

@@ -265,7 +265,9 @@ async def test_a_strategy_that_raises_stops_its_bot_for_good_and_harms_no_other(
     assert defined[1].reason == (
         "strategy x.py:Raising, AAPL: ZeroDivisionError: float division by zero; it raised 10 times"
     )
-    assert sum(isinstance(body, Alert) for body in bodies) == 10
+    alerts = [body.what for body in bodies if isinstance(body, Alert)]
+    assert len(alerts) == 11  # at each bar, and that it is in error
+    assert alerts[-1].startswith("bot bad is in error: strategy x.py:Raising, AAPL: ZeroDivisionError")
     engine = SignalEngine("ACC1", "run1", [ALPHA])
     engine.on_sessions(always_open())
     assert _signals(bodies) == [body_json(said) for each in bars for said in engine.on_bar(each)]
