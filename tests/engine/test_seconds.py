@@ -118,6 +118,17 @@ def test_a_bot_that_came_later_hears_only_bars_that_begin_after_it() -> None:
     assert [(v.bot, v.ts_event) for v in engine.shown()] == [("early", at(0, 25)), ("late", at(0, 25))]
 
 
+def test_a_moment_without_a_bar_says_which_bar_of_seconds_was_before_it() -> None:
+    engine = engine_of(bot(trading_frequency=60))
+    engine.on_bar(bar_at(at(1), 10.0))
+    assert engine.on_ticks(ticks((at(1, 6), 10.0), (at(1, 11), 11.0), (at(1, 51), 9.0))) == []
+    engine.on_ticks(ticks((at(1, 56.5), 20.0), symbol="MSFT"))  # AAPL's bar is over: its target waits for the minute
+    [said] = engine.on_clock(at(2, 6))
+    assert (said.ts_event, said.direction) == (at(2), Direction.SHORT)
+    [timer] = engine.timers()
+    assert (timer.symbols, timer.trades, timer.frames) == ({"AAPL": at(1)}, {"AAPL": at(1, 51)}, {"AAPL": at(1, 55)})
+
+
 def test_a_split_lets_it_begin_anew() -> None:
     engine = engine_of(bot(symbols=("AAPL",)))
     engine.on_ticks(ticks((at(0, 6), 40.0), (at(0, 11), 40.0), (at(0, 16), 40.0)))
@@ -181,9 +192,9 @@ BOTS = (
 )
 
 
-def story(seed: int) -> list[AnyBody]:
-    """Ticks of two symbols and their minutes, some of which come late."""
-    draw, bodies, price = random.Random(seed), list[AnyBody](), 100.0
+def story(seed: int) -> list[AnyBody | int]:
+    """Ticks of two symbols, their minutes, some of which are missing, and moments at which the clock is looked at."""
+    draw, bodies, price = random.Random(seed), list[AnyBody | int](), 100.0
     for minute in range(6):
         second = draw.uniform(0, 15)
         while second < 60:
@@ -195,17 +206,22 @@ def story(seed: int) -> list[AnyBody]:
             else:
                 bodies.append(ticks(quotes=(late,), symbol=symbol))
             second += draw.choice((0.4, 1, 3, 9, 14))
+            if draw.random() < 0.3:
+                bodies.append(moment)
         for symbol in ("AAPL", "MSFT"):
             if draw.random() < 0.8:
                 bodies.append(msgspec.structs.replace(bar_at(at(minute + 1), price), symbol=symbol))
     return bodies
 
 
-def play(engine: SignalEngine, bodies: list[AnyBody]) -> list[AnyBody]:
+def play(engine: SignalEngine, bodies: list[AnyBody | int]) -> list[AnyBody]:
     """Give what is stored, in order."""
     stored: list[AnyBody] = []
     for body in bodies:
-        signals = engine.on_ticks(body) if isinstance(body, Ticks) else engine.on_bar(body)  # type: ignore[arg-type]
+        if isinstance(body, int):
+            signals = engine.on_clock(body)
+        else:
+            signals = engine.on_ticks(body) if isinstance(body, Ticks) else engine.on_bar(body)  # type: ignore[arg-type]
         stored += [*engine.timers(), *engine.frames(), *signals, *engine.shown()]
     return stored
 
@@ -240,7 +256,7 @@ def test_over_a_restart_at_every_point_the_same_is_said_and_known(seed: int) -> 
         killed = min(len(bodies), kept + 5)
         stored = before + play(first, bodies[kept:killed])
         again = again_from(state, stored)
-        assert play(again, bodies[kept:killed]) == []
+        assert play(again, [body for body in bodies[kept:killed] if not isinstance(body, int)]) == []
         stored += play(again, bodies[killed:])
         assert [*map(body_json, stored)] == expected
         assert again.snapshots() == whole.snapshots()

@@ -373,7 +373,7 @@ SEEDS = {
     "account_not_compared": 20,
     "difference_believed_at_once": 35,
     "late_activity_counts_beside_its_correction": 126,
-    "advance_taken_back_twice": 867,
+    "advance_taken_back_twice": 1684,
     "resend_without_lookup": 3,
     "post_before_submitted_is_stored": 2,
     "unsent_forgotten": 4,

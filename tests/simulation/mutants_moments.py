@@ -70,13 +70,6 @@ MOMENTS = (
         "restarted signals move a bot by bars of seconds from before it was defined",
     ),
     Patch(
-        "moments_without_bars_of_seconds",
-        "engine.speech:Speech.timer",
-        "if slot.has_seconds",
-        "if False",
-        "restarted signals come to a moment before a bar of seconds that was closed before it",
-    ),
-    Patch(
         "corrections_not_read",
         f"{_SIGNALS}._move",
         "await bars_until(self._context, needed, item.seq) if needed else None",
