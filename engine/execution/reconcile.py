@@ -175,7 +175,7 @@ def settle(
         corrections.append(correction)
         if small is None and _worth(each, account) > usd_max:
             alerts.append(_alert(each, correction, state, now_ns))
-    if alerts and state.mode is TradingMode.ACTIVE and not latched:  # it must never loosen a halt
+    if alerts and not latched:  # said while trading is halted too: a person may be resuming it right now
         command_id = make_id(state.account, state.run, "reducing", alerts[0].id)
         reason = alerts[0].what.partition(":")[0]
         return [*alerts, Command(command_id, TradingMode.REDUCING, reason, "executor", now_ns), *corrections]

@@ -69,15 +69,9 @@ from engine.risk.waiting import Way, lineage, turns
 from engine.risk.working import OrderEnd, Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, priced_ns, reference_price, target_quantity
-from engine.values import (
-    NS_PER_S,
-    AssetClass,
-    Purpose,
-    TradingMode,
-    asset_class_of,
-    plain,
-)
+from engine.values import NS_PER_S, AssetClass, Purpose, TradingMode, asset_class_of, plain
 
+_ROLES = frozenset({"feed", "signals", "risk", "executor", "recorder"})
 Answer = Verdict | TradingState | CancelOrder | Alert
 
 
@@ -231,13 +225,16 @@ class RiskCore:
         if command.id in self.state.commands:
             return []
         remember(self.state.commands, command.id, command.ts_event)
-        self.state.mode, self.state.mode_reason = command.mode, command.reason
+        mode, reason = command.mode, command.reason
+        if mode is TradingMode.REDUCING and command.by in _ROLES and self.state.mode is not TradingMode.ACTIVE:
+            mode, reason = self.state.mode, self.state.mode_reason  # a role never loosens what was said before
+        self.state.mode, self.state.mode_reason = mode, reason
         self.protector.tell_bare(command.id, command.ts_event)
         if command.mode is TradingMode.ACTIVE:
             self._books.resume()
             self._standing.resume()
             self.state.track.forgive(self._exposure, self._unstored.values(), self._limits.repeats_window_s * NS_PER_S)
-        return [TradingState(command.mode, command.reason, command.id, command.ts_event)]
+        return [TradingState(mode, reason, command.id, command.ts_event)]
 
     # --- what follows from it --------------------------------------------------------------------------------------
 

@@ -156,10 +156,15 @@ def test_small_differences_are_corrected_in_silence(theirs: VenueAccount, is_tol
     assert kinds == [*([Alert, Command] if is_told else []), Correction]
 
 
-@pytest.mark.parametrize(("mode", "latched"), [(TradingMode.HALTED, False), (TradingMode.ACTIVE, True)])
-def test_a_halt_is_never_loosened(mode: TradingMode, latched: bool) -> None:
-    made = core(TradingState(mode, "", "c1", T0))
-    assert [type(body) for body in settled(made, account("5"), latched=latched)] == [Alert, Correction]
+def test_a_latched_halt_is_left_alone() -> None:
+    made = core(TradingState(TradingMode.ACTIVE, "", "c1", T0))
+    assert [type(body) for body in settled(made, account("5"), latched=True)] == [Alert, Correction]
+
+
+def test_while_trading_is_halted_it_is_commanded_too() -> None:
+    """A person may be resuming it meanwhile; risk does not let it loosen a halt."""
+    made = core(TradingState(TradingMode.HALTED, "", "c1", T0))
+    assert [type(body) for body in settled(made, account("5"))] == [Alert, Command, Correction]
 
 
 def test_many_differences_are_one_command() -> None:

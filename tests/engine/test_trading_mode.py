@@ -62,6 +62,15 @@ def _command(mode: TradingMode, number: int = 1) -> Command:
     return Command(f"command-{number}", mode, "odd fills", "anna", T0 + number)
 
 
+def test_a_role_never_loosens_a_halt() -> None:
+    core = _risk(_command(TradingMode.HALTED))
+    wish = Command("of-executor", TradingMode.REDUCING, "a difference", "executor", T0 + 5)
+    assert core.apply(wish) == [TradingState(TradingMode.HALTED, "odd fills", wish.id, wish.ts_event)]
+    core.apply(_command(TradingMode.ACTIVE, 2))
+    later = Command("of-executor-2", TradingMode.REDUCING, "a difference", "executor", T0 + 6)
+    assert core.apply(later) == [TradingState(TradingMode.REDUCING, "a difference", later.id, later.ts_event)]
+
+
 def test_a_command_is_obeyed_once_and_answered_with_the_mode() -> None:
     core = _risk()
     command = _command(TradingMode.HALTED)
