@@ -134,7 +134,7 @@ def _check_hooks(shown: str, kind: Any) -> None:
     for name in dir(kind):
         near = get_close_matches(name, _HOOKS, 1, 0.8)
         if near and name not in _HOOKS and callable(getattr(kind, name, None)):
-            msg = f"strategy {shown}: the class has a method {name}, which nobody calls: did you mean {near[0]}?"
+            msg = f"strategy {shown}: the class has a method {name}, which Tapeline does not call: name it {near[0]}"
             raise ConfigError(msg)
     for name, given in _HOOKS.items():
         if not hasattr(kind, name):

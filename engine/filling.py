@@ -11,8 +11,10 @@ Invariants:
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from operator import attrgetter
+
+import msgspec
 
 from engine.asking import Asking
 from engine.bots import BotStatus
@@ -23,6 +25,8 @@ from engine.speech import Speech
 from engine.splits import SplitBook
 from engine.values import plain
 from engine.versions import FILLS_MAX, Slot
+
+_PLACE = ("number", "bar_ts", "frame_ts", "trade_ts", "seen_ts")
 
 
 class Filling:
@@ -73,8 +77,11 @@ class Filling:
         """Learn from the stream that a fill was told; it counts before what comes after its place."""
         self._stored.add(told.fill)
         slot = self._slots.find(told.bot, told.symbol)
-        if slot is not None and told.number > slot.told and told not in slot.tolds:
-            insort(slot.tolds, told, key=attrgetter("number"))
+        if slot is None or told.number <= slot.told:
+            return
+        place = bisect_left(slot.tolds, told.number, key=attrgetter("number"))
+        if all(known.number != told.number for known in slot.tolds[place : place + 1]):
+            slot.tolds.insert(place, told)
             self._has_tolds = True
 
     def flush(self) -> None:
@@ -115,12 +122,13 @@ class Filling:
         slot = self._slots.find(fill.bot, fill.symbol)
         if slot is None:
             return
-        known = next((told for told in slot.fills if told.fill == position.cause), None)
-        told = known or self._speech.told(slot, fill, position, life)
+        told = self._speech.told(slot, fill, position, life)
+        known = next((one for one in slot.fills if one.id == told.id), None)
+        if known is not None:  # the stream lost that it was told: its place is known, its numbers are of before splits
+            told = msgspec.structs.replace(told, **{name: getattr(known, name) for name in _PLACE})
         self._stored.add(told.fill)
         self._news.append(told)
-        if known is None:
-            self._hear(slot, told, is_new=True)
+        self._hear(slot, told, is_new=True)
 
     def _hear(self, slot: Slot, told: FillTold, *, is_new: bool = False) -> None:
         if told.number <= slot.told:

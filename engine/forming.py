@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from engine.messages import Bar, Ticks
 from engine.ports import Trade
-from engine.seconds import Tick
+from engine.seconds import Tick, first, grown
 from engine.values import MINUTE_BAR, NS_PER_MINUTE
 
 
@@ -36,13 +34,13 @@ class Forming:
     def __init__(self) -> None:
         self._of: dict[str, _Formed] = {}
 
-    def state(self) -> dict[str, tuple[object, ...]]:
+    def state(self) -> dict[str, _Formed]:
         """Give everything, for pickling."""
-        return {symbol: tuple(formed) for symbol, formed in self._of.items()}
+        return self._of
 
-    def restore(self, state: dict[str, tuple[object, ...]]) -> None:
+    def restore(self, state: dict[str, _Formed]) -> None:
         """Take a state back."""
-        self._of = {symbol: _Formed(*formed) for symbol, formed in state.items()}  # type: ignore[arg-type]
+        self._of = state
 
     def on_ticks(self, ticks: Ticks) -> Iterator[Tick]:
         """Take in ticks; give each that counts, by time. `minutes` has the minutes that are forming with it."""
@@ -79,17 +77,7 @@ class Forming:
 
 def _joined(minutes: tuple[Bar, ...], tick: Tick) -> tuple[Bar, ...]:
     """Give the minutes with one more tick in them."""
-    trade, count = tick.trade, int(not tick.is_quote)
-    end, px, size = (trade.ts_event // NS_PER_MINUTE + 1) * NS_PER_MINUTE, trade.px, trade.size
+    end = (tick.trade.ts_event // NS_PER_MINUTE + 1) * NS_PER_MINUTE
     if not minutes or minutes[-1].ts_event != end:
-        return (*minutes, Bar(trade.symbol, MINUTE_BAR, end, px, px, px, px, size, count))
-    known = minutes[-1]
-    formed = msgspec.structs.replace(
-        known,
-        high=max(known.high, px),
-        low=min(known.low, px),
-        close=px,
-        volume=known.volume + size,
-        trade_count=(known.trade_count or 0) + count,
-    )
-    return (*minutes[:-1], formed)
+        return (*minutes, first(tick, MINUTE_BAR, end))
+    return (*minutes[:-1], grown(minutes[-1], tick))

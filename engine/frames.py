@@ -27,7 +27,7 @@ import msgspec
 from engine.errors import ConfigError
 from engine.messages import Bar
 from engine.messages.market import PastBar
-from engine.seconds import SecondBars
+from engine.seconds import SecondBars, forget
 from engine.sessions import SessionTable
 from engine.values import MINUTE_BAR, NS_PER_MINUTE, SECONDS, AssetClass, asset_class_of, is_seconds, timeframe_ns
 from engine.zones import midnight_before
@@ -226,11 +226,7 @@ class FrameTable:
 
     def keep(self, symbol: str, wanted: Collection[str]) -> None:
         """Forget the timeframes of a symbol that nobody asks for any more."""
-        known = self._of.get(symbol, {})
-        for timeframe in set(known) - set(wanted):
-            del known[timeframe]
-        if not known:
-            self._of.pop(symbol, None)
+        forget(self._of, symbol, wanted)
         self.seconds.keep(symbol, wanted)
 
     def learn(self, symbol: str, timeframe: str, history: Sequence[Bar], now_ns: int, told_until: int) -> list[Bar]:

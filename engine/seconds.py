@@ -87,11 +87,7 @@ class SecondBars:
 
     def keep(self, symbol: str, wanted: Collection[str]) -> None:
         """Forget the timeframes of a symbol that nobody asks for any more."""
-        known = self._of.get(symbol, {})
-        for timeframe in set(known) - set(wanted):
-            del known[timeframe]
-        if not known:
-            self._of.pop(symbol, None)
+        forget(self._of, symbol, wanted)
 
     def on_tick(self, tick: Tick) -> list[Bar]:
         """Take in a tick; give the bars of its symbol that it closes, by their end."""
@@ -102,10 +98,10 @@ class SecondBars:
             if begin < span.closed or begin <= span.since:
                 continue
             if span.bar is None:
-                span.bar = _first(trade, timeframe, begin + span.length, is_quote=tick.is_quote)
+                span.bar = first(tick, timeframe, begin + span.length)
                 self._plan(trade.symbol, timeframe, span)
             else:
-                span.bar = joined(span.bar, tick)
+                span.bar = _joined(span.bar, tick)
         return self._noted(done)
 
     def until(self, symbol: str, ts_ns: int) -> list[Bar]:
@@ -151,13 +147,22 @@ class SecondBars:
         return sorted(done, key=lambda bar: (bar.ts_event, bar.symbol, bar.timeframe))
 
 
-def joined(bar: Bar, tick: Tick) -> Bar:
+def _joined(bar: Bar, tick: Tick) -> Bar:
     """Give a bar with one more tick in it; what was traded takes the place of what was only quoted."""
-    trade = tick.trade
     if not bar.trade_count and not tick.is_quote:
-        return _first(trade, bar.timeframe, bar.ts_event, is_quote=False)
-    if bar.trade_count and tick.is_quote:
-        return bar
+        return first(tick, bar.timeframe, bar.ts_event)
+    return bar if bar.trade_count and tick.is_quote else grown(bar, tick)
+
+
+def first(tick: Tick, timeframe: str, end_ns: int) -> Bar:
+    """Give the bar that begins with a tick."""
+    px = tick.trade.px
+    return Bar(tick.trade.symbol, timeframe, end_ns, px, px, px, px, tick.trade.size, int(not tick.is_quote))
+
+
+def grown(bar: Bar, tick: Tick) -> Bar:
+    """Give a bar with the price of one more tick in it."""
+    trade = tick.trade
     return msgspec.structs.replace(
         bar,
         high=max(bar.high, trade.px),
@@ -168,6 +173,10 @@ def joined(bar: Bar, tick: Tick) -> Bar:
     )
 
 
-def _first(trade: Trade, timeframe: str, end_ns: int, *, is_quote: bool) -> Bar:
-    px = trade.px
-    return Bar(trade.symbol, timeframe, end_ns, px, px, px, px, trade.size, 0 if is_quote else 1)
+def forget[T](of: dict[str, dict[str, T]], symbol: str, wanted: Collection[str]) -> None:
+    """Take out the timeframes of a symbol that nobody wants."""
+    known = of.get(symbol, {})
+    for timeframe in set(known) - set(wanted):
+        del known[timeframe]
+    if not known:
+        of.pop(symbol, None)

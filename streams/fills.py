@@ -7,7 +7,6 @@ They are read from the beginning whenever a bot wants them that did not before: 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from engine.messages import AnyBody, decode
 from streams.reader import Reader, read
@@ -38,11 +37,10 @@ class FillReader:
         """Note which bots want fills now, and whether some were read before they did."""
         if bots - self._bots or is_behind:
             self._is_new.set()
+            self.seq = 0
         self._bots = bots
         if not bots:
             self.seq = None
-        elif self.seq is None:
-            self.seq = 0
 
     async def batch(self) -> list[AnyBody]:
         """Wait for fills, positions and what shadows did; give them in order."""
@@ -71,8 +69,7 @@ class FillReader:
     async def _begin(self) -> None:
         context, prefix = self._context, self._context.topology.prefix
         if self._reader is not None:
-            with contextlib.suppress(ValueError):
-                context.readers.remove(self._reader)
+            context.readers.remove(self._reader)
             await self._reader.stop()
         self._reader = context.reader(context.topology.trading, 0, [f"{prefix}.{kind}.>" for kind in _KINDS])
         await self._reader.start()

@@ -114,7 +114,7 @@ def test_its_state_lives_through_a_restart_with_everything_in_it(tmp_path: Path)
             f"{GOOD}\n    def on_fil(self, fill): ...\n",
             "Above",
             "",
-            "a method on_fil, which nobody calls: did you mean on_fill",
+            "a method on_fil, which Tapeline does not call: name it on_fill",
         ),
         (
             f"{GOOD}\n    def on_fill(self): ...\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from config import own
@@ -136,6 +137,37 @@ def test_over_a_restart_at_every_point_strategies_know_the_same(kept: int) -> No
         said += [one for body in story[killed_after:] for one in _live(again, body)]
         assert [*map(body_json, said)] == [*map(body_json, stored)]
         assert _values(again) == _values(whole)
+
+
+def test_what_the_stream_lost_is_stored_again_at_its_place_and_told_once() -> None:
+    engine = _engine()
+    bars = [bar(close, number) for number, close in enumerate(CLOSES[:4], 1)]
+    for each in bars[:3]:
+        engine.on_bar(each)
+    fill, position = _filled(3, Side.BUY, "10.4", "10", at=3)
+    [told] = [one for body in (fill, position) for one in _live(engine, body)]
+    engine.on_bar(bars[3])
+    again = _engine()
+    again.restore(pickle.loads(pickle.dumps(engine.state())))
+    again.on_split(Split("ca1", "AAPL", "AAPL", D(4), minute(4)), bars)
+    assert [body_json(one) for body in (fill, position) for one in _live(again, body)] == [body_json(told)]
+    assert [_values(again)[name] for name in ("heard", "position", "average")] == [1.0, 40.0, 2.6]
+
+
+def test_a_long_past_of_fills_is_learned_in_the_order_of_its_numbers_each_once() -> None:
+    engine = _engine()
+    engine.on_bar(bar(10.0, 1))
+    [first] = [one for body in _filled(1, Side.BUY, "10", "10", at=1) for one in _live(engine, body)]
+    assert isinstance(first, FillTold)
+    again = _engine()
+    numbers = (3, 1, 2, 2, 3, 1)
+    for number in numbers:
+        again.filling.on_told(msgspec.structs.replace(first, number=number, fill=f"f{number}", id=f"i{number}"))
+    [slot] = again._slots.every()
+    assert [told.number for told in slot.tolds] == [1, 2, 3]
+    again.on_bar(bar(10.0, 1))
+    again.filling.flush()
+    assert _values(again)["heard"] == 3.0
 
 
 def test_one_that_was_not_stored_is_told_after_the_bars_of_the_former_life() -> None:

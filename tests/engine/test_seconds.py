@@ -158,8 +158,12 @@ def test_a_bot_of_every_tick_is_asked_at_quotes_if_it_wants() -> None:
         engine.on_bar(bar_at(at(minute), 10.0))
     [up] = engine.on_ticks(ticks(quotes=((at(2, 5), 12.0),)))
     assert (up.bot, up.direction, up.price, up.bar) == ("wants", Direction.LONG, 12.0, f"AAPL|1m|{at(3)}|0")
-    [down] = engine.on_ticks(ticks((at(2, 6), 9.0), quotes=((at(2, 7), 12.0),)))[:1]
-    assert {"wants", "calm"} == {down.bot, *(s.bot for s in engine.on_ticks(ticks((at(2, 8), 8.0))))} | {"calm"}
+    said = engine.on_ticks(ticks((at(2, 6), 9.0), quotes=((at(2, 7), 12.0),)))
+    assert [(one.bot, one.ts_event, one.direction) for one in said] == [
+        ("wants", at(2, 6), Direction.SHORT),
+        ("calm", at(2, 6), Direction.SHORT),
+        ("wants", at(2, 7), Direction.LONG),
+    ]
 
 
 @pytest.mark.parametrize("timeframe", SECONDS)
@@ -264,7 +268,7 @@ def test_over_a_restart_at_every_point_the_same_is_said_and_known(seed: int) -> 
 
 @pytest.mark.parametrize("name", ["five", "ten", "quick", "minute"])
 def test_a_bot_says_the_same_alone(name: str) -> None:
-    """Other symbols' ticks close its bars sooner; what is said is the same."""
+    """On the same ticks and bars, whichever other bots look at them."""
     alone = [one for one in BOTS if one.name == name]
     for seed in range(4):
         together = [
