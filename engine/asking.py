@@ -145,11 +145,6 @@ class Asking:
             return None, {}
         return self.sensible(slot, version, bars[-1], target, values), values
 
-    def learn_anew(self, slot: Slot, version: Version) -> None:
-        """Make one version's strategy anew, of which no bars are known; it knows its fills."""
-        with self.silently(version):
-            self.learn(slot, version, ())
-
     @contextlib.contextmanager
     def silently(self, version: Version) -> Generator[None]:
         """Ask a strategy that is made anew about bars that it was asked about: what it raises is known."""

@@ -84,6 +84,11 @@ class Filling:
             slot.tolds.insert(place, told)
             self._has_tolds = True
 
+    def told_by_now(self, bot: str) -> dict[str, int]:
+        """Give how many fills the stream knows to be told to a bot, by symbol."""
+        slots = self._slots.of_bot(bot)
+        return {slot.symbol: slot.tolds[-1].number if slot.tolds else slot.told for slot in slots}
+
     def flush(self) -> None:
         """Tell what a former life told and is not told yet: its place was lost with bars of the market stream."""
         for slot in self._slots.every() if self._has_tolds else ():
@@ -108,9 +113,16 @@ class Filling:
         elif isinstance(body, Position) and body.cause in self._fills:
             self._tell(self._fills.pop(body.cause), body, life)
 
-    def come(self, slot: Slot) -> None:
-        """Tell what a former life told up to where a bot in a symbol has come; before each of its steps."""
+    def come(self, slot: Slot, number_max: int | None = None) -> None:
+        """Tell what a former life told up to where a bot in a symbol has come; before each of its steps.
+
+        Args:
+            slot: Bot and symbol.
+            number_max: At most up to this number.
+        """
         while slot.tolds and slot.has_come_to(slot.tolds[0]):
+            if number_max is not None and slot.tolds[0].number > number_max:
+                return
             self._hear(slot, slot.tolds.pop(0))
 
     def take_news(self) -> list[FillTold]:

@@ -204,6 +204,7 @@ class FrameTable:
         self._of: dict[str, dict[str, Frames]] = {}
         self._agenda: list[tuple[int, str, str]] = []
         self._closed: list[Bar] = []
+        self._told: dict[tuple[str, str], dict[bool, Bar]] = {}
         self.seconds = SecondBars()
 
     def state(self) -> dict[str, dict[str, Frames]]:
@@ -241,8 +242,12 @@ class FrameTable:
         """
         made = Frames(symbol, timeframe, told_until)
         done = self._fill(made, history, now_ns - NS_PER_MINUTE)
-        self._of.setdefault(symbol, {}).setdefault(timeframe, made)
-        self._plan(self._of[symbol][timeframe])
+        if timeframe not in self._of.setdefault(symbol, {}):
+            self._of[symbol][timeframe] = made
+            self._plan(made)
+            for told in [*self._told.get((symbol, timeframe), {}).values()]:
+                if told.ts_event > told_until:  # a later life takes in anew whoever asked for it
+                    self.on_told(told)
         return done
 
     def renew(self, symbol: str, history: Sequence[Bar], now_ns: int) -> dict[str, list[Bar]]:
@@ -330,6 +335,7 @@ class FrameTable:
 
     def on_told(self, frame: Bar) -> None:
         """Learn from the stream which frame of its kind was told last, or told anew last."""
+        self._told.setdefault((frame.symbol, frame.timeframe), {})[frame.revision > 0] = frame
         one = self._of.get(frame.symbol, {}).get(frame.timeframe)
         if one is not None and frame.revision:
             name = frame.ts_event, frame.revision
@@ -366,11 +372,6 @@ def frames_of(sessions: SessionTable, timeframe: str, bars: Iterable[Bar]) -> li
         of.setdefault(bar.symbol, []).append(bar)
     made = [frame for name, known in of.items() for frame in Frames(name, timeframe, 0).of_past(sessions, known)]
     return sorted(made, key=lambda frame: (frame.ts_event, frame.symbol))
-
-
-def is_derived(timeframe: str) -> bool:
-    """Whether bars of a timeframe are made of others."""
-    return timeframe != MINUTE_BAR
 
 
 def _by_end(frames: list[Bar]) -> list[Bar]:

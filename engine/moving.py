@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from engine.asking import Asking
 from engine.bots import EVERY_TICK
 from engine.filling import Filling
-from engine.frames import FrameTable, is_derived
-from engine.messages import Bar, Signal, Split
+from engine.frames import FrameTable
+from engine.messages import Bar, Signal
 from engine.pacing import keeps_time, may_wait
 from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
-from engine.values import is_seconds
+from engine.values import is_derived, is_seconds
 from engine.versions import Slot, Version
 
 
@@ -117,13 +117,6 @@ class Moving:
                         values = self._asking.values(slot, version, last, target)
                         slot.wish = (target, values) if values else None
         self._pace.plan(slot)
-
-    def begin_anew(self, slot: Slot, split: Split) -> None:
-        """Let strategies of bars of seconds begin anew with what comes after a split: ticks are not kept."""
-        for version in slot.versions():
-            if version.strategy is not None and is_seconds(version.bot.timeframe):
-                self._asking.learn_anew(slot, version)
-                version.hear_from(max(split.ts_event, version.last_ts))
 
     def on_quiet(self, frame: Bar, signals: list[Signal]) -> None:
         """Move every bot in a symbol by a bar that is closed because time has passed: after the moments before that."""

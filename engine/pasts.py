@@ -17,11 +17,11 @@ from itertools import batched
 
 import msgspec
 
-from engine.frames import DAY, Frames, is_derived, span_of
+from engine.frames import DAY, Frames, span_of
 from engine.ids import make_id
 from engine.messages import Bar, OldBar, PastBars
 from engine.sessions import SessionTable
-from engine.values import MINUTE_BAR, NS_PER_DAY, NS_PER_MINUTE, AssetClass, asset_class_of, timeframe_ns
+from engine.values import MINUTE_BAR, NS_PER_DAY, NS_PER_MINUTE, AssetClass, asset_class_of, is_derived, timeframe_ns
 
 Wanted = tuple[str, str, int]
 """Symbol, timeframe, and how many bars of it."""

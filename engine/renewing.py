@@ -45,6 +45,7 @@ class Renewing:
         self.splits.add(split)
         of_symbol = self._chained(split.new_symbol, history)
         bars = self._frames.renew(split.new_symbol, of_symbol, newest_ns) | {MINUTE_BAR: minutes_of(of_symbol)}
+        bars |= self._frames.seconds.on_split(split)
         for slot in self._slots.of(split.symbol) or []:
             fills, slot.fills = [after_split(told, split) for told in slot.fills], []
             heir = self._slots.find(slot.bot, split.new_symbol) or slot
@@ -54,7 +55,6 @@ class Renewing:
                 closed, revision, price = slot.last
                 slot.last = closed, revision, price / float(split.ratio)
             self._moving.remake(slot, bars)
-            self._moving.begin_anew(slot, split)
 
     def on_revisions(self, bars: Iterable[Bar]) -> None:
         """Note that bars were corrected."""

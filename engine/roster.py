@@ -140,7 +140,15 @@ class Roster:
         return [wish for wish in self.waiting.values() if wish.bot == bot and wish.by == FILE]
 
     def answer(
-        self, wish: ChangeBot, facts: Facts, newest_ns: int, now_ns: int, code_fault: str = "", *, past_bars: int = 0
+        self,
+        wish: ChangeBot,
+        facts: Facts,
+        newest_ns: int,
+        now_ns: int,
+        code_fault: str = "",
+        *,
+        past_bars: int = 0,
+        market_seq: int = 0,
     ) -> BotDefined | BotRefused:
         """Answer a wish; nothing changes until the answer is applied.
 
@@ -151,6 +159,7 @@ class Roster:
             now_ns: Venue time.
             code_fault: Why the code of the strategy cannot be run; empty if it can.
             past_bars: How many bars from before the first that there is its strategy is warmed up with.
+            market_seq: Position of the market stream up to which all was decided.
         """
         known = self.bots.get(wish.bot)
         revision = 0 if known is None else known.revision
@@ -184,6 +193,7 @@ class Roster:
             reason=wish.reason,
             flatten=wish.flatten,
             past_bars=past_bars,
+            market_seq=market_seq,
         )
 
     def _shadow_fault(self, wish: ChangeBot, bot: Bot, status: BotStatus, *, is_new: bool) -> str:
@@ -212,8 +222,8 @@ class Roster:
         return f"revision of bot {wish.bot} is {revision}, the change was made for {wish.revision}: {_LOOK}"
 
 
-def faulty(bot: BotDefined, reason: str, newest_ns: int) -> BotDefined:
-    """Give a bot that its strategy's faults have stopped at a bar."""
+def faulty(bot: BotDefined, reason: str, newest_ns: int, market_seq: int) -> BotDefined:
+    """Give a bot that its strategy's faults have stopped at a bar, at a position of the market stream."""
     cause = make_id(bot.bot, "fault", bot.revision, newest_ns)
     return msgspec.structs.replace(
         bot,
@@ -225,6 +235,7 @@ def faulty(bot: BotDefined, reason: str, newest_ns: int) -> BotDefined:
         ts_event=newest_ns,
         reason=reason,
         flatten=False,
+        market_seq=market_seq,
     )
 
 

@@ -7,20 +7,25 @@ Invariants:
 2. A bar is closed once: by the next tick of its symbol, by the minute that ends with it or later, or where its symbol
    is quiet by ticks and bars of others a second after its end. What comes later for it is too late.
 3. A bar is made only if it begins after somebody asked for such bars: it is whole.
+4. The newest that were closed are kept, in today's shares: strategies that are made anew are warmed up with them.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from engine.messages import Bar
+from engine.messages import Bar, Split
 from engine.ports import Trade
-from engine.values import NS_PER_S, timeframe_ns
+from engine.splits import bar_after
+from engine.values import NS_PER_S, PAST_SYMBOLS_MAX, timeframe_ns
 
+KEPT_MAX = 500
+"""So many of the newest bars of a symbol and timeframe are kept; of a market of more than `PAST_SYMBOLS_MAX` none."""
 _LATE_NS = NS_PER_S
 
 
@@ -39,15 +44,17 @@ class _Span:
         told_until: End of the newest bar that was told.
         closed: End of what is closed.
         bar: The one that is forming.
+        kept: The newest that were closed.
     """
 
-    __slots__ = ("bar", "closed", "length", "since", "told_until")
+    __slots__ = ("bar", "closed", "kept", "length", "since", "told_until")
 
     def __init__(self, timeframe: str, since: int) -> None:
         self.length = timeframe_ns(timeframe)
         self.since = since
         self.told_until = self.closed = 0
         self.bar: Bar | None = None
+        self.kept = deque[Bar](maxlen=KEPT_MAX)
 
     def begin(self, ts_ns: int) -> int:
         """Give the begin of the bar that a moment is of."""
@@ -69,6 +76,7 @@ class SecondBars:
         self._of: dict[str, dict[str, _Span]] = {}
         self._agenda: list[tuple[int, str, str]] = []
         self._closed: list[Bar] = []
+        self._told: dict[tuple[str, str], int] = {}
 
     def state(self) -> dict[str, dict[str, _Span]]:
         """Give everything, for pickling."""
@@ -83,7 +91,26 @@ class SecondBars:
 
     def want(self, symbol: str, timeframe: str, since_ns: int) -> None:
         """Make such bars from now on, as far as they begin after a moment."""
-        self._of.setdefault(symbol, {}).setdefault(timeframe, _Span(timeframe, since_ns))
+        span = self._of.setdefault(symbol, {}).setdefault(timeframe, _Span(timeframe, since_ns))
+        span.told_until = max(span.told_until, self._told.get((symbol, timeframe), 0))  # of a former life
+
+    def kept(self, symbols: Iterable[str], timeframe: str) -> list[Bar]:
+        """Give the newest bars of symbols that were closed, by their end."""
+        spans = (self._of.get(symbol, {}).get(timeframe) for symbol in symbols)
+        return sorted((bar for span in spans if span is not None for bar in span.kept), key=_place)
+
+    def on_split(self, split: Split) -> dict[str, list[Bar]]:
+        """Have what is kept in shares of after a split; give what is kept of its new symbol, by timeframe."""
+        heirs = self._of.get(split.new_symbol, {})
+        for timeframe, span in self._of.get(split.symbol, {}).items():
+            kept, heir = [bar_after(bar, split) for bar in span.kept], heirs.get(timeframe, span)
+            if heir is span:
+                span.bar = None if span.bar is None else bar_after(span.bar, split)
+            else:
+                span.kept.clear()
+                kept += heir.kept
+            heir.kept = deque(sorted(kept, key=_place), KEPT_MAX)
+        return {timeframe: list(span.kept) for timeframe, span in heirs.items()}
 
     def keep(self, symbol: str, wanted: Collection[str]) -> None:
         """Forget the timeframes of a symbol that nobody asks for any more."""
@@ -126,6 +153,7 @@ class SecondBars:
     def on_told(self, bar: Bar) -> None:
         """Learn from the stream which bar of its kind was told last."""
         span = self._of.get(bar.symbol, {}).get(bar.timeframe)
+        self._told[bar.symbol, bar.timeframe] = bar.ts_event
         if span is not None:
             span.told_until = max(span.told_until, bar.ts_event)
 
@@ -141,10 +169,16 @@ class SecondBars:
     def _noted(self, done: list[Bar]) -> list[Bar]:
         for bar in done:
             span = self._of[bar.symbol][bar.timeframe]
+            if len(self._of) <= PAST_SYMBOLS_MAX:
+                span.kept.append(bar)
             if bar.ts_event > span.told_until:
                 span.told_until = bar.ts_event
                 self._closed.append(bar)
-        return sorted(done, key=lambda bar: (bar.ts_event, bar.symbol, bar.timeframe))
+        return sorted(done, key=_place)
+
+
+def _place(bar: Bar) -> tuple[int, str, str]:
+    return bar.ts_event, bar.symbol, bar.timeframe
 
 
 def _joined(bar: Bar, tick: Tick) -> Bar:

@@ -13,6 +13,7 @@ Invariants:
 7. A bot's new version takes over in each symbol with the first bar that closed after its `from_ts`; until then it warms
    up beside the old one, on the same bars. So what a bar is decided by follows from its time alone, whenever the
    version was heard of. A version with the same strategy, parameters and timeframe goes on with what the old one knows.
+   A former life's definitions are taken in where it did so (engine.defining).
 8. A strategy that raises harms its own bot only, and is stopped after a number of times.
 9. A moment at which a bot has to speak without a bar (its window ends, or a multiple of its frequency comes) is named
    by a stored `Timer`, with the symbols in which no bar from the moment on came in time. Time is what bars say, or the
@@ -27,10 +28,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from engine.asking import FAULTS_MAX, Asking, SignalCounters
+from engine.asking import Asking, SignalCounters
 from engine.bots import Bot, BotStatus
+from engine.defining import Defining
 from engine.filling import Filling
-from engine.frames import FrameTable, frames_of, is_derived
+from engine.frames import FrameTable
 from engine.instants import Instants
 from engine.messages import (
     Alert,
@@ -47,12 +49,12 @@ from engine.messages import (
 )
 from engine.moving import Moving
 from engine.pacing import FLAT, Pace
-from engine.renewing import Renewing, minutes_of
-from engine.slots import Slots, Snapshot, looks, rehearse
+from engine.renewing import Renewing
+from engine.slots import Slots, Snapshot
 from engine.speech import Speech
 from engine.splits import SplitBook
 from engine.strategies import Target
-from engine.values import NS_PER_MS, PAST_SYMBOLS_MAX, is_seconds
+from engine.values import NS_PER_MS, is_derived, is_seconds
 from engine.versions import Slot, Version
 from engine.witness import Witness
 
@@ -86,6 +88,10 @@ class SignalEngine:
         self._moving = Moving(self._asking, self._slots, self._frames, self._speech, self.filling)
         self._instants = Instants(self._slots, self._moving, self.filling, self._frames.seconds, self._speak_at)
         self._renewing = Renewing(self._slots, self._frames, self._moving, self.splits)
+        beside = self._asking, self.filling, self._renewing
+        self._defining = Defining(
+            self._slots, self._frames, *beside, speech=self._speech, witness=self._witness, speak_at=self._speak_at
+        )
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
 
@@ -129,15 +135,11 @@ class SignalEngine:
 
         None of more than `PAST_SYMBOLS_MAX`: they warm up from now on.
         """
-        fresh = self._slots.fresh(bot) if looks(status) and not is_seconds(bot.timeframe) else set[str]()
-        return set() if len(fresh) > PAST_SYMBOLS_MAX else fresh
+        return self._defining.must_learn(bot, status)
 
     def rehearse(self, bot: Bot, history: Iterable[Bar]) -> str:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
-        bars = list(map(self.splits.chained, history))
-        is_made = is_derived(bot.timeframe)
-        bars = frames_of(self._pace.sessions, bot.timeframe, bars) if is_made else minutes_of(bars)
-        return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of, self._slots)
+        return self._defining.rehearse(bot, history)
 
     def define(self, defined: BotDefined, history: Iterable[Bar] = (), pending: Iterable[Bar] = ()) -> None:
         """Take in a bot's new version; a revision that is known changes nothing.
@@ -147,34 +149,26 @@ class SignalEngine:
             history: Bars of `must_learn` that were given to `on_bar`, by time; the more, the better warmed.
             pending: Corrections of them that do not count yet.
         """
-        if defined.revision <= self.revision(bot := defined.bot):
-            return
-        self._witness.define(defined)
-        self._asking.failed.pop(bot, None)  # what an older one could not do
-        past: dict[str, list[Bar]] = {}
-        for bar in map(self.splits.chained, history):
-            past.setdefault(bar.symbol, []).append(bar)
-        added = self._slots.add(defined, self.filling.life_of(defined))
-        self._renewing.on_revisions(pending)
-        fresh = sum(version.is_fresh for _, version in added)
-        if fresh > PAST_SYMBOLS_MAX and not past:
-            what = f"bot {bot}: its {fresh} new symbols warm up from now on: "
-            what += f"the past of at most {PAST_SYMBOLS_MAX} is read"
-            self._asking.alerts.append(self._speech.notice(defined, what))
-        for slot, version in added:
-            if version.fault:
-                self.fail(bot, version.fault)
-            of_symbol = past.get(slot.symbol, [])
-            is_looking = looks(version.status) and version.bot.trades(slot.symbol)
-            if is_seconds(version.bot.timeframe) and is_looking:
-                self._frames.seconds.want(slot.symbol, version.bot.timeframe, defined.from_ts)
-            elif is_derived(version.bot.timeframe) and is_looking:
-                of_symbol = self._frames.learn(
-                    slot.symbol, version.bot.timeframe, of_symbol, self._newest, defined.from_ts
-                )
-            if version.is_fresh:
-                self._asking.learn(slot, version, version.known_of(of_symbol))
-            self._pace.plan(slot)
+        self._defining.define(defined, history, pending, self._newest)
+
+    def expect(self, defined: BotDefined) -> None:
+        """Learn from the stream of a definition; one that is not known yet is given by `expected` at its place."""
+        self._defining.expect(defined)
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether definitions of a former life are still to come."""
+        return self._defining.is_expecting
+
+    def expected(self, market_seq: int) -> tuple[BotDefined | None, list[Signal]]:
+        """Give the next definition of a former life that is due at a position of the market stream.
+
+        It is to be defined before anything else is given; beside it stands what is said on the way.
+        """
+        signals: list[Signal] = []
+        defined = self._defining.expected(market_seq, signals)
+        self.counters.signals += len(signals)
+        return defined, signals
 
     def flatten(self, defined: BotDefined) -> list[Signal]:
         """Say flat at once wherever the bot may hold something, at the last price known; else its next bar says so."""
@@ -297,7 +291,7 @@ class SignalEngine:
 
     def on_ticks(self, ticks: Ticks) -> list[Signal]:
         """Ask the bots that look at ticks of this symbol; return the targets that changed."""
-        signals = self._instants.on_ticks(ticks)
+        signals = self._instants.on_ticks(self.splits.chained_ticks(ticks))
         self.counters.signals += len(signals)
         return signals
 

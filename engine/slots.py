@@ -18,6 +18,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[str, list[Slot]] = {}
+        self._expected: dict[tuple[str, str], Slot] = {}
         self._revisions: dict[str, int] = {}
 
     def state(self) -> tuple[dict[str, list[Slot]], dict[str, int]]:
@@ -55,7 +56,18 @@ class Slots:
 
     def find(self, bot: str, symbol: str) -> Slot | None:
         """Give one bot's in one symbol."""
-        return next((slot for slot in self._slots.get(symbol, ()) if slot.bot == bot), None)
+        known = (slot for slot in self._slots.get(symbol, ()) if slot.bot == bot)
+        return next(known, self._expected.get((bot, symbol)))
+
+    def expect(self, defined: BotDefined) -> None:
+        """Have places for what the stream knows of a bot's symbols, before `add` takes its definition in."""
+        for symbol in defined.definition.symbols:
+            if self.find(defined.bot, symbol) is None:
+                self._expected[defined.bot, symbol] = Slot(defined.bot, symbol)
+
+    def of_bot(self, bot: str) -> list[Slot]:
+        """Give a bot's in every symbol, and those that wait for its definition."""
+        return [slot for slot in (*self.every(), *self._expected.values()) if slot.bot == bot]
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
@@ -77,10 +89,10 @@ class Slots:
         held = [slot.symbol for slot in self.every() if slot.bot == defined.bot]
         added: list[tuple[Slot, Version]] = []
         for symbol in dict.fromkeys((*defined.definition.symbols, *held)):
-            slot = self.find(defined.bot, symbol)
-            if slot is None:
-                slot = Slot(defined.bot, symbol)
-                self._slots.setdefault(symbol, []).append(slot)
+            slot = self.find(defined.bot, symbol) or Slot(defined.bot, symbol)
+            if slot not in (known := self._slots.setdefault(symbol, [])):
+                self._expected.pop((defined.bot, symbol), None)
+                known.append(slot)
             added.append((slot, slot.add(defined, life)))
             if defined.flatten:
                 slot.silent_until = defined.from_ts

@@ -12,7 +12,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 
 import msgspec
 
-from engine.messages import Bar, FillTold, OrderAdopted, OrderIntent, Split
+from engine.messages import Bar, FillTold, OrderAdopted, OrderIntent, Split, Ticks
 from engine.messages.market import PastBar
 from engine.values import ZERO, OrderClass, Side, normal, price_tick, round_to
 
@@ -136,8 +136,27 @@ def after_split(told: FillTold, split: Split) -> FillTold:
     )
 
 
+def bar_after(bar: Bar, split: Split) -> Bar:
+    """Give a bar in the shares of after a split, if it came before that."""
+    known_ns = bar.as_of if isinstance(bar, PastBar) else bar.ts_event
+    is_before = bar.symbol == split.symbol and known_ns <= split.ts_event
+    return adjusted(bar, split.ratio, split.new_symbol) if is_before else bar
+
+
+def _ticks_after(ticks: Ticks, split: Split) -> Ticks:
+    if ticks.symbol != split.symbol or ticks.ts_event > split.ts_event:
+        return ticks
+    factor = float(split.ratio)
+    return msgspec.structs.replace(
+        ticks,
+        symbol=split.new_symbol,
+        trades=tuple((ts, px / factor, size * factor) for ts, px, size in ticks.trades),
+        quotes=tuple((ts, bid / factor, ask / factor) for ts, bid, ask in ticks.quotes),
+    )
+
+
 class SplitBook:
-    """Every split that is known, and bars as they are after all of them."""
+    """Every split that is known, and bars, ticks and fills as they are after all of them."""
 
     def __init__(self) -> None:
         self.known: dict[str, Split] = {}
@@ -162,10 +181,14 @@ class SplitBook:
         if bar.symbol not in self._symbols:
             return bar
         for split in self.known.values():
-            known_ns = bar.as_of if isinstance(bar, PastBar) else bar.ts_event
-            if bar.symbol == split.symbol and known_ns <= split.ts_event:
-                bar = adjusted(bar, split.ratio, split.new_symbol)
+            bar = bar_after(bar, split)
         return bar
+
+    def chained_ticks(self, ticks: Ticks) -> Ticks:
+        """Give ticks in today's shares and under today's name."""
+        for split in self.known.values() if ticks.symbol in self._symbols else ():
+            ticks = _ticks_after(ticks, split)
+        return ticks
 
     def chained_fill(self, told: FillTold) -> FillTold:
         """Give a fill in today's shares and under today's name."""

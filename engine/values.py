@@ -210,6 +210,11 @@ SECONDS = tuple(f"{length}s" for length in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30
 """Timeframes of less than a minute: they divide one."""
 
 
+def is_derived(timeframe: str) -> bool:
+    """Whether bars of a timeframe are made of others: of 1-minute bars, or of ticks."""
+    return timeframe != MINUTE_BAR
+
+
 def is_seconds(timeframe: str) -> bool:
     """Whether bars of a timeframe are made of ticks."""
     return timeframe in SECONDS

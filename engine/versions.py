@@ -11,7 +11,7 @@ from engine.bots import Bot, BotStatus
 from engine.messages import Bar, BotDefined, FillTold, Signal
 from engine.messages.market import PastBar
 from engine.strategies import Strategy, Target, fault_text, make
-from engine.values import Direction, asset_class_of, is_seconds, timeframe_ns
+from engine.values import Direction, asset_class_of, is_seconds
 
 FILLS_MAX = 100
 """So many of the newest fills a strategy is told of that is made anew."""
@@ -30,13 +30,11 @@ class Version:
         faults: How often its strategy raised.
         past_bars: How many bars from before the first that there is it is warmed up with.
         life: Of a shadow, which of its lives; else empty.
-        deaf_until: Of bars of seconds it hears those that end later: they begin after it was there, ns UTC.
         session: Opening of the session that its strategy was told of last, ns UTC.
     """
 
     __slots__ = (
         "bot",
-        "deaf_until",
         "fault",
         "faults",
         "first_ts",
@@ -62,22 +60,16 @@ class Version:
         self.life = life
         self.is_fresh = is_fresh
         self.strategy: Strategy | None = None
-        self.first_ts = self.last_ts = self.deaf_until = 0
+        self.first_ts = self.last_ts = 0
         self.session = 0
         self.faults = 0
         self.fault = ""
         if is_fresh:
             self.renew()
-            self.hear_from(self.from_ts)
 
     def is_news(self, bar: Bar) -> bool:
         """Whether its strategy is to be moved by a bar."""
-        return bar.timeframe == self.bot.timeframe and bar.ts_event > max(self.last_ts, self.deaf_until)
-
-    def hear_from(self, ts_ns: int) -> None:
-        """Hear only bars of seconds that begin after a moment."""
-        if is_seconds(self.bot.timeframe):
-            self.deaf_until = ts_ns + timeframe_ns(self.bot.timeframe)
+        return bar.timeframe == self.bot.timeframe and bar.ts_event > self.last_ts
 
     def known_of(self, bars: Sequence[Bar]) -> list[Bar]:
         """Give the bars that it knows of: of those from before the first as many as its bot wants."""
@@ -216,7 +208,7 @@ class Slot:
             self.wish = None
         elif old is not None:
             new.strategy, new.faults, new.session = old.strategy, old.faults, old.session
-            new.first_ts, new.last_ts, new.deaf_until = old.first_ts, old.last_ts, old.deaf_until
+            new.first_ts, new.last_ts = old.first_ts, old.last_ts
         if old is not None and old.flatten and new.status is not BotStatus.RUNNING:
             new.flatten = True  # what was to be closed may not be said yet
         is_first = old is None

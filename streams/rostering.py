@@ -10,7 +10,7 @@ from engine.bots import Bot, BotStatus
 from engine.definitions import validate
 from engine.errors import ConfigError
 from engine.ids import make_id
-from engine.messages import Alert, AnyBody, BotDefined, ChangeBot
+from engine.messages import Alert, AnyBody, BotDefined, ChangeBot, Signal
 from engine.roster import FILE, Facts, Roster, spread
 from engine.signals import SignalEngine
 from engine.strategies import fault_text, make, past_bars_of
@@ -54,7 +54,8 @@ class Rostering:
         past = _NOTHING if definition is None or fault else await self._past(definition, status, seq)
         fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past.bars))
         past_bars = 0 if definition is None or fault else _past_bars(definition)
-        answer = roster.answer(wish, facts, engine.newest_ns, now, fault, past_bars=past_bars)
+        places = engine.newest_ns, now
+        answer = roster.answer(wish, facts, *places, fault, past_bars=past_bars, market_seq=seq)
         followed: list[AnyBody] = [answer]
         if isinstance(answer, BotDefined):
             self._define(answer, past)
@@ -66,11 +67,20 @@ class Rostering:
         roster.apply(answer)
         return followed
 
-    async def take_in(self, defined: BotDefined, seq: int) -> None:
-        """Take in a definition that the stream has, unless it is known."""
-        if defined.revision > self._engine.revision(defined.bot):
+    async def come_to(self, seq: int) -> list[Signal]:
+        """Take in what a former life answered when all up to a position of the market stream was decided.
+
+        Returns:
+            What is said on the way to each.
+        """
+        said: list[Signal] = []
+        while True:
+            defined, signals = self._engine.expected(seq)
+            said += signals
+            if defined is None:
+                return said
             self._fault(defined.definition)
-            self._define(defined, await self._past(defined.definition, defined.status, seq))
+            self._define(defined, await self._past(defined.definition, defined.status, min(defined.market_seq, seq)))
 
     def learn(self, bot: Bot) -> None:
         """Be able to run a bot's strategy. Raises ConfigError."""

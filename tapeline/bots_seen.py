@@ -20,8 +20,8 @@ from tapeline.sql import asking
 _ROWS_MAX = 100_000
 _SHOWN = 4
 _RECORDED = """
-SELECT bot, revision, definition, status, from_ts_ns, "by", cause, ts_event_ns, reason, flatten, past_bars FROM bots
-ORDER BY bot, revision
+SELECT bot, revision, definition, status, from_ts_ns, "by", cause, ts_event_ns, reason, flatten, past_bars, market_seq
+FROM bots ORDER BY bot, revision
 """
 
 
@@ -99,6 +99,7 @@ async def _recorded(data_dir: Path | None) -> list[BotDefined]:
             reason=row["reason"],
             flatten=row["flatten"],
             past_bars=row["past_bars"],
+            market_seq=row["market_seq"],
         )
         for row in frame.rows(named=True)
     ]

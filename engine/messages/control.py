@@ -79,6 +79,7 @@ class BotDefined(Body, frozen=True):
         from_ts: It decides on bars that close after this, ns UTC; what closed by then is decided as before.
         cause: Id of the wish, or of the fault.
         past_bars: How many bars of its timeframe, from before the first that there is, its strategy is warmed up with.
+        market_seq: Position of the market stream up to which all was decided by then: its place in a replay.
     """
 
     bot: str
@@ -92,6 +93,7 @@ class BotDefined(Body, frozen=True):
     reason: str = ""
     flatten: bool = False
     past_bars: int = 0
+    market_seq: int = 0
 
 
 class BotRefused(Body, frozen=True):

@@ -11,7 +11,7 @@ CREATE TABLE bots (
     bot VARCHAR NOT NULL, revision BIGINT NOT NULL, definition VARCHAR NOT NULL, status VARCHAR NOT NULL,
     from_ts TIMESTAMPTZ NOT NULL, from_ts_ns BIGINT NOT NULL, "by" VARCHAR NOT NULL, cause VARCHAR NOT NULL,
     ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, reason VARCHAR NOT NULL, flatten BOOLEAN NOT NULL,
-    past_bars BIGINT NOT NULL,
+    past_bars BIGINT NOT NULL, market_seq BIGINT NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );

@@ -55,6 +55,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _BATCH_MAX = 250
 _AGAIN_S = 1.0
+_LAST = 1 << 62
 _LOOK_S = 0.2
 """How often the clock is looked at while a moment may come without a bar."""
 
@@ -97,9 +98,8 @@ class Signals:
             position = checkpoint.header.positions[topology.market]
         await self._publisher.sync()
         self._end_at_start = await context.end(topology.market)
-        self._move_to(position)
+        self._moved = position
         await self._hear()
-        await self._read_files()
         for data in await last_per_subject(context, topology.trading, f"{topology.prefix}.signals.>"):
             last = decode(data).body
             if isinstance(last, Signal):
@@ -115,6 +115,8 @@ class Signals:
                     engine.on_own_frame(made)
         if unsaid := engine.forget_unsaid():
             log.error("the trading stream lost signals; their targets are said again", bots_and_symbols=unsaid)
+        await self._publisher.atomic(await self._catch_up(engine))
+        await self._read_files(engine)
         self._reader = reader = context.reader(topology.market, position, since=checkpoint if position else None)
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
@@ -146,7 +148,7 @@ class Signals:
             await self._take_told(batch)
             last -= {item.data for item in batch}
 
-    async def _read_files(self) -> None:
+    async def _read_files(self, engine: SignalEngine) -> None:
         """Wish what bot files say; answer that and whatever waits, unless a former life decided bars after this one."""
         context, roster = self._context, self._roster
         now = await context.clock.now_ns()
@@ -160,6 +162,7 @@ class Signals:
             facts = await facts_of(context, wish, roster.bots)
             followed = await self._rostering.answer(wish, facts, self._moved)
             await self._publisher.atomic([said(self._context, body) for body in followed])
+            self._fills.follow(*engine.filling.wanted())
 
     async def run(self) -> None:
         """Move strategies bar by bar while what followed from earlier bars is being published."""
@@ -181,17 +184,22 @@ class Signals:
             batch = await pipeline.batch(_BATCH_MAX)
             async with self._moving:
                 outgoing = await self._move(engine, batch)
-                self._move_to(batch[-1].seq)
+                self._moved = batch[-1].seq
+                outgoing += await self._catch_up(engine)
                 await pipeline.put([*outgoing, *await self._losses()])
             if self._roster.waiting:
                 self._is_asked.set()
             if engine.is_told or engine.due_ns:
                 self._is_due.set()
 
-    def _move_to(self, seq: int) -> None:
-        self._moved = seq
-        if seq >= self._end_at_start:
-            self._has_caught_up.set()
+    async def _catch_up(self, engine: SignalEngine) -> list[Outgoing]:
+        """Where all is decided that a former life decided, take in whatever else it answered; give what follows."""
+        if self._has_caught_up.is_set() or self._moved < self._end_at_start:
+            return []
+        signals = await self._rostering.come_to(_LAST)
+        self._fills.follow(*engine.filling.wanted())
+        self._has_caught_up.set()
+        return self._followed(engine, signals, self._moved)
 
     async def _listen(self) -> None:
         """Take in the calendar, splits and wishes about bots as they are stored."""
@@ -219,9 +227,7 @@ class Signals:
                 continue
             now = 0 if look_s is None else await clock.now_ns()
             async with self._moving:
-                signals = engine.on_clock(now)
-                outgoing = [said(self._context, body) for body in (*engine.timers(), *engine.frames(), *signals)]
-                outgoing += self._beside(engine)
+                outgoing = self._followed(engine, engine.on_clock(now), self._moved)
                 if outgoing:
                     await pipeline.put_aside(outgoing)
             if look_s and engine.due_ns:
@@ -239,7 +245,7 @@ class Signals:
                 for body in bodies:
                     engine.filling.take(body)
                 outgoing = [said(self._context, told) for told in engine.filling.take_news()]
-                outgoing += self._beside(engine)
+                outgoing += self._beside(engine, self._moved)
                 if outgoing:
                     await pipeline.put_aside(outgoing)
             await self._announce()
@@ -325,10 +331,9 @@ class Signals:
         return Status("signals", 0, "", {topology.market: position}, published, 0, counters, problems)
 
     async def _take_told(self, stored: list[Stored]) -> None:
-        """Take in calendar messages and splits."""
+        """Take in the calendar, splits, what is known of bots, and what a former life did without a bar."""
         engine = self._engine
         assert engine is not None  # noqa: S101  (start came first)
-        is_defined = False
         for item in stored:
             body = read(item, self._context.topology.trading, decode).body
             if isinstance(body, Sessions):
@@ -345,16 +350,15 @@ class Signals:
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
-                    async with self._moving:
-                        await self._rostering.take_in(body, self._moved)
-                    is_defined = True
-        if is_defined:
-            self._fills.follow(*engine.filling.wanted())
+                    engine.expect(body)
 
     async def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         market = self._context.topology.market
         for item in batch:
+            if engine.is_expecting:
+                signals = await self._rostering.come_to(item.seq - 1)
+                outgoing += self._followed(engine, signals, item.seq - 1)
             message = read(item, market, decode_market)
             body = message.body
             if isinstance(body, PastBars):
@@ -368,23 +372,24 @@ class Signals:
                 signals += engine.on_bar(body, () if history is None else history.bars)
             else:
                 continue
-            outgoing += [said(self._context, timer) for timer in engine.timers()]
-            outgoing += [said(self._context, frame) for frame in engine.frames()]
-            for signal in signals:
-                outgoing.append(
-                    self._context.outgoing(signal, signal.id, ts_recv=message.head.ts_recv, trace=signal.bar)
-                )
-            outgoing += self._beside(engine)  # a bot that is given up looks at no further bar
+            outgoing += self._followed(engine, signals, item.seq, message.head.ts_recv)
         return outgoing
 
-    def _beside(self, engine: SignalEngine) -> list[Outgoing]:
+    def _followed(self, engine: SignalEngine, signals: list[Signal], seq: int, ts_recv: int = 0) -> list[Outgoing]:
+        """Give what follows from a step at a position, in order; a bot that is given up looks at no further bar."""
+        context = self._context
+        outgoing = [said(context, body) for body in (*engine.timers(), *engine.frames())]
+        outgoing += [context.outgoing(one, one.id, ts_recv=ts_recv, trace=one.bar) for one in signals]
+        return outgoing + self._beside(engine, seq)
+
+    def _beside(self, engine: SignalEngine, seq: int) -> list[Outgoing]:
         """Give what strategies saw, and what became of those that raise."""
         outgoing = [said(self._context, body) for body in (*engine.shown(), *engine.alerts())]
         for name, reason in engine.failed().items():
             known = self._roster.bots[name]
-            if known.status not in (BotStatus.RUNNING, BotStatus.PAUSED):
-                continue
-            stopped = faulty(known, reason, engine.newest_ns)
+            if known.status not in (BotStatus.RUNNING, BotStatus.PAUSED) or known.revision > engine.revision(name):
+                continue  # a former life stopped it, or changed it since
+            stopped = faulty(known, reason, engine.newest_ns, seq)
             self._roster.apply(stopped)
             engine.define(stopped)
             self._fills.follow(*engine.filling.wanted())

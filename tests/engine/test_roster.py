@@ -172,9 +172,10 @@ def test_an_old_revision_that_comes_again_changes_nothing() -> None:
 
 def test_faults_stop_a_bot_until_a_person_starts_it() -> None:
     roster = _with_alpha()
-    stopped = faulty(roster.bots["alpha"], "division by zero", minute(7))
+    stopped = faulty(roster.bots["alpha"], "division by zero", minute(7), 30)
     roster.apply(stopped)
-    assert (stopped.status, stopped.revision, stopped.from_ts) == (BotStatus.ERROR, 2, minute(7))
+    places = stopped.from_ts, stopped.market_seq
+    assert (stopped.status, stopped.revision, places) == (BotStatus.ERROR, 2, (minute(7), 30))
     mended = _granted(roster, _wish("w1", 2, definition=bot(params={"fast": 2, "slow": 9})))
     assert mended.status is BotStatus.ERROR
     assert _granted(roster, _wish("w2", 3, status=BotStatus.RUNNING)).status is BotStatus.RUNNING

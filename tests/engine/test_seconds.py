@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 
 import msgspec
@@ -12,18 +11,13 @@ from engine.bots import Bot, BotStatus
 from engine.definitions import validate
 from engine.errors import ConfigError
 from engine.messages import (
-    AnyBody,
     Bar,
     BotDefined,
-    DerivedBar,
-    IndicatorValues,
-    Signal,
     Split,
     Ticks,
-    Timer,
-    body_json,
 )
 from engine.ports import Quote, Trade
+from engine.seconds import KEPT_MAX
 from engine.signals import SignalEngine
 from engine.ticking import TickCore
 from engine.values import NS_PER_S, SECONDS, Direction
@@ -107,15 +101,63 @@ def test_a_bot_decides_by_them_and_names_the_bar() -> None:
     assert [shown.ts_event for shown in engine.shown()] == [at(0, 15), at(0, 20)]  # two bars warm it up
 
 
-def test_a_bot_that_came_later_hears_only_bars_that_begin_after_it() -> None:
+def defined(of: Bot, revision: int, engine: SignalEngine, seq: int = 0, status: str = "running") -> BotDefined:
+    moment = engine.newest_ns
+    cause = f"{of.name}{revision}"
+    return BotDefined(of.name, revision, of, BotStatus(status), moment, "me", cause, moment, market_seq=seq)
+
+
+def test_a_bot_that_came_later_knows_the_bars_that_were_made_for_another() -> None:
     early, late = bot(name="early"), bot(name="late")
     engine = engine_of(early)
     engine.on_ticks(ticks((at(0, 6), 10.0), (at(0, 11), 11.0)))
-    engine.define(BotDefined("late", 1, late, BotStatus.RUNNING, engine.newest_ns, "me", "c", 0))
+    engine.define(defined(late, 1, engine))
     engine.on_ticks(ticks((at(0, 13), 12.0), (at(0, 17), 13.0), (at(0, 22), 14.0)))
-    assert [(v.bot, v.ts_event) for v in engine.shown()] == [("early", at(0, 15)), ("early", at(0, 20))]
-    engine.on_ticks(ticks((at(0, 26), 15.0)))
-    assert [(v.bot, v.ts_event) for v in engine.shown()] == [("early", at(0, 25)), ("late", at(0, 25))]
+    shown = [(v.bot, v.ts_event, v.values["sma(2)"]) for v in engine.shown()]
+    assert shown == [(name, at(0, end), value) for end, value in ((15, 11.0), (20, 12.5)) for name in ("early", "late")]
+
+
+def test_the_first_bot_of_its_timeframe_hears_only_bars_that_begin_after_it() -> None:
+    engine = engine_of(bot("1m", name="minute", trading_frequency="every_tick"))
+    engine.on_ticks(ticks((at(0, 6), 10.0), (at(0, 11), 11.0)))
+    engine.define(defined(bot(name="late"), 1, engine))
+    engine.on_ticks(ticks((at(0, 13), 12.0), (at(0, 17), 13.0), (at(0, 22), 14.0)))
+    assert [bar.ts_event for bar in engine.frames()] == [at(0, 20)]
+
+
+@pytest.mark.parametrize("cut", [150, 700, 1400])
+def test_a_new_version_is_warmed_up_beside_the_old_and_takes_over_at_a_bar(cut: int) -> None:
+    """It then says and sees what a bot does that had its parameters always; before it the old one missed nothing."""
+    draw, price = random.Random(cut), 100.0
+    prices = [price := price * (1 + draw.gauss(0, 0.001)) for _ in range(1_600)]
+    story = [ticks((at(0, 5 + second), px)) for second, px in enumerate(prices, 1)]
+    old = bot("1s", symbols=("AAPL",), params={"fast": 3, "slow": 10, "allow_short": True})
+    new = msgspec.structs.replace(old, params={"fast": 20, "slow": 80, "allow_short": True})
+    by_old, by_new = (_shown_by(engine_of(one), story) for one in (old, new))
+    engine = engine_of(old)
+    shown = _shown_by(engine, story[:cut])
+    since = engine.newest_ns
+    engine.define(defined(new, 2, engine))
+    shown += _shown_by(engine, story[cut:])
+    assert shown == [line for line in by_old if line[0] <= since] + [line for line in by_new if line[0] > since]
+
+
+def _shown_by(engine: SignalEngine, story: list[Ticks]) -> list[tuple[int, dict[str, float]]]:
+    for body in story:
+        engine.on_ticks(body)
+    return [(shown.ts_event, {name: round(v, 9) for name, v in shown.values.items()}) for shown in engine.shown()]
+
+
+def test_of_the_bars_that_were_made_so_many_are_kept() -> None:
+    engine = engine_of(bot("1s", name="early", symbols=("AAPL",)))
+    for second in range(KEPT_MAX + 100):
+        engine.on_ticks(ticks((at(0, 6 + second), 100.0 + second)))
+    late = bot("1s", name="late", symbols=("AAPL",), params={"fast": 1, "slow": KEPT_MAX + 1})
+    engine.shown()
+    engine.define(defined(late, 1, engine))
+    engine.on_ticks(ticks((at(0, 6 + KEPT_MAX + 100), 1.0)))
+    [seen] = [shown.values for shown in engine.shown() if shown.bot == "late"]
+    assert seen[f"sma({KEPT_MAX + 1})"] == pytest.approx(100.0 + 99 + KEPT_MAX / 2)
 
 
 def test_a_moment_without_a_bar_says_which_bar_of_seconds_was_before_it() -> None:
@@ -129,13 +171,24 @@ def test_a_moment_without_a_bar_says_which_bar_of_seconds_was_before_it() -> Non
     assert (timer.symbols, timer.trades, timer.frames) == ({"AAPL": at(1)}, {"AAPL": at(1, 51)}, {"AAPL": at(1, 55)})
 
 
-def test_a_split_lets_it_begin_anew() -> None:
-    engine = engine_of(bot(symbols=("AAPL",)))
-    engine.on_ticks(ticks((at(0, 6), 40.0), (at(0, 11), 40.0), (at(0, 16), 40.0)))
-    engine.on_split(Split("ca1", "AAPL", "AAPL", D(4), at(0, 17)), ())
-    assert engine.on_ticks(ticks((at(0, 21), 10.0), (at(0, 26), 10.1), (at(0, 31), 10.2))) != []
-    values = engine.snapshots()[0][4]
-    assert values["sma(2)"] == pytest.approx(10.05)
+SPLIT = Split("ca1", "AAPL", "AAPL", D(4), at(0, 20))
+BEFORE_SPLIT = [ticks((at(0, 6), 40.0), (at(0, 11), 40.4), (at(0, 16), 40.8)), ticks((at(0, 19), 41.2))]
+AFTER_SPLIT = [ticks((at(0, 21), 10.4)), ticks((at(0, 26), 10.5), (at(0, 31), 10.6))]
+
+
+@pytest.mark.parametrize("heard", range(5))
+def test_whenever_a_split_is_heard_of_bars_are_in_the_shares_of_after_it(heard: int) -> None:
+    """A later life knows it before the ticks that came before it."""
+    engine = engine_of(bot(symbols=("AAPL",), params={"fast": 1, "slow": 5, "allow_short": True}))
+    for number, body in enumerate([*BEFORE_SPLIT, *AFTER_SPLIT]):
+        if number == heard:
+            engine.on_split(SPLIT, ())
+        engine.on_ticks(body)
+    if heard == 4:
+        engine.on_split(SPLIT, ())
+    [(_, _, last, _, values)] = engine.snapshots()
+    assert (last, values["sma(1)"]) == (at(0, 30), pytest.approx(10.5))
+    assert values["sma(5)"] == pytest.approx((10.0 + 10.1 + 10.3 + 10.4 + 10.5) / 5)
 
 
 def test_what_feed_publishes_of_quotes() -> None:
@@ -184,98 +237,6 @@ def test_every_length_divides_a_minute(timeframe: str) -> None:
 def test_what_is_refused(fields: dict[str, object], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         validate(bot(**fields))
-
-
-# --- over a restart --------------------------------------------------------------------------------------------------
-
-BOTS = (
-    bot(name="five", window=None),
-    bot("10s", name="ten", trading_frequency=7),
-    bot("15s", name="quick", trading_frequency="every_tick"),
-    bot("1m", name="minute", trading_frequency="every_tick", quotes=True),
-)
-
-
-def story(seed: int) -> list[AnyBody | int]:
-    """Ticks of two symbols, their minutes, some of which are missing, and moments at which the clock is looked at."""
-    draw, bodies, price = random.Random(seed), list[AnyBody | int](), 100.0
-    for minute in range(6):
-        second = draw.uniform(0, 15)
-        while second < 60:
-            price *= 1 + draw.gauss(0, 0.002)
-            symbol, moment = draw.choice(("AAPL", "AAPL", "MSFT")), at(minute, second)
-            late = (moment - draw.choice((0, 4)) * NS_PER_S, price)
-            if draw.random() < 0.6:
-                bodies.append(ticks((moment, price), symbol=symbol))
-            else:
-                bodies.append(ticks(quotes=(late,), symbol=symbol))
-            second += draw.choice((0.4, 1, 3, 9, 14))
-            if draw.random() < 0.3:
-                bodies.append(moment)
-        for symbol in ("AAPL", "MSFT"):
-            if draw.random() < 0.8:
-                bodies.append(msgspec.structs.replace(bar_at(at(minute + 1), price), symbol=symbol))
-    return bodies
-
-
-def play(engine: SignalEngine, bodies: list[AnyBody | int]) -> list[AnyBody]:
-    """Give what is stored, in order."""
-    stored: list[AnyBody] = []
-    for body in bodies:
-        if isinstance(body, int):
-            signals = engine.on_clock(body)
-        else:
-            signals = engine.on_ticks(body) if isinstance(body, Ticks) else engine.on_bar(body)  # type: ignore[arg-type]
-        stored += [*engine.timers(), *engine.frames(), *signals, *engine.shown()]
-    return stored
-
-
-def again_from(state: bytes, stored: list[AnyBody]) -> SignalEngine:
-    engine = engine_of(*BOTS)
-    engine.restore(pickle.loads(state))
-    for body in stored:
-        match body:
-            case Signal():
-                engine.on_own_signal(body)
-            case Timer():
-                engine.on_timer(body)
-            case DerivedBar():
-                engine.on_own_frame(body)
-            case IndicatorValues():
-                engine.on_own_values(body)
-            case _:
-                pass
-    return engine
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_over_a_restart_at_every_point_the_same_is_said_and_known(seed: int) -> None:
-    bodies, whole = story(seed), engine_of(*BOTS)
-    expected = [*map(body_json, play(whole, bodies))]
-    assert any(b"five" in line and b'"Signal"' in line for line in expected)
-    for kept in range(0, len(bodies), 7):
-        first = engine_of(*BOTS)
-        before = play(first, bodies[:kept])
-        state = pickle.dumps(first.state())
-        killed = min(len(bodies), kept + 5)
-        stored = before + play(first, bodies[kept:killed])
-        again = again_from(state, stored)
-        assert play(again, [body for body in bodies[kept:killed] if not isinstance(body, int)]) == []
-        stored += play(again, bodies[killed:])
-        assert [*map(body_json, stored)] == expected
-        assert again.snapshots() == whole.snapshots()
-
-
-@pytest.mark.parametrize("name", ["five", "ten", "quick", "minute"])
-def test_a_bot_says_the_same_alone(name: str) -> None:
-    """On the same ticks and bars, whichever other bots look at them."""
-    alone = [one for one in BOTS if one.name == name]
-    for seed in range(4):
-        together = [
-            body for body in play(engine_of(*BOTS), story(seed)) if isinstance(body, Signal) and body.bot == name
-        ]
-        single = [body for body in play(engine_of(*alone), story(seed)) if isinstance(body, Signal)]
-        assert [*map(body_json, together)] == [*map(body_json, single)]
 
 
 def test_bars_are_those_of_a_plain_count() -> None:

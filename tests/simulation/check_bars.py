@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
-from engine.messages import AnyBody, Bar, Gap, PastBars
+from engine.messages import AnyBody, Bar, Gap, PastBars, Signal
 from engine.messages.market import PastBar
+from engine.signals import SignalEngine
 from engine.values import MINUTE_BAR
 from tests.simulation.checking import demand
 from tests.simulation.history import past_of
@@ -44,6 +47,43 @@ def newest(market: list[AnyBody]) -> list[Bar]:
     bars = [*past, *(body for body in market if isinstance(body, Bar))]
     found = {(b.ts_event, b.symbol, b.timeframe, b.of if isinstance(b, PastBar) else ""): b for b in bars}
     return [found[key] for key in sorted(found)]
+
+
+def define(calm: SignalEngine, market: list[AnyBody], seq: int) -> list[Signal]:
+    """Define the bots that were defined when the market stream was decided up to a position."""
+    said: list[Signal] = []
+    while calm.is_expecting:
+        defined, signals = calm.expected(seq)
+        said += signals
+        if defined is None:
+            break
+        must = calm.must_learn(defined.definition, defined.status)
+        calm.define(defined, *_known(market[: defined.market_seq], must))
+    return said
+
+
+def _known(market: list[AnyBody], symbols: Collection[str]) -> tuple[list[Bar], list[Bar]]:
+    """The bars of symbols as they counted after the last one, by time, and corrections that wait for another one."""
+    counted, waiting = dict[tuple[int, str, str, str], Bar](), list[Bar]()
+    last = dict.fromkeys(symbols, 0)
+    for body in market:
+        if isinstance(body, PastBars) and body.symbol in symbols:
+            counted |= {(bar.ts_event, bar.symbol, bar.timeframe, bar.of): bar for bar in body.every()}
+        if not isinstance(body, Bar) or body.symbol not in symbols:
+            continue
+        if body.revision:
+            waiting.append(body)
+            continue
+        bars = [body]
+        if body.ts_event > last[body.symbol]:
+            last[body.symbol] = body.ts_event
+            bars = [*(bar for bar in waiting if bar.symbol == body.symbol), body]
+            waiting = [bar for bar in waiting if bar.symbol != body.symbol]
+        for bar in bars:
+            key = bar.ts_event, bar.symbol, bar.timeframe, ""
+            if key not in counted or counted[key].revision <= bar.revision:
+                counted[key] = bar
+    return [counted[key] for key in sorted(counted)], waiting
 
 
 def pasts(world: World, market: list[AnyBody]) -> None:

@@ -321,13 +321,14 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
         if isinstance(body, Sessions):
             calm.on_sessions(body)
         elif isinstance(body, BotDefined):
-            calm.define(body)
+            calm.expect(body)
         elif isinstance(body, Timer):
             calm.on_timer(body)
         elif isinstance(body, FillTold):
             calm.filling.on_told(body)
     expected: list[Signal] = []
     for number, bar in enumerate(market, 1):
+        expected += check_bars.define(calm, market, number - 1)
         if isinstance(bar, PastBars):
             calm.on_past(bar)
         elif isinstance(bar, Ticks):
@@ -335,6 +336,8 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
         elif isinstance(bar, Bar):
             expected += calm.come_before(bar)
             expected += calm.on_bar(bar, check_bars.newest(market[:number]) if calm.needs_past(bar) else ())
+    expected += check_bars.define(calm, market, len(market))
+    demand(not calm.is_expecting, "a bot was defined at a place that bars do not come to")
     expected += calm.on_clock(0)  # timers after the last bar
     for slot in calm._slots.every():
         calm.filling.come(slot)  # fills after it

@@ -368,7 +368,7 @@ SEEDS = {
     "ledger_messages_not_owed": 3,
     "fill_keyed_by_execution_id": 52,
     "partial_fill_ends_the_order": 5,
-    "canceled_order_ends_again": 7,
+    "canceled_order_ends_again": 6,
     "fee_told_twice": 1,
     "account_not_compared": 20,
     "difference_believed_at_once": 35,

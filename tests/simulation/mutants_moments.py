@@ -63,11 +63,11 @@ MOMENTS = (
         "restarted signals do not tell strategies of fills that their former life told",
     ),
     Patch(
-        "bars_of_seconds_from_before",
-        "engine.versions:Version.hear_from",
-        "self.deaf_until = ts_ns + timeframe_ns(self.bot.timeframe)",
-        "pass",
-        "restarted signals move a bot by bars of seconds from before it was defined",
+        "bots_changed_before_their_place",
+        f"{_SIGNALS}._move",
+        "come_to(item.seq - 1)",
+        "come_to(_LAST)",
+        "restarted signals change bots at bars before those at which their former life did",
     ),
     Patch(
         "corrections_not_read",
@@ -106,9 +106,9 @@ MOMENTS = (
     ),
     Patch(
         "minutes_after_what_is_said_at_them",
-        f"{_SIGNALS}._move",
-        "            outgoing += [said(self._context, frame) for frame in engine.frames()]\n            for",
-        "            for",
+        f"{_SIGNALS}._followed",
+        "(*engine.timers(), *engine.frames())",
+        "engine.timers()",
         "what a shadow's order is filled at stands behind the signal, with the next bar's",
     ),
     Patch(
@@ -120,11 +120,11 @@ MOMENTS = (
     ),
 )
 MOMENT_SEEDS = {
-    "new_version_at_once": 7,
+    "new_version_at_once": 386,
     "moments_forgotten": 841,
     "moments_placed_by_their_time": 95,
     "moments_of_a_former_life": 73,
-    "bots_changed_before_known_bars": 12,
+    "bots_changed_before_known_bars": 29,
     "corrections_not_read": 1,
     "corrections_without_the_newest": 12,
     "past_not_heard_of": 3,
@@ -135,5 +135,5 @@ MOMENT_SEEDS = {
     "fills_told_again": 4,
     "fills_forgotten": 4,
     "fills_told_before_their_place": 4,
-    "bars_of_seconds_from_before": 828,
+    "bots_changed_before_their_place": 212,
 }

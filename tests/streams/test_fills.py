@@ -9,7 +9,7 @@ import pytest
 
 from engine.bots import BotStatus
 from engine.ids import fill_key
-from engine.messages import BotDefined, Fill, FillTold, IndicatorValues, Position
+from engine.messages import BotDefined, ChangeBot, Fill, FillTold, IndicatorValues, Position
 from engine.values import Side, plain
 from streams.connection import Inflow
 from streams.services.signals import Signals
@@ -100,18 +100,20 @@ async def test_a_bot_that_gets_such_a_strategy_later_is_told_of_what_was_filled_
 
 
 async def test_one_that_was_stopped_is_told_when_it_is_started_again(world: World) -> None:
-    def defined(revision: int, status: BotStatus, ts: int) -> BotDefined:
-        return BotDefined("own", revision, OWN, status, ts, "me", f"c{revision}", ts)
+    def wish(revision: int, status: BotStatus) -> ChangeBot:
+        return ChangeBot(f"w{revision}", "own", revision, "me", minute(revision), status=status)
 
+    await world.store(BotDefined("own", 1, OWN, BotStatus.RUNNING, 0, "me", "c1", 0), bar(10.0, 1))
     async with world.running() as service:
-        await world.store(defined(1, BotStatus.RUNNING, 0), bar(10.0, 1))
         await moved(service, 1)
-        await world.store(defined(2, BotStatus.STOPPED, minute(1)), bar(10.1, 2))
+        await world.store(wish(1, BotStatus.STOPPED))
+        await until(lambda: service._roster.bots["own"].revision == 2, "the bot to be stopped")
+        await world.store(bar(10.1, 2))
         await moved(service, 2)
         await world.store(*filled(1, Side.BUY, "10"), bar(10.1, 3))
         await moved(service, 3)
         assert await told(world) == []
-        await world.store(defined(3, BotStatus.RUNNING, minute(3)), bar(10.1, 4))
+        await world.store(wish(2, BotStatus.RUNNING), bar(10.1, 4))
         await moved(service, 4)
         await wait_told(world, 1)
     assert [order for _, order, _ in await told(world)] == ["o1"]
