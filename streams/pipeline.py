@@ -116,6 +116,11 @@ class Pipeline:
         await self._decided.join()
         self.checkpoint()
 
+    async def is_settled(self) -> bool:
+        """Wait until nothing is owed; say whether all that was read is decided, too."""
+        await self._decided.join()
+        return self.position == self._read and not self._owed
+
     def checkpoint(self) -> None:
         """Write the state down, unless outputs are still owed: then the last checkpoint stands."""
         if self.position != self._read or self._owed:

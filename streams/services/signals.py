@@ -11,15 +11,13 @@ and it is stored before anything that follows from it.
 from __future__ import annotations
 
 import asyncio
-import io
-import pickle
 from collections.abc import Callable
 
 import msgspec
 import structlog
 from nats.errors import Error as NatsError
 
-from engine.bots import Bot, BotStatus
+from engine.bots import BotStatus
 from engine.ids import make_id
 from engine.messages import (
     Alert,
@@ -44,6 +42,7 @@ from streams.asking import facts_of
 from streams.checkpoint import CheckpointStore
 from streams.fills import FillReader
 from streams.history import bars_until
+from streams.keeping import encoded, restored
 from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
 from streams.reader import Reader, Stored, read
@@ -94,7 +93,7 @@ class Signals:
         checkpoint = store.newest()
         context.stores.append(store)
         position = 0
-        if checkpoint is not None and self._restore(engine, io.BytesIO(checkpoint.payload)):
+        if checkpoint is not None and restored(engine, self._rostering, checkpoint.payload):
             position = checkpoint.header.positions[topology.market]
         await self._publisher.sync()
         self._end_at_start = await context.end(topology.market)
@@ -120,19 +119,9 @@ class Signals:
         self._reader = reader = context.reader(topology.market, position, since=checkpoint if position else None)
         await reader.start()
         every = (context.settings.signals.checkpoint_messages, context.settings.signals.checkpoint_s)
-        self._pipeline = Pipeline(context, self._publisher, reader, store=store, encode=self._encode, every=every)
-
-    def _restore(self, engine: SignalEngine, payload: io.BytesIO) -> bool:
-        """Take the state back; where a user's strategy cannot be read all are made anew, from the bars there are."""
-        codes: list[Bot] = pickle.load(payload)  # noqa: S301  (our own file, checksummed)
-        try:
-            for bot in codes:
-                self._rostering.learn(bot)
-            engine.restore(pickle.load(payload))  # noqa: S301  (the same)
-        except Exception:
-            log.exception("a checkpoint cannot be read back; strategies are made anew from the bars in the stream")
-            return False
-        return True
+        self._pipeline = Pipeline(
+            context, self._publisher, reader, store=store, encode=lambda: encoded(engine), every=every
+        )
 
     async def _hear(self) -> None:
         """Know the calendar, and every split and bot that is stored by now, before the first bar."""
@@ -297,21 +286,6 @@ class Signals:
         if self._pipeline is not None:
             self._pipeline.checkpoint()
 
-    def _encode(self) -> bytes | None:
-        """Give the state, behind the code that strategies in it need; a strategy that cannot be kept stops its bot."""
-        engine = self._engine
-        if engine is None:
-            return None
-        payload = io.BytesIO()
-        pickle.dump([bot for bot in engine.bots() if bot.code], payload, protocol=5)
-        try:
-            pickle.dump(engine.state(), payload, protocol=5)
-        except Exception:
-            engine.give_up_unkept(pickle.dumps)
-            log.exception("the state of a strategy cannot be kept over a restart; no checkpoint is written")
-            return None
-        return payload.getvalue()
-
     def status(self) -> Status:
         """Say how it is."""
         counters: dict[str, int] = {}
@@ -344,13 +318,26 @@ class Signals:
             elif isinstance(body, FillTold):
                 engine.filling.on_told(body)
             elif isinstance(body, Split) and body.id not in engine.splits.known:
-                async with self._moving:
-                    history = await bars_until(self._context, {body.symbol, body.new_symbol}, self._moved)
-                    engine.on_split(body, history.bars)
+                is_taken = False
+                while not is_taken:  # what waits for the lock comes first
+                    is_taken = await self._take_split(engine, body)
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
                     engine.expect(body)
+
+    async def _take_split(self, engine: SignalEngine, split: Split) -> bool:
+        """Take in a split where nothing is under way, and keep what it made of strategies; say whether that could be.
+
+        A later life that hears of it sooner would make them anew from less: only so many bars and fills are kept.
+        """
+        async with self._moving:
+            if self._pipeline is not None and not await self._pipeline.is_settled():
+                return False
+            history = await bars_until(self._context, {split.symbol, split.new_symbol}, self._moved)
+            engine.on_split(split, history.bars)
+            await self.stop()
+        return True
 
     async def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []

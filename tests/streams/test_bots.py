@@ -32,6 +32,7 @@ from engine.signals import SignalEngine
 from streams.checkpoint import CheckpointStore
 from streams.commanding import definitions
 from streams.connection import Inflow
+from streams.keeping import encoded
 from streams.role import Context, NoPoints
 from streams.services.signals import Signals
 from streams.subjects import subject_of
@@ -282,6 +283,11 @@ async def test_code_that_cannot_run_is_refused_by_the_role_itself(world: World) 
     assert refused.reason == "strategy x.py:Raising: line 1: ModuleNotFoundError: No module named 'nosuchmodule'"
 
 
+def _encoded(service: Signals) -> bytes | None:
+    assert service._engine is not None
+    return encoded(service._engine)
+
+
 async def test_a_state_that_cannot_be_kept_stops_its_bot_and_not_the_checkpoints(world: World) -> None:
     bad = bot(name="bad", strategy="x.py:Unkept", code=RAISING)
     async with world.running(ALPHA) as service:
@@ -289,12 +295,12 @@ async def test_a_state_that_cannot_be_kept_stops_its_bot_and_not_the_checkpoints
         await world.answer("w1")
         await world.store(*BARS[:4])
         await _moved(service, 4)
-        assert service._encode() is None
+        assert _encoded(service) is None
         await world.store(*BARS[4:6])
         await _moved(service, 6)
         await world.store(*BARS[6:8])
         await _moved(service, 8)
-        assert service._encode() is not None
+        assert _encoded(service) is not None
     defined = [body for body in await world.stored() if isinstance(body, BotDefined) and body.bot == "bad"]
     assert defined[-1].status is BotStatus.ERROR
     assert "strategy x.py:Unkept cannot be kept over a restart" in defined[-1].reason

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,17 @@ async def said(js: JetStreamContext, topology: Topology) -> list[Signal]:
     return [body for body in found if isinstance(body, Signal)]
 
 
+def kept(topology: Topology, folder: Path) -> tuple[int, int] | None:
+    """Position of the newest checkpoint, and how many splits its state knows."""
+    found = CheckpointStore(folder, "signals", "c", "f").newest()
+    if found is None:
+        return None
+    file, engine = io.BytesIO(found.payload), SignalEngine("ACC1", "run1", ())
+    assert pickle.load(file) == []
+    engine.restore(pickle.load(file))
+    return found.header.positions[topology.market], len(engine.splits.known)
+
+
 def calm(bars: list[Bar]) -> tuple[list[bytes], list[Any]]:
     """Signals and state of an engine that heard of the split after AT bars of each symbol."""
     engine = SignalEngine("ACC1", "run1", [BOT])
@@ -96,6 +109,7 @@ async def test_a_split_overnight(nc: Inflow, topology: Topology, tmp_path: Path,
         if heard == "live":
             await store(js, topology, SPLIT)
             await counted(service, splits=1)
+            await until(lambda: kept(topology, tmp_path) == (2 * AT, 1), "a checkpoint")
     if heard == "while down":
         await store(js, topology, SPLIT)
     async with running(nc, topology, tmp_path) as service:
