@@ -65,7 +65,7 @@ from engine.risk.replacing import Replacer
 from engine.risk.standing import Standing
 from engine.risk.state import RiskState, remember
 from engine.risk.verdicts import approval, denial
-from engine.risk.waiting import Way, lineage, turns
+from engine.risk.waiting import Way, lineage, take_out, turns
 from engine.risk.working import OrderEnd, Working
 from engine.sessions import SessionTable
 from engine.sizing import order_quantity, priced_ns, reference_price, target_quantity
@@ -355,14 +355,12 @@ class RiskCore:
     def _apply_verdict(self, verdict: Verdict) -> list[TradingState]:
         """Let a verdict change the state; give the trading state that a latching denial brings."""
         self.state.wishes.pop(verdict.signal_id, None)
-        found = self.state.waiting.pop(verdict.id, None)
+        found = self.state.waiting.get(verdict.id)
+        take_out(self.state.waiting, verdict.id, "" if found is None else self._rest_of(verdict, *found))
         self._standing.answered(verdict, found)
         if found is not None:
-            signal, ordinal = found
-            self._take_price(signal, verdict.decided_ns)
-            self.state.answered[lineage(signal)] = signal
-            if isinstance(verdict, OrderIntent):
-                self._await_rest(verdict, signal, ordinal)
+            self._take_price(found[0], verdict.decided_ns)
+            self.state.answered[lineage(found[0])] = found[0]
         if isinstance(verdict, OrderIntent):
             self._take_order(verdict)
         return latch(self.state, verdict) if isinstance(verdict, RiskDenied) else []
@@ -383,14 +381,14 @@ class RiskCore:
         self._exposure.touch(intent.bot, intent.symbol)
         self.state.track.approved(intent, self._limits.repeats_window_s * NS_PER_S)
 
-    def _await_rest(self, intent: OrderIntent, signal: Signal, ordinal: int) -> None:
-        """Keep the signal waiting for a second order where the first stops at zero."""
+    def _rest_of(self, verdict: Verdict, signal: Signal, ordinal: int) -> str:
+        """Name the answer to come where an order stops at zero and the signal wants a second one; else nothing."""
         bot = self._bots.get(signal.bot)
-        if bot is None:
-            return
+        if bot is None or not isinstance(verdict, OrderIntent) or verdict.reserved:
+            return ""
         # From the verdict alone, so that a replay, whose ledger may have moved on, concludes the same.
-        if not intent.reserved and target_quantity(bot, signal, intent.ref_px) * intent.side.sign > 0:
-            self.state.waiting[self.verdict_id(signal, ordinal + 1)] = (signal, ordinal + 1)
+        is_less = target_quantity(bot, signal, verdict.ref_px) * verdict.side.sign > 0
+        return self.verdict_id(signal, ordinal + 1) if is_less else ""
 
     def verdict_id(self, signal: Signal, ordinal: int) -> str:
         """Id of the answer to a signal: of the intent (and so the client_order_id), the denial, or the no-trade."""

@@ -34,6 +34,23 @@ def turns(waiting: dict[str, tuple[Signal, int]]) -> list[tuple[Signal, int, str
     return sorted(found, key=lambda turn: turn[0].strategy != STRATEGY)
 
 
+def take_out(waiting: dict[str, tuple[Signal, int]], answer_id: str, rest_id: str) -> None:
+    """Take out a signal that is answered; what is left of its target, where `rest_id` names its answer, keeps its turn.
+
+    So whose turn it is does not depend on how many signals came together, and is the same in a replay.
+    """
+    if not rest_id:
+        waiting.pop(answer_id, None)
+        return
+    turns_now = list(waiting.items())
+    waiting.clear()
+    for key, (signal, ordinal) in turns_now:
+        if key == answer_id:
+            waiting[rest_id] = signal, ordinal + 1
+        else:
+            waiting[key] = signal, ordinal
+
+
 class Way:
     """Looks whether the way is free.
 
