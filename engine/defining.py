@@ -27,6 +27,9 @@ from engine.versions import Slot, Version
 from engine.witness import Witness
 
 SpeakAt = Callable[[Slot, int, list[Signal]], None]
+TimerPlace = tuple[int, int, int, int]
+
+_NONE: TimerPlace = (0, 0, 0, 0)
 
 
 class Defining:
@@ -65,7 +68,7 @@ class Defining:
         self._splits: SplitBook = renewing.splits
         self._witness = witness
         self._speak_at = speak_at
-        self._expected: deque[tuple[BotDefined, dict[str, int]]] = deque()
+        self._expected: deque[tuple[BotDefined, dict[str, int], dict[tuple[str, str], TimerPlace]]] = deque()
 
     def must_learn(self, bot: Bot, status: BotStatus) -> set[str]:
         """Name the symbols whose past bars `define` needs: those that get a strategy which knows nothing yet."""
@@ -126,7 +129,8 @@ class Defining:
         if defined.revision <= self._slots.revision(defined.bot):
             return
         self._slots.expect(defined)
-        self._expected.append((defined, self._filling.told_by_now(defined.bot)))
+        timers = {(slot.bot, slot.symbol): slot.timers[-1] for slot in self._slots.known() if slot.timers}
+        self._expected.append((defined, self._filling.told_by_now(defined.bot), timers))
 
     @property
     def is_expecting(self) -> bool:
@@ -142,10 +146,12 @@ class Defining:
         """
         if not self._expected or self._expected[0][0].market_seq > market_seq:
             return None
-        defined, told = self._expected.popleft()
-        for slot in [slot for slot in self._slots.every() if slot.bot == defined.bot]:
-            self._filling.come(slot, told.get(slot.symbol, 0))
-            while slot.timers and slot.timers[0][1] <= defined.from_ts and slot.is_reached(slot.timers[0]):
+        defined, told, timers = self._expected.popleft()
+        for slot in list(self._slots.every()):
+            number_max = told.get(slot.symbol, 0) if slot.bot == defined.bot else None
+            self._filling.come(slot, number_max)
+            last = timers.get((slot.bot, slot.symbol), _NONE)
+            while slot.timers and slot.timers[0] <= last and slot.is_reached(slot.timers[0]):
                 self._speak_at(slot, slot.timers.pop(0)[1], signals)
-                self._filling.come(slot, told.get(slot.symbol, 0))
+                self._filling.come(slot, number_max)
         return defined

@@ -46,8 +46,7 @@ class Moving:
             slot.last = bar.ts_event, bar.revision, bar.close
         else:
             slot.last = bar.ts_event, bar.revision, bar.close
-            is_late = bar.is_backfill or _is_past(slot, active, bar)
-            said = None if is_late else self._pace.said(slot, active, bar.ts_event, None, {})
+            said = None if _is_late(slot, active, bar) else self._pace.said(slot, active, bar.ts_event, None, {})
             if said is not None:
                 signals.append(self._speech.of_bar(active, bar, *said))
         if keeps_time(active.bot):
@@ -152,7 +151,7 @@ class Moving:
         target = self._asking.sensible(slot, active, bar, target, values)
         if active.bot.publish_indicators:
             self._asking.show(slot, active, bar)
-        is_late = bar.is_backfill or _is_past(slot, active, bar)
+        is_late = _is_late(slot, active, bar)
         said = self._pace.said(slot, active, bar.ts_event, target, values or {}, is_late=is_late)
         if said is not None:
             signals.append(self._speech.of_bar(active, bar, *said))
@@ -164,7 +163,7 @@ class Moving:
         self._filling.come(slot)
         self._take_over(slot, ts)
         active, (target, values) = slot.active, slot.wish or (None, {})
-        if active is not None and slot.last is not None:
+        if active is not None and active.from_ts < ts and slot.last is not None:
             said = self._pace.said(slot, active, ts, target, values)
             signal = None if said is None else self._speech.at_moment(slot, active, ts, *said)
             signals += [] if signal is None else [signal]
@@ -172,10 +171,11 @@ class Moving:
         self._pace.plan(slot)
 
 
-def _is_past(slot: Slot, active: Version, bar: Bar) -> bool:
-    """Whether a bot of every tick was asked at trades from after a bar already: nothing is said at that bar any more.
+def _is_late(slot: Slot, active: Version, bar: Bar) -> bool:
+    """Whether nothing is said at a bar any more: what is said goes on in time, for a later life goes on from the last.
 
-    Trades of the next minute come before the bar of this one, and were decided with it as it was formed. What is said
-    goes on in time, for a later life takes what was said last for where it goes on.
+    It was fetched long after its close; or the version that decides does so from a later time on; or a bot of every
+    tick was asked at trades from after it, for those of the next minute come before the bar of this one.
     """
-    return active.bot.trading_frequency == EVERY_TICK and slot.traded > bar.ts_event
+    is_asked = active.bot.trading_frequency == EVERY_TICK and slot.traded > bar.ts_event
+    return bar.is_backfill or is_asked or bar.ts_event <= active.from_ts

@@ -131,7 +131,7 @@ class Pace:
                 continue
             if not version.bot.trades(slot.symbol):
                 continue
-            since = known if version is slot.active else max(known, version.from_ts)
+            since = max(known, version.from_ts)
             moment = self._moment_of(slot, version, since, has_wish=wish is not None)
             if moment and (version is versions[-1] or moment <= versions[number + 1].from_ts):
                 return moment

@@ -103,13 +103,15 @@ class SecondBars:
         """Have what is kept in shares of after a split; give what is kept of its new symbol, by timeframe."""
         heirs = self._of.get(split.new_symbol, {})
         for timeframe, span in self._of.get(split.symbol, {}).items():
-            kept, heir = [bar_after(bar, split) for bar in span.kept], heirs.get(timeframe, span)
+            kept, heir = [bar_after(bar, split) for bar in span.kept], heirs.get(timeframe)
             if heir is span:
                 span.bar = None if span.bar is None else bar_after(span.bar, split)
-            else:
-                span.kept.clear()
+            elif heir is not None:
                 kept += heir.kept
-            heir.kept = deque(sorted(kept, key=_place), KEPT_MAX)
+            if heir is not span:  # what is forming stays under the old name
+                span.kept.clear()
+            if heir is not None:
+                heir.kept = deque(sorted(kept, key=_place), KEPT_MAX)
         return {timeframe: list(span.kept) for timeframe, span in heirs.items()}
 
     def keep(self, symbol: str, wanted: Collection[str]) -> None:
@@ -135,15 +137,20 @@ class SecondBars:
         """Close the bars of a symbol that end at or before a moment; give them by their end."""
         return self._noted([bar for span in self._of.get(symbol, {}).values() for bar in span.until(ts_ns)])
 
-    def due(self, now_ns: int) -> list[Bar]:
-        """Give the bars of quiet symbols that are over for long enough, by their end, and close them."""
-        done: list[Bar] = []
+    def quiet(self, now_ns: int) -> str:
+        """Name the symbol whose bar is the next that is over for long enough; empty: none is."""
         while self._agenda and self._agenda[0][0] + _LATE_NS <= now_ns:
-            end, symbol, timeframe = heapq.heappop(self._agenda)
+            end, symbol, timeframe = self._agenda[0]
             span = self._of.get(symbol, {}).get(timeframe)
             if span is not None and span.bar is not None and span.bar.ts_event == end:
-                done += span.until(end)
-        return self._noted(done)
+                return symbol
+            heapq.heappop(self._agenda)
+        return ""
+
+    def close_quiet(self) -> list[Bar]:
+        """Close the bar that `quiet` named the symbol of, and give it."""
+        end, symbol, timeframe = heapq.heappop(self._agenda)
+        return self._noted(self._of[symbol][timeframe].until(end))
 
     def forming(self, symbol: str, timeframe: str) -> list[Bar]:
         """Give the bar that is forming, if one is."""

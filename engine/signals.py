@@ -178,8 +178,7 @@ class SignalEngine:
                 continue
             target = Target(*FLAT, f"{defined.status} by {defined.by}, with its positions closed")
             signal = self._speech.flat(slot, Version(defined, is_fresh=False), target)
-            slot.published, slot.emitted_until = FLAT, max(slot.emitted_until, slot.last[0])
-            slot.owes_flat, slot.wish = False, None
+            slot.published, slot.emitted_until = FLAT, max(slot.emitted_until, slot.last[0], defined.from_ts)
             signals += [] if signal is None else [signal]
         self.counters.signals += len(signals)
         return signals
@@ -235,6 +234,8 @@ class SignalEngine:
         if slot.said is None or signal.ts_event >= slot.said.ts_event:
             slot.said = signal
         # Of the last bar that was spoken at: what is to be said anew since then stays to be said.
+        if signal.ts_event > slot.emitted_until:
+            slot.wish, slot.owes_flat = None, False
         if signal.ts_event >= slot.emitted_until + (slot.published is None):
             slot.emitted_until = signal.ts_event
             slot.published = (signal.direction, signal.strength)

@@ -67,7 +67,11 @@ class Slots:
 
     def of_bot(self, bot: str) -> list[Slot]:
         """Give a bot's in every symbol, and those that wait for its definition."""
-        return [slot for slot in (*self.every(), *self._expected.values()) if slot.bot == bot]
+        return [slot for slot in self.known() if slot.bot == bot]
+
+    def known(self) -> list[Slot]:
+        """Give them all, and those that wait for their definition."""
+        return [*self.every(), *self._expected.values()]
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
@@ -95,7 +99,7 @@ class Slots:
                 known.append(slot)
             added.append((slot, slot.add(defined, life)))
             if defined.flatten:
-                slot.silent_until = defined.from_ts
+                slot.silent_until, slot.wish, slot.owes_flat = defined.from_ts, None, False
         return added
 
     def unkept(self, keep: Callable[[object], object]) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Speech:
         bar_ts, revision, close = slot.last
         key = bar_key(slot.symbol, MINUTE_BAR, bar_ts, revision)
         signal_id = make_id(*self._ledger, slot.bot, "flatten", slot.symbol, version.revision)
-        ts_ns = max(bar_ts, slot.emitted_until)  # of two signals the later one counts
+        ts_ns = max(bar_ts, slot.emitted_until, version.from_ts)  # of two signals the later one counts
         return _signal(signal_id, version, target, {}, (key, close, ts_ns))
 
     def timer(self, bot: str, ts_ns: int, slots: Sequence[Slot]) -> Timer:

@@ -150,7 +150,8 @@ class Signals:
                 break  # executor may not be there yet: answered beside the bars
             facts = await facts_of(context, wish, roster.bots)
             followed = await self._rostering.answer(wish, facts, self._moved)
-            await self._publisher.atomic([said(self._context, body) for body in followed])
+            outgoing = [said(self._context, body) for body in followed]
+            await self._publisher.atomic(outgoing + self._followed(engine, [], self._moved))
             self._fills.follow(*engine.filling.wanted())
 
     async def run(self) -> None:
@@ -260,7 +261,8 @@ class Signals:
                 self._stuck.pop(wish.id, None)
                 async with self._moving:
                     followed = await self._rostering.answer(wish, facts, self._moved)
-                    await pipeline.put_aside([said(self._context, body) for body in followed])
+                    outgoing = [said(self._context, body) for body in followed]
+                    await pipeline.put_aside(outgoing + self._followed(engine, [], self._moved))
                     self._fills.follow(*engine.filling.wanted())
                 self._is_due.set()
 
@@ -336,7 +338,10 @@ class Signals:
                 return False
             history = await bars_until(self._context, {split.symbol, split.new_symbol}, self._moved)
             engine.on_split(split, history.bars)
-            await self.stop()
+            if self._pipeline is not None:
+                await self._pipeline.put_aside(self._followed(engine, [], self._moved))
+                await self._pipeline.is_settled()
+                self._pipeline.checkpoint()
         return True
 
     async def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
