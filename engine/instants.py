@@ -59,26 +59,26 @@ class Instants:
     def on_ticks(self, ticks: Ticks) -> list[Signal]:
         """Ask the bots that look at the ticks of this symbol; return the targets that changed."""
         signals: list[Signal] = []
-        self._catch_up(ticks.symbol, signals)
         slots = [
             slot for slot in self._slots.of(ticks.symbol) or () if slot.active is not None and looks_at(slot.active.bot)
         ]
         traded = [slot.traded for slot in slots]
-        for tick in self._forming.on_ticks(ticks):
+        for number, tick in enumerate(self._forming.on_ticks(ticks)):
             now = tick.trade.ts_event
             self._newest = max(self._newest, now)
+            for slot in slots if number == 0 else ():  # nothing comes between the ticks of a message
+                self._catch_up(slot, signals)
             self._close(self._seconds.on_tick(tick), signals)
             for slot, before in zip(slots, traded, strict=True):
                 # With quotes: one from after it was there before, and what is said goes on in time.
                 if slot.active is not None and (not quotes(slot.active.bot) or now > before):
                     self._ask(slot, slot.active, tick, signals)
-            self._close_quiet(now, signals)
+            self._close(self._seconds.due(now), signals)
         return signals
 
     def before_bar(self, bar: Bar, signals: list[Signal]) -> None:
         """Close the bars of seconds that come before a minute's bar."""
-        self._close_quiet(bar.ts_event, signals)
-        self._catch_up(bar.symbol, signals)
+        self._close(self._seconds.due(bar.ts_event), signals)
         self._close(self._seconds.until(bar.symbol, bar.ts_event), signals)
 
     def on_bar(self, bar: Bar) -> None:
@@ -91,22 +91,16 @@ class Instants:
         if has_quotes or not tick.is_quote:
             self._moving.on_trade(slot, tick.trade, minutes, signals)
 
-    def _catch_up(self, symbol: str, signals: list[Signal]) -> None:
-        """Do what a former life did with a symbol between what was given last and what comes now."""
-        for slot in self._slots.of(symbol) or ():
+    def _catch_up(self, slot: Slot, signals: list[Signal]) -> None:
+        """Do what a former life did between what was given last and what comes now."""
+        self._filling.come(slot)
+        while slot.timers and slot.is_reached(slot.timers[0]):
+            self._speak_at(slot, slot.timers.pop(0)[1], signals)
             self._filling.come(slot)
-            while slot.timers and slot.is_reached(slot.timers[0]):
-                self._speak_at(slot, slot.timers.pop(0)[1], signals)
-                self._filling.come(slot)
-
-    def _close_quiet(self, now_ns: int, signals: list[Signal]) -> None:
-        while symbol := self._seconds.quiet(now_ns):
-            self._catch_up(symbol, signals)
-            if self._seconds.quiet(now_ns) == symbol:  # a version that took over may want no such bars
-                self._close(self._seconds.close_quiet(), signals)
 
     def _close(self, bars: list[Bar], signals: list[Signal]) -> None:
         for bar in bars:
             for slot in self._slots.of(bar.symbol) or ():
                 if any(version.bot.timeframe == bar.timeframe for version in slot.versions()):
+                    self._catch_up(slot, signals)
                     self._moving.on_frame(slot, bar, signals)

@@ -137,20 +137,15 @@ class SecondBars:
         """Close the bars of a symbol that end at or before a moment; give them by their end."""
         return self._noted([bar for span in self._of.get(symbol, {}).values() for bar in span.until(ts_ns)])
 
-    def quiet(self, now_ns: int) -> str:
-        """Name the symbol whose bar is the next that is over for long enough; empty: none is."""
+    def due(self, now_ns: int) -> list[Bar]:
+        """Give the bars of quiet symbols that are over for long enough, by their end, and close them."""
+        done: list[Bar] = []
         while self._agenda and self._agenda[0][0] + _LATE_NS <= now_ns:
-            end, symbol, timeframe = self._agenda[0]
+            end, symbol, timeframe = heapq.heappop(self._agenda)
             span = self._of.get(symbol, {}).get(timeframe)
             if span is not None and span.bar is not None and span.bar.ts_event == end:
-                return symbol
-            heapq.heappop(self._agenda)
-        return ""
-
-    def close_quiet(self) -> list[Bar]:
-        """Close the bar that `quiet` named the symbol of, and give it."""
-        end, symbol, timeframe = heapq.heappop(self._agenda)
-        return self._noted(self._of[symbol][timeframe].until(end))
+                done += span.until(end)
+        return self._noted(done)
 
     def forming(self, symbol: str, timeframe: str) -> list[Bar]:
         """Give the bar that is forming, if one is."""
