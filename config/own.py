@@ -45,7 +45,7 @@ def read_code(strategy: str, folder: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        msg = f"strategy {strategy}: there is no file {path}"
+        msg = f"strategy {strategy}: there is no file {path.absolute()}: name it from the folder of the bot's file"
         raise ConfigError(msg) from None
     except (OSError, UnicodeDecodeError) as err:
         msg = f"strategy {strategy}: {path} cannot be read: {err}"
@@ -67,7 +67,11 @@ def learn(bot: Bot) -> None:
     made = _run(bot.strategy, file, bot.source, bot.code)
     kind = getattr(made, name, None)
     if not isinstance(kind, type):
-        msg = f"strategy {bot.strategy}: the file has no class {name}"
+        classes = [
+            one for one, what in vars(made).items() if isinstance(what, type) and what.__module__ == made.__name__
+        ]
+        there = f"it has {', '.join(classes)}" if classes else "it has none"
+        msg = f"strategy {bot.strategy}: the file has no class {name}: {there}"
         raise ConfigError(msg)
     _register(bot.source, bot.strategy, kind)
 

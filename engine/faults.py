@@ -10,6 +10,12 @@ from typing import Any
 
 import msgspec
 
+_MEANT = (
+    (r"Expected `array` of length >= (\d+)", r"must be a list of at least \1"),
+    (r"Expected `array`, got `\w+`", 'must be a list, such as ["AAPL", "MSFT"]'),
+    (r"Invalid decimal string", 'must be a number, such as 2500 or "2500.50"'),
+)
+
 
 def readable(text: str, tree: object, kind: type[msgspec.Struct], word: str = "field", root: str = "file") -> str:
     """Turn "Object contains unknown field `x` - at `$.feed`" into a sentence with the full name, or the value.
@@ -28,13 +34,24 @@ def readable(text: str, tree: object, kind: type[msgspec.Struct], word: str = "f
         known = [field.name for struct in _structs(_type_at(kind, section)) for field in msgspec.structs.fields(struct)]
         full = f"{section}.{name}" if section else name
         return f"unknown {word} {full!r}" + (f": known here are {', '.join(known)}" if known else "")
+    if "missing required field" in what:
+        name = what.split("`")[1]
+        return f"{section}.{name} is missing: write it" if section else f"{word} {name!r} is missing: write it"
     value = _value_at(tree, section)
-    was = "" if value is None or isinstance(value, dict | list) else f", was {value!r}"
+    was = "" if value is None or (isinstance(value, dict | list) and value) else f", was {value!r}"
+    what = _in_words(what)
     choices = _choices(_type_at(kind, section))
     if choices and ("invalid enum value" in what.lower() or "expected" in what.lower()):
         return f"{section}: must be {choices}{was}"
     where, said = section or root, f"{what[:1].lower()}{what[1:]}{was}"
     return f"{where}: {said}" if where else said
+
+
+def _in_words(what: str) -> str:
+    """Say what msgspec expects in the words of a file."""
+    for said, meant in _MEANT:
+        what = re.sub(said, meant, what)
+    return what
 
 
 def _value_at(tree: object, path: str) -> object:

@@ -93,7 +93,7 @@ def demo(
 
         summary = await runner.run_demo(options)
         print(msgspec.json.encode(summary).decode() if json else as_text(summary), flush=True)
-        return 0
+        return 1 if summary.files_refused else 0
 
     return run_loop(play())
 

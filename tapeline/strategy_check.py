@@ -20,7 +20,9 @@ import msgspec
 
 from config import own
 from engine.bots import Bot
+from engine.errors import ConfigError
 from engine.messages import Bar
+from engine.ports import Trade
 from engine.sessions import SessionTable
 from engine.strategies import (
     OwnFill,
@@ -34,7 +36,7 @@ from engine.strategies import (
     tell_session,
     values_of,
 )
-from engine.values import NS_PER_MINUTE, AssetClass, Direction, Side
+from engine.values import NS_PER_MINUTE, NS_PER_S, AssetClass, Direction, Side
 from engine.zones import midnight_before
 
 _COUNT = 6_000
@@ -45,6 +47,7 @@ _GROWTH_MAX = 0.02
 _BEGIN_NS = midnight_before(1_767_623_400_000_000_000)
 """Monday 2026-01-05, 09:30 in New York."""
 
+_SECONDS = (0, 20, 40, 59)
 _SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
 Said = tuple[str, float, str] | None
 
@@ -72,6 +75,10 @@ def bot_of(strategy: str, params: Sequence[str] = ()) -> Bot:
     """Give a bot with a strategy by name or `path.py:Class`, and parameters as name=value. Raises ConfigError."""
     from config.bots import changed
 
+    wrong = next((each for each in params if not each.partition("=")[1]), None)
+    if wrong is not None:
+        msg = f"--param takes name=value, such as period=7, was {wrong!r}"
+        raise ConfigError(msg)
     bot = changed(named(strategy), [f"params.{each}" for each in params])
     check(bot.source, bot.params)
     return bot
@@ -109,10 +116,15 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
 
 
 class _Moved:
-    """A strategy that bars move. One with `on_fill` is told that what it wanted was filled, at the next bar's open."""
+    """A strategy that bars move, and where it has the hooks fills and trades.
+
+    What it wanted was filled at the next bar's open. Each bar has four trades: at open, low, high, close where it
+    rises, else at open, high, low, close.
+    """
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
+        self.at_trades: list[Target | None] = []
         self._held, self._wanted = 0.0, 0.0
 
     def by(self, bar: Bar) -> Target | None:
@@ -123,10 +135,21 @@ class _Moved:
         session = SessionTable().of_bar(AssetClass.CRYPTO, bar.ts_event)
         if session[0] == bar.ts_event - NS_PER_MINUTE:
             tell_session(strategy, 0, session)
+        self._trade(bar)
         target = checked(strategy.on_bar(bar))
         if target is not None and math.isfinite(target.strength):
             self._wanted = _SIGNS[target.direction] * 100.0 * target.strength
         return target
+
+    def _trade(self, bar: Bar) -> None:
+        hook: Callable[[Trade], object] | None = getattr(self.strategy, "on_tick", None)
+        middle = (bar.low, bar.high) if bar.close > bar.open else (bar.high, bar.low)
+        trades = zip(_SECONDS, (bar.open, *middle, bar.close), strict=True) if hook is not None else ()
+        self.at_trades = [
+            checked(hook(Trade(bar.symbol, bar.ts_event - NS_PER_MINUTE + second * NS_PER_S, px, bar.volume / 4)))
+            for second, px in trades
+            if hook is not None
+        ]
 
     def _fill(self, bar: Bar) -> None:
         change, self._held = self._wanted - self._held, self._wanted
@@ -144,10 +167,17 @@ def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
 def _play_on(moved: _Moved, bars: Sequence[Bar]) -> list[Said]:
     said: list[Said] = []
     for bar in bars:
-        target = moved.by(bar)
-        said.append(None if target is None else (target.direction.value, float(target.strength), target.reason))
+        said.append(_said([target for target in (moved.by(bar), *moved.at_trades) if target is not None]))
         values_of(moved.strategy)
     return said
+
+
+def _said(targets: Sequence[Target]) -> Said:
+    if not targets:
+        return None
+    first, *others = targets
+    beside = "".join(f"; at a trade {other.direction} {other.strength:g} ({other.reason})" for other in others)
+    return first.direction.value, float(first.strength), first.reason + beside
 
 
 def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
@@ -156,7 +186,8 @@ def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
         target = moved.by(bar)
         values = values_of(strategy)
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        fault = f"{wrong[0]} = {values[wrong[0]]!r}" if wrong else senseless(target, values) if target else ""
+        senses = (senseless(each, values) for each in (target, *moved.at_trades) if each is not None)
+        fault = f"{wrong[0]} = {values[wrong[0]]!r}" if wrong else next(filter(None, senses), "")
         if fault:
             return f"bar {number}: {fault}"
     return ""

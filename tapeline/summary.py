@@ -37,6 +37,11 @@ FROM latest_positions p LEFT JOIN latest_bars b ON b.symbol = p.symbol
 GROUP BY p.symbol HAVING sum(p.signed_qty) <> 0 ORDER BY p.symbol
 """
 
+_REFUSED = """
+SELECT r.bot, arg_max(r.reason, r.ts_event_ns) FROM bot_refusals r JOIN bot_changes c ON c.id = r.cause
+WHERE c."by" = 'file' GROUP BY r.bot ORDER BY r.bot
+"""
+
 
 class Summary(msgspec.Struct, frozen=True):
     """The last line of a demo. Money in USD as exact text, latencies from a bar's reception to the stored intent."""
@@ -61,6 +66,7 @@ class Summary(msgspec.Struct, frozen=True):
     seconds: float
     restarts: dict[str, int]
     bots_in_error: dict[str, str]
+    files_refused: dict[str, str]
 
 
 def summarize(
@@ -72,6 +78,7 @@ def summarize(
         counts = _one(sql, _COUNTS)
         ledger = _one(sql, _LEDGER)
         failed = sql.query("SELECT bot, reason FROM bot_control WHERE status = 'error' ORDER BY 1").frame().rows()
+        refused = sql.query(_REFUSED).frame().rows()
         held = sql.query(_HELD).frame().rows(named=True)
     cash = Decimal(ledger["cash"] or 0)
     value = sum((row["quantity"] * Decimal(repr(row["price"] or 0.0)) for row in held), Decimal(0))
@@ -89,6 +96,7 @@ def summarize(
         seconds=round(seconds, 1),
         restarts={role: count for role, count in restarts.items() if count},
         bots_in_error=dict(failed),
+        files_refused=dict(refused),
     )
 
 
@@ -119,6 +127,7 @@ def as_text(summary: Summary) -> str:
             f"cash {Decimal(summary.cash):,.2f} USD"
         ),
         *(f"bot {bot} is in error: {reason}" for bot, reason in summary.bots_in_error.items()),
+        *(f"the bot file of {bot} did not count: {reason}" for bot, reason in summary.files_refused.items()),
         f"bar received -> intent: p50 {p50} ms, p99 {p99} ms",
         f"database: {summary.database}",
         'look into it: uv run tapeline sql "SELECT * FROM executed_trades ORDER BY created_at DESC LIMIT 10"',

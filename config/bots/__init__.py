@@ -88,16 +88,30 @@ def load(path: Path, universes: Universes = _NONE) -> Bot:
     except FileNotFoundError:
         msg = f"bot file {path} does not exist"
         raise ConfigError(msg) from None
-    except (UnicodeDecodeError, OSError) as err:
-        msg = f"bot file {path}: {err}"
+    except UnicodeDecodeError as err:
+        msg = f"bot file {path}: byte {err.start} is no UTF-8: save it as UTF-8"
+        raise ConfigError(msg) from None
+    except OSError as err:
+        msg = f"bot file {path} cannot be read ({err.strerror}): name a file of one bot"
         raise ConfigError(msg) from None
     try:
         bot = with_code(read(tomllib.loads(text), universes), path.parent)
         validate(bot)
-    except (ConfigError, tomllib.TOMLDecodeError, RecursionError) as err:
+    except tomllib.TOMLDecodeError as err:
+        msg = f"bot file {path} is no TOML: {_shown(str(err), text)}"
+        raise ConfigError(msg) from None
+    except (ConfigError, RecursionError) as err:
         msg = f"bot file {path}: {err}"
         raise ConfigError(msg) from None
     return bot
+
+
+def _shown(said: str, text: str) -> str:
+    """Say what is wrong, with the line it is in, where that is told."""
+    what, _, place = said.partition(" (at line ")
+    lines, number = text.splitlines(), int(place.partition(",")[0] or 0)
+    what = "this key stands twice" if "overwrite" in what else f"{what[:1].lower()}{what[1:]}"
+    return f"line {number}, {lines[number - 1].strip()!r}: {what}: mend that line" if 0 < number <= len(lines) else said
 
 
 def with_code(bot: Bot, folder: Path) -> Bot:

@@ -100,7 +100,7 @@ class Definitions:
         return wishes
 
     def _is_over(self, order: OpenOrder, defined: BotDefined, working: Working) -> bool:
-        """Whether it is an entry that rests, of a bot that does not run or trade it, or an exit of old stops."""
+        """Whether it is an entry, of a bot that does not run or trade it, or an exit of old stops."""
         body = order.body
         if body.purpose is Purpose.PROTECT:
             parent = body.parent if isinstance(body, OrderAdopted) else ""
@@ -113,7 +113,7 @@ class Definitions:
 
 def _may_open(order: OpenOrder) -> bool:
     body = order.body
-    return body.purpose is Purpose.TARGET and order.is_resting and isinstance(body, OrderIntent) and body.reserved > 0
+    return body.purpose is Purpose.TARGET and isinstance(body, OrderIntent) and body.reserved > 0
 
 
 def _carries_exits(order: OpenOrder) -> bool:

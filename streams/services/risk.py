@@ -33,6 +33,7 @@ from engine.messages import (
 )
 from engine.risk import RiskCore, RiskState
 from engine.shadows import MakeVenue
+from engine.values import TradingMode
 from streams.checkpoint import CheckpointStore
 from streams.pipeline import Pipeline
 from streams.publisher import Outgoing, Publisher
@@ -157,6 +158,9 @@ class Risk:
         published = {trading: max(self._publisher.last_seq, shadowing.last_seq)}
         position = 0 if self._pipeline is None else shadowing.behind(self._pipeline.position)
         problems = [] if self._core is None else list(self._core.protector.bare().values())
+        if self._core is not None and self._core.state.mode is TradingMode.REDUCING:
+            why = self._core.state.mode_reason
+            problems.append(f"trading is reducing, nothing is opened: {why} (end it with: tapeline resume)")
         problems += shadowing.problems
         return Status("risk", 0, "", {trading: position}, published, len(self._due), counters, problems)
 

@@ -10,6 +10,7 @@ import pytest
 from config.bots import load
 from engine.errors import ConfigError
 from engine.messages import Bar
+from engine.ports import Trade
 from engine.strategies import OwnFill, Target
 from engine.values import Direction
 from tapeline import strategies
@@ -116,10 +117,33 @@ class _GrowsByFills(_Base):
         self.entries.append(fill.average_price)
 
 
+class _RaisesAtATrade(_Base):
+    def on_tick(self, trade: Trade) -> Target | None:
+        raise ValueError(trade.px)
+
+
+class _SenselessAtATrade(_Base):
+    def on_tick(self, trade: Trade) -> Target | None:
+        return Target(Direction.LONG, trade.px, "too strong")
+
+
+class _KeepsTrades(_Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trades: list[float] = []
+
+    def on_tick(self, trade: Trade) -> Target | None:
+        self.trades.append(trade.px)
+        return None
+
+
 @pytest.mark.parametrize(
     ("kind", "faulty"),
     [
         (_Base, []),
+        (_RaisesAtATrade, ["raises at no bar"]),
+        (_SenselessAtATrade, ["values are numbers"]),
+        (_KeepsTrades, ["state does not grow"]),
         (_Raises, ["raises at no bar"]),
         (_Silent, ["says something"]),
         (_NotANumber, ["values are numbers"]),

@@ -86,7 +86,11 @@ def test_a_bot_is_read_whole(tmp_path: Path) -> None:
         ("fast = 2", "speed = 2", "speed"),
         ("fast = 2", "fast = [2]", "fast: expected `int`, got `array`"),
         ("position_fraction", "fraction", "fraction"),
-        ('capital = "2500.50"', "", "capital"),
+        ('capital = "2500.50"', "", "field 'capital' is missing: write it"),
+        ('capital = "2500.50"', 'capital = "2500.50', "'capital = \"2500.50': illegal character '\\n': mend that line"),
+        ('capital = "2500.50"', "capital = 1\ncapital = 2", "'capital = 2': this key stands twice: mend that line"),
+        ('"2500.50"', '"lots"', "capital: must be a number, such as 2500 or \"2500.50\", was 'lots'"),
+        ('["AAPL", "BRK.B", "BTC/USD"]', "7", 'symbols: must be a list, such as ["AAPL", "MSFT"], was 7'),
         ("[params]", 'timeframe = "60m"\n[params]', "'60m'"),
         ("[params]", 'timeframe = "40s"\n[params]', "'40s'"),
         ("[params]", 'session = "night"\n[params]', "session"),
@@ -101,6 +105,14 @@ def test_a_wrong_bot_is_one_line_that_names_what_is_wrong(tmp_path: Path, old: s
     assert "\n" not in text
     assert says in text
     assert "alpha" in text.lower()
+
+
+def test_what_is_no_file_of_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b'name = "\xff"')
+    with pytest.raises(ConfigError, match=r"a\.toml: byte 8 is no UTF-8: save it as UTF-8"):
+        load(tmp_path / "a.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): name a file of one bot"):
+        load(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

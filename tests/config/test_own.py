@@ -272,7 +272,7 @@ def test_single_fields_are_set_as_in_a_file(changes: list[str], found: dict[str,
     [
         ("capital", "--set takes field=value"),
         ("=3", "--set takes field=value"),
-        ("capital=much", "capital: invalid decimal string, was 'much'"),
+        ("capital=much", "capital: must be a number, such as 2500"),
         (
             "order.type=mraket",
             "order.type: must be market, limit, stop, stop_limit or trailing_stop, was 'mraket'",
