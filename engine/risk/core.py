@@ -359,8 +359,9 @@ class RiskCore:
         take_out(self.state.waiting, verdict.id, "" if found is None else self._rest_of(verdict, *found))
         self._standing.answered(verdict, found)
         if found is not None:
-            self._take_price(found[0], verdict.decided_ns)
-            self.state.answered[lineage(found[0])] = found[0]
+            signal, _ = found
+            self._take_price(signal, verdict.decided_ns)
+            self.state.answered[lineage(signal)] = signal
         if isinstance(verdict, OrderIntent):
             self._take_order(verdict)
         return latch(self.state, verdict) if isinstance(verdict, RiskDenied) else []

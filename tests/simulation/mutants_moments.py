@@ -7,13 +7,6 @@ from tests.simulation.patching import Patch
 _SIGNALS = "streams.services.signals:Signals"
 MOMENTS = (
     Patch(
-        "new_version_at_once",
-        "engine.moving:Moving._take_over",
-        "ts_ns > slot.coming[0].from_ts",
-        "True",
-        "a bot's new version decides from the next bar of a symbol on, whatever its time",
-    ),
-    Patch(
         "moments_forgotten",
         f"{_SIGNALS}._take_told",
         "engine.on_timer(body)",
@@ -120,7 +113,6 @@ MOMENTS = (
     ),
 )
 MOMENT_SEEDS = {
-    "new_version_at_once": 386,
     "moments_forgotten": 841,
     "moments_placed_by_their_time": 95,
     "moments_of_a_former_life": 73,
