@@ -8,6 +8,7 @@ from decimal import Decimal
 from engine.adoption import UNATTRIBUTED
 from engine.conversions import ALONE_NS_MAX, KINDS, conversions
 from engine.execution.book import FROM_FEES, Book
+from engine.execution.charges import give_back, match
 from engine.execution.conclusion import Conclusion
 from engine.execution.fold import ExecState
 from engine.execution.reconcile import (
@@ -34,15 +35,26 @@ class Standing:
     """
 
     def __init__(self, book: Book) -> None:
-        self._advanced = dict(book.advanced)
+        self._advanced = {symbol: dict(of_bots) for symbol, of_bots in book.advanced.items()}
         self._corrected = dict(book.corrected)
+        self._charges, self._taken = book.charges, dict[str, set[int]]()
 
-    def take_advance(self, fee: Fee) -> Decimal:
-        """Give how much of a fee in coins a correction took off already."""
-        back = min(self._advanced.get(fee.symbol, ZERO), max(-fee.quantity, ZERO))
-        if back:
-            self._advanced[fee.symbol] -= back
-        return back
+    def payer(self, symbol: str, quantity: Decimal, cash: Decimal) -> str:
+        """Name the bot whose execution a fee on coins is for; empty where it is for none that is known."""
+        charges, taken = self._charges.get(symbol, []), self._taken.setdefault(symbol, set())
+        place = match(charges, -(quantity or cash), is_buy=bool(quantity), taken=taken)
+        if place is None:
+            return ""
+        taken.add(place)
+        return charges[place].bot
+
+    def take_advance(self, fee: Fee) -> tuple[str, Decimal]:
+        """Give how much of a fee in coins a correction took off already, and of whom: of its bot before others."""
+        of_bots = self._advanced.get(fee.symbol, {})
+        bot = fee.bot if of_bots.get(fee.bot) else max(of_bots, key=lambda one: of_bots[one], default=fee.bot)
+        back = min(sum(of_bots.values(), ZERO), max(-fee.quantity, ZERO))
+        give_back(of_bots, bot, back)
+        return bot, back
 
     def take_correction(self, wanted: tuple[str, Decimal, Decimal]) -> str:
         """Give the id of an unexplained correction of this symbol, quantity and cash; empty without one."""
@@ -78,7 +90,9 @@ class Accounting(Splitting):
             cash_id = f"{row.id}|cash"  # what comes in cash with exchanged shares does not wait for them
             cash = ZERO if cash_id in self.state.fees else row.cash
             is_whole = row.id in whole
-            fee = self._fee(row, row.id if is_whole else cash_id, cash, row.quantity if is_whole else ZERO)
+            quantity = row.quantity if is_whole else ZERO
+            payer = stands.payer(row.symbol, quantity, cash) or self.state.last_bot.get(row.symbol, UNATTRIBUTED)
+            fee = self._fee(row, row.id if is_whole else cash_id, payer, cash, quantity)
             if fee.cash or fee.quantity:
                 events += [*self._taken_back(fee, stands), fee]  # killed between the two, the fee is found again
                 if row.id in told.alone or not row.is_known:
@@ -91,11 +105,12 @@ class Accounting(Splitting):
         waiting_ns = state.last_activity_ns - ALONE_NS_MAX if self._waiting_ns is None else self._waiting_ns
         return max(min(state.last_activity_ns, waiting_ns), state.opened_ns)
 
-    def _fee(self, activity: VenueActivity, key: str, cash: Decimal, quantity: Decimal) -> Fee:
+    @staticmethod
+    def _fee(activity: VenueActivity, key: str, payer: str, cash: Decimal, quantity: Decimal) -> Fee:
         return Fee(
             id=key,
             kind=activity.kind,
-            bot=self.state.last_bot.get(activity.symbol, UNATTRIBUTED),
+            bot=payer,
             symbol=activity.symbol,
             cash=cash,
             quantity=quantity,
@@ -123,9 +138,10 @@ class Accounting(Splitting):
         """Take back what a correction did before the venue posted this."""
         if self.reversal_id(f"fee {fee.id}") in self.state.book.known:
             return []
-        if back := stands.take_advance(fee):
+        bot, back = stands.take_advance(fee)
+        if back:
             reason = f"activity {fee.id} is the fee that an earlier correction stood for"
-            return [self._reversal(fee, f"fee {fee.id}", quantity=back, source=FROM_FEES, reason=reason)]
+            return [self._reversal(fee, f"fee {fee.id}", bot=bot, quantity=back, source=FROM_FEES, reason=reason)]
         found: list[Correction] = []
         for wanted in (("", ZERO, fee.cash), (fee.symbol, fee.quantity, ZERO)):
             match = stands.take_correction(wanted)
@@ -138,13 +154,21 @@ class Accounting(Splitting):
         return found
 
     def _reversal(
-        self, fee: Fee, of: str, *, quantity: Decimal, source: str, reason: str, cash: Decimal = ZERO
+        self,
+        fee: Fee,
+        of: str,
+        *,
+        quantity: Decimal,
+        source: str,
+        reason: str,
+        bot: str = UNATTRIBUTED,
+        cash: Decimal = ZERO,
     ) -> Correction:
         state, symbol = self.state, fee.symbol if quantity else ""
         now = state.book.held(symbol) if quantity else state.book.cash
         return Correction(
             id=self.reversal_id(of),
-            bot=fee.bot if source == FROM_FEES else UNATTRIBUTED,
+            bot=bot,
             symbol=symbol,
             quantity=quantity,
             cash=cash,

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.execution.charges import FEE_FRACTION_MAX, Charge, added, give_back, match
 from engine.messages import AccountOpened, Correction, Fee, Fill, Split
 from engine.portfolio import exactly
 from engine.splits import net_after
@@ -22,8 +23,6 @@ FROM_FEES = "fees not posted"
 """Source of a correction that stands for a fee which the venue took and has not posted."""
 USD = ""
 """In the place of a symbol."""
-FEE_FRACTION_MAX = Decimal("0.003")
-"""Largest fee on coins, of what was traded (Alpaca's first tier: 0.0025). It is taken at once, and posted later."""
 _POSTED_DAYS_MAX = 3
 _KEPT_MAX = 1_000
 
@@ -35,7 +34,8 @@ class Book(msgspec.Struct):
         traded: Per symbol, venue time of the last fill.
         unposted: Largest fees that the venue may have taken on coins and not posted yet, by day of the trade: per
             symbol in coins, under "" in USD.
-        advanced: Coins that corrections took off per symbol for fees that are not posted yet.
+        charges: Per symbol of coins, executions of which no fee was posted yet.
+        advanced: Coins that corrections took off for fees that are not posted yet, by symbol and bot.
         corrected: Corrections that nothing explains so far, by id: symbol, quantity, cash.
         known: Ids of corrections, newest last.
     """
@@ -45,7 +45,8 @@ class Book(msgspec.Struct):
     moves: int = 0
     traded: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     unposted: dict[str, dict[int, Decimal]] = msgspec.field(default_factory=dict[str, dict[int, Decimal]])
-    advanced: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    charges: dict[str, list[Charge]] = msgspec.field(default_factory=dict[str, list[Charge]])
+    advanced: dict[str, dict[str, Decimal]] = msgspec.field(default_factory=dict[str, dict[str, Decimal]])
     corrected: dict[str, tuple[str, Decimal, Decimal]] = msgspec.field(
         default_factory=dict[str, tuple[str, Decimal, Decimal]]
     )
@@ -60,13 +61,16 @@ class Book(msgspec.Struct):
         self.cash = normal(opened.cash)
         self.positions = {symbol: normal(quantity) for symbol, quantity in opened.positions.items() if quantity}
 
-    def fill(self, fill: Fill) -> None:
-        """Count an execution."""
+    def fill(self, fill: Fill, payer: str) -> None:
+        """Count an execution, for which somebody pays what the venue charges."""
         value = self._trade(fill)
         self.traded[fill.symbol] = max(self.traded.get(fill.symbol, 0), fill.ts_event)
         if asset_class_of(fill.symbol) is AssetClass.CRYPTO:
             is_buy = fill.side is Side.BUY
-            self._allow(fill.symbol if is_buy else USD, fill.ts_event, fill.last_qty if is_buy else value)
+            basis = fill.last_qty if is_buy else value
+            self._allow(fill.symbol if is_buy else USD, fill.ts_event, basis)
+            charge = Charge(payer, is_buy, basis, fill.ts_event)
+            self.charges[fill.symbol] = added(self.charges.get(fill.symbol, []), charge)
 
     @exactly
     def _trade(self, fill: Fill) -> Decimal:
@@ -78,7 +82,12 @@ class Book(msgspec.Struct):
         """Count an activity; a posted fee explains what was missing before."""
         self._move(fee.symbol, fee.quantity, fee.cash)
         if asset_class_of(fee.symbol) is AssetClass.CRYPTO:
-            self._posted(fee.symbol if fee.quantity else USD, -(fee.quantity or fee.cash))
+            amount = -(fee.quantity or fee.cash)
+            self._posted(fee.symbol if fee.quantity else USD, amount)
+            charges = self.charges.get(fee.symbol, [])
+            place = match(charges, amount, is_buy=bool(fee.quantity), bot=fee.bot)
+            if place is not None:
+                del charges[place]
 
     def split(self, split: Split) -> None:
         """Count a split."""
@@ -96,9 +105,13 @@ class Book(msgspec.Struct):
         self._move(correction.symbol, correction.quantity, correction.cash)
         _keep(self.known, correction.id, None)
         if is_advance:
-            left = self.advanced.pop(correction.symbol, ZERO) - correction.quantity
-            if left:
-                self.advanced[correction.symbol] = normal(left)
+            of_bots = self.advanced.setdefault(correction.symbol, {})
+            if correction.quantity > 0:
+                give_back(of_bots, correction.bot, correction.quantity)
+            else:
+                of_bots[correction.bot] = normal(of_bots.get(correction.bot, ZERO) - correction.quantity)
+            if not of_bots:
+                del self.advanced[correction.symbol]
         elif reverses:
             self.corrected.pop(reverses, None)
         else:

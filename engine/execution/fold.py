@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.adoption import FLATTEN
+from engine.adoption import FLATTEN, UNATTRIBUTED
 from engine.bots import BotStatus
 from engine.execution.book import FROM_FEES, Book
 from engine.ids import make_id
@@ -218,7 +218,7 @@ class ExecutionFold:
             return
         self._learn_venue_id(fill.client_order_id, fill.venue_order_id)
         self.state.fills += 1
-        self.state.book.fill(fill)
+        self.state.book.fill(fill, self.state.last_bot.get(fill.symbol, UNATTRIBUTED))
         order.filled_qty = fill.cum_qty
         order.spent += fill.last_qty * fill.last_px
         order.counted_qty += fill.last_qty

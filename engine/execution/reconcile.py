@@ -17,6 +17,7 @@ import msgspec
 
 from engine.adoption import UNATTRIBUTED
 from engine.execution.book import FROM_FEES, USD, Book
+from engine.execution.charges import shared
 from engine.execution.fold import ExecState
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, Command, Correction, Split
@@ -170,7 +171,10 @@ def settle(
     corrections: list[AnyBody] = []
     alerts: list[Alert] = []
     for each in found:
-        small = _fee_advance(each, state, account, now_ns) or _fraction(each, state, account, now_ns)
+        if advances := _fee_advances(each, state, account, now_ns):
+            corrections += advances
+            continue
+        small = _fraction(each, state, account, now_ns)
         correction = small or _correction(each, state, account, now_ns)
         corrections.append(correction)
         if small is None and _worth(each, account) > usd_max:
@@ -182,26 +186,33 @@ def settle(
     return [*alerts, *corrections]
 
 
-def _fee_advance(each: Difference, state: ExecState, account: VenueAccount, now_ns: int) -> Correction | None:
-    """Take off coins that the venue kept as a fee which it posts at the end of the day."""
+def _fee_advances(each: Difference, state: ExecState, account: VenueAccount, now_ns: int) -> list[Correction]:
+    """Take off coins that the venue kept as fees which it posts at the end of the day, of each bot its own."""
     if (
         asset_class_of(each.symbol) is not AssetClass.CRYPTO
         or not -state.book.may_miss(each.symbol) <= each.missing < 0
     ):
-        return None
-    return Correction(
-        id=_id(each, state),
-        bot=state.last_bot.get(each.symbol, UNATTRIBUTED),
-        symbol=each.symbol,
-        quantity=normal(each.missing),
-        cash=ZERO,
-        ours=each.ours,
-        theirs=each.theirs,
-        source=FROM_FEES,
-        reason="the venue took a fee in coins that it has not posted yet",
-        ts_event=now_ns,
-        price=account.prices.get(each.symbol),
-    )
+        return []
+    book, found, ours = state.book, list[Correction](), each.ours
+    advanced = book.advanced.get(each.symbol, {})
+    parts = shared(book.charges.get(each.symbol, []), advanced, -each.missing)
+    for bot, part in (parts or {state.last_bot.get(each.symbol, UNATTRIBUTED): -each.missing}).items():
+        correction = Correction(
+            id=make_id(_id(each, state), bot) if found else _id(each, state),
+            bot=bot,
+            symbol=each.symbol,
+            quantity=normal(-part),
+            cash=ZERO,
+            ours=normal(ours),
+            theirs=normal(ours - part),
+            source=FROM_FEES,
+            reason="the venue took a fee in coins that it has not posted yet",
+            ts_event=now_ns,
+            price=account.prices.get(each.symbol),
+        )
+        ours -= part
+        found.append(correction)
+    return found
 
 
 def _fraction(each: Difference, state: ExecState, account: VenueAccount, now_ns: int) -> Correction | None:

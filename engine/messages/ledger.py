@@ -40,8 +40,9 @@ class Fee(Body, frozen=True):
 
     Attributes:
         id: The venue's activity id.
-        bot: Whose order in the symbol was filled last. What comes of holding it (a dividend) risk shares out over all
-            that hold it, and its positions say how; this bot gets it where nobody does.
+        bot: Of a fee on coins, whose execution it is for; else whose order in the symbol was filled last. What comes of
+            holding it (a dividend) risk shares out over all that hold it, and its positions say how; this bot gets it
+            where nobody does.
         cash: Change of cash, negative for a cost.
         quantity: Change of the holding in `symbol`, negative for a fee taken in the asset; 0 if none.
     """

@@ -127,23 +127,12 @@ class _SenselessAtATrade(_Base):
         return Target(Direction.LONG, trade.px, "too strong")
 
 
-class _KeepsTrades(_Base):
-    def __init__(self) -> None:
-        super().__init__()
-        self.trades: list[float] = []
-
-    def on_tick(self, trade: Trade) -> Target | None:
-        self.trades.append(trade.px)
-        return None
-
-
 @pytest.mark.parametrize(
     ("kind", "faulty"),
     [
         (_Base, []),
         (_RaisesAtATrade, ["raises at no bar"]),
         (_SenselessAtATrade, ["values are numbers"]),
-        (_KeepsTrades, ["state does not grow"]),
         (_Raises, ["raises at no bar"]),
         (_Silent, ["says something"]),
         (_NotANumber, ["values are numbers"]),

@@ -138,7 +138,7 @@ def test_defaults_are_those_of_the_books() -> None:
         ("stochrsi_ema", {"ema": 1}, "ema must be 2..10000 bars, was 1"),
         ("stochrsi_ema", {"overbought": 20.0}, "were 20 and 20"),
         ("multi", {}, "parts"),
-        ("multi", {"parts": []}, "length >= 1"),
+        ("multi", {"parts": []}, "parts: must be a list of at least 1, was \\[\\]"),
         ("multi", {"parts": [{"strategy": "rsi", "weight": 0}]}, r"> 0"),
         ("multi", {"parts": [{"strategy": "multi"}]}, "may not be multi itself"),
         (

@@ -143,14 +143,14 @@ _ALL = (
     Patch(
         "late_activity_counts_beside_its_correction",
         f"{_EXECUTION}._taken_back",
-        "if back := stands.take_advance(fee):",
-        "if (back := stands.take_advance(fee)) < 0:",
+        "        if back:",
+        "        if back < 0:",
         "the fee that a correction stood for is taken once more",
     ),
     Patch(
         "advance_taken_back_twice",
         "engine.execution.accounting:Standing.take_advance",
-        "self._advanced[fee.symbol] -= back",
+        "give_back(of_bots, bot, back)",
         "pass",
         "two fees of one answer take back the same correction",
     ),

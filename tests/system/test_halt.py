@@ -189,6 +189,7 @@ def test_bots_are_changed_from_the_command_line(running):
     assert revisions[0]["from_ts"] < revisions[1]["from_ts"] <= revisions[2]["from_ts"]
 
 
+@pytest.mark.soak
 def test_a_shadow_is_tried_compared_and_promoted(running):
     """That it does what the bot would have done: test_shadow.py."""
     shadow = bots(running, "shadow", "lively", "--as", "calm", "--set", "position_fraction=0.07")
