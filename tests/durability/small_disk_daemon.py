@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tapeline.halt import HaltOptions, run_halt, run_resume
-from tests.durability.daemon import trading
+from tests.durability.daemon import Daemon, trading
 from tests.durability.small_disk import DISK, fill_up
 
 _MB = 1024 * 1024
@@ -15,26 +15,33 @@ SETTINGS = {
 }
 
 
+REDUCING = "trading is reducing"
+
+
+def _says(daemon: Daemon, words: str) -> bool:
+    return any(words in problem for status in daemon.statuses().values() for problem in status.problems)
+
+
 def test_a_disk_that_fills_up_under_a_trading_daemon() -> None:
     with trading(DISK, SETTINGS) as daemon:
         ballast = fill_up(leave=10 * _MB)
-        daemon.until(lambda: daemon.is_up(problems="are free on the disk"), "it says that there is little room")
+        daemon.until(lambda: _says(daemon, "are free on the disk"), "it says that there is little room")
+        daemon.until(lambda: _says(daemon, REDUCING), "and that trading is reducing")
         daemon.until(lambda: daemon.count("trading_states WHERE mode = 'reducing'") == 1, "trading is reducing")
         increasing = "intents i, trading_states t WHERE t.mode = 'reducing' AND i.seq > t.seq AND i.reserved > 0"
         assert daemon.count(increasing) == 0
 
         fill_up()
-        daemon.until(
-            lambda: any("stores nothing" in problem for s in daemon.statuses().values() for problem in s.problems),
-            "it says that nothing is stored",
-        )
+        daemon.until(lambda: _says(daemon, "stores nothing"), "it says that nothing is stored")
         sent = len(daemon.orders())
         daemon.until(lambda: any("No space left" in p for p in daemon.statuses()["recorder"].problems), "so does SQL's")
         assert len(daemon.orders()) == sent, "sent without being stored"
         assert sum(daemon.running.restarts.values()) == 0, "roles wait, they do not come and go"
 
         ballast.unlink()
-        daemon.until(daemon.is_up, "all is well again, without a restart of the daemon")
+        daemon.until(
+            lambda: daemon.is_up(problems=REDUCING), "all is well but the mode, without a restart of the daemon"
+        )
         assert sum(daemon.running.restarts.values()) == 0
         assert run_resume(daemon.folder, "there is room") == 0
         daemon.until(lambda: len(daemon.orders()) > sent + 3, "it trades on")

@@ -167,6 +167,7 @@ def test_no_data_directory_known(tmp_path):
     _one_line(tapeline("status", "--data-dir", "nowhere", cwd=tmp_path), 2, "nowhere")
 
 
+@pytest.mark.soak
 def test_directory_of_another_account(stopped, tmp_path):
     """A data directory that ran with one account is refused with the keys of another, and stays as it was."""
     from tapeline.demo import ExchangeProcess

@@ -64,6 +64,7 @@ def _lives(pid: int) -> bool:
         return False
 
 
+@pytest.mark.soak
 def test_two_runs_give_the_same_bodies(calm, tmp_path):
     """Same bars and seed: alone, and beside a CPU burner under another hash seed; whole bodies by subject.
 
