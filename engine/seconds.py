@@ -106,10 +106,9 @@ class SecondBars:
             kept, heir = [bar_after(bar, split) for bar in span.kept], heirs.get(timeframe)
             if heir is span:
                 span.bar = None if span.bar is None else bar_after(span.bar, split)
-            elif heir is not None:
-                kept += heir.kept
-            if heir is not span:  # what is forming stays under the old name
+            else:  # what is forming stays under the old name
                 span.kept.clear()
+                kept += heir.kept if heir is not None else ()
             if heir is not None:
                 heir.kept = deque(sorted(kept, key=_place), KEPT_MAX)
         return {timeframe: list(span.kept) for timeframe, span in heirs.items()}

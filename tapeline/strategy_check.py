@@ -18,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.exchange.bars import VenueBar
+from adapters.exchange.ticks import trades_of
 from config import own
 from engine.bots import Bot
 from engine.errors import ConfigError
@@ -36,7 +38,7 @@ from engine.strategies import (
     tell_session,
     values_of,
 )
-from engine.values import NS_PER_MINUTE, NS_PER_S, AssetClass, Direction, Side
+from engine.values import NS_PER_MINUTE, AssetClass, Direction, Side
 from engine.zones import midnight_before
 
 _COUNT = 6_000
@@ -47,7 +49,6 @@ _GROWTH_MAX = 0.02
 _BEGIN_NS = midnight_before(1_767_623_400_000_000_000)
 """Monday 2026-01-05, 09:30 in New York."""
 
-_SECONDS = (0, 20, 40, 59)
 _SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
 Said = tuple[str, float, str] | None
 
@@ -118,8 +119,7 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
 class _Moved:
     """A strategy that bars move, and where it has the hooks fills and trades.
 
-    What it wanted was filled at the next bar's open. Each bar has four trades: at open, low, high, close where it
-    rises, else at open, high, low, close.
+    What it wanted was filled at the next bar's open. A bar has the trades that the local exchange makes of it.
     """
 
     def __init__(self, strategy: Strategy) -> None:
@@ -143,13 +143,11 @@ class _Moved:
 
     def _trade(self, bar: Bar) -> None:
         hook: Callable[[Trade], object] | None = getattr(self.strategy, "on_tick", None)
-        middle = (bar.low, bar.high) if bar.close > bar.open else (bar.high, bar.low)
-        trades = zip(_SECONDS, (bar.open, *middle, bar.close), strict=True) if hook is not None else ()
-        self.at_trades = [
-            checked(hook(Trade(bar.symbol, bar.ts_event - NS_PER_MINUTE + second * NS_PER_S, px, bar.volume / 4)))
-            for second, px in trades
-            if hook is not None
-        ]
+        if hook is not None:
+            prices = bar.open, bar.high, bar.low, bar.close
+            of = VenueBar(bar.symbol, bar.ts_event - NS_PER_MINUTE, *prices, bar.volume, 0, bar.close)
+            trades = (Trade(bar.symbol, trade["t"], trade["p"], trade["s"]) for trade in trades_of(of))
+            self.at_trades = [checked(hook(trade)) for trade in trades]
 
     def _fill(self, bar: Bar) -> None:
         change, self._held = self._wanted - self._held, self._wanted

@@ -72,9 +72,10 @@ def test_what_does_not_run_may_only_reduce(status: BotStatus) -> None:
     assert isinstance(_answer(desk, number=5), OrderIntent)
 
 
-def test_a_stop_ends_entries_that_rest_and_nothing_else() -> None:
+@pytest.mark.parametrize("style", [OrderStyle(type=OrderType.LIMIT, limit_offset_bps=-50), OrderStyle()])
+def test_a_stop_ends_entries_that_wait_and_nothing_else(style: OrderStyle) -> None:
+    """One at the market waits too: until the opening, or for the next bar."""
     desk = Desk(None)
-    style = OrderStyle(type=OrderType.LIMIT, limit_offset_bps=-50)
     desk.hear(_defined(2, order=style))
     entry = one(OrderIntent, desk.hear(signal()))
     desk.hear(OrderAccepted(entry.id, "alpha", "AAPL", "v", minute(2)))

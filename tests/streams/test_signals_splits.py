@@ -15,7 +15,8 @@ import pytest
 from nats.js import JetStreamContext
 
 from config.settings import Settings
-from engine.messages import AnyBody, Bar, Head, Signal, Split, body_json, decode, encode
+from engine.bots import Bot
+from engine.messages import AnyBody, Bar, DerivedBar, Head, Signal, Split, body_json, decode, encode
 from engine.signals import SignalEngine
 from streams.checkpoint import CheckpointStore
 from streams.connection import Inflow
@@ -23,11 +24,13 @@ from streams.role import Context, NoPoints
 from streams.services.signals import Signals
 from streams.subjects import subject_of
 from streams.topology import Topology
-from tests.engine.build import T0, always_open, bar, bot
+from tests.engine.build import T0, D, always_open, bar, bot, minute
 from tests.engine.test_signals_splits import AT, SPLIT, market
 from tests.streams.feeding import StillClock, open_ledger
 from tests.streams.wire import until
 
+RENAMED = msgspec.structs.replace(SPLIT, id="ca2", symbol="AAPL", new_symbol="AAPX", ratio=D(1), ts_event=minute(6))
+LONGER = bot(symbols=("AAPL", "AAPX"), params={"fast": 1, "slow": 2}, session="any", timeframe="2m")
 BOT = bot(symbols=("AAPL", "MSFT"), params={"fast": 3, "slow": 8, "allow_short": True}, session="any")
 
 
@@ -42,9 +45,9 @@ async def store(js: JetStreamContext, topology: Topology, *bodies: AnyBody) -> N
 
 
 @contextlib.asynccontextmanager
-async def running(nc: Inflow, topology: Topology, folder: Path) -> AsyncIterator[Signals]:
+async def running(nc: Inflow, topology: Topology, folder: Path, of: Bot = BOT) -> AsyncIterator[Signals]:
     """Run it; leaving the block stops it in order."""
-    settings = Settings(bots=(BOT,))
+    settings = Settings(bots=(of,))
     settings = msgspec.structs.replace(settings, nats=msgspec.structs.replace(settings.nats, prefix=topology.prefix))
     js = nc.jetstream(timeout=5)
     context = Context("signals", settings, topology, nc, nc, js, StillClock(), lambda: T0, NoPoints(), [])
@@ -66,12 +69,12 @@ async def counted(service: Signals, **wanted: int) -> None:
     await until(lambda: wanted.items() <= service.status().counters.items(), f"{wanted}")
 
 
-async def said(js: JetStreamContext, topology: Topology) -> list[Signal]:
+async def stored[T: AnyBody](js: JetStreamContext, topology: Topology, kind: type[T]) -> list[T]:
     last = (await js.stream_info(topology.trading)).state.last_seq
     found = [
         decode((await js.get_msg(topology.trading, seq, direct=True)).data or b"").body for seq in range(1, last + 1)
     ]
-    return [body for body in found if isinstance(body, Signal)]
+    return [body for body in found if isinstance(body, kind)]
 
 
 def kept(topology: Topology, folder: Path) -> tuple[int, int] | None:
@@ -120,7 +123,7 @@ async def test_a_split_overnight(nc: Inflow, topology: Topology, tmp_path: Path,
         assert service._engine is not None
         shown = [*service._engine.snapshots(), len(service._engine.splits.known)]
     signals, state = calm(bars)
-    assert [body_json(signal) for signal in await said(js, topology)] == signals
+    assert [body_json(signal) for signal in await stored(js, topology, Signal)] == signals
     assert shown == state
 
 
@@ -132,3 +135,21 @@ async def test_a_split_of_a_symbol_without_bars_holds_nobody_up(nc: Inflow, topo
         other = Split("ca9", "BRK.B", "BRK.B", SPLIT.ratio, T0)
         await store(js, topology, other, *everything()[:3])
         await counted(service, splits=1, bars=3)
+
+
+async def test_longer_bars_that_a_change_of_name_makes_are_stored_before_the_checkpoint_that_follows(
+    nc: Inflow, topology: Topology, tmp_path: Path
+) -> None:
+    js = nc.jetstream(timeout=5)
+    context = Context("test", Settings(), topology, nc, nc, js, StillClock(), lambda: T0, NoPoints(), [])
+    await open_ledger(context, T0)
+    await store(js, topology, always_open())
+    async with running(nc, topology, tmp_path, LONGER) as service:
+        await store(js, topology, *(bar(10.0 + number, number) for number in range(1, 6)))
+        await counted(service, bars=5)
+        await until(lambda: service._pipeline is not None and service._pipeline.position == 5, "published")
+        await store(js, topology, RENAMED)
+        await counted(service, splits=1)
+        await until(lambda: kept(topology, tmp_path) == (5, 1), "a checkpoint")
+        made = [(one.symbol, one.ts_event) for one in await stored(js, topology, DerivedBar)]
+    assert [end for symbol, end in made if symbol == "AAPL"] == [end for symbol, end in made if symbol == "AAPX"] != []

@@ -168,6 +168,15 @@ def test_no_data_directory_known(tmp_path):
 
 
 @pytest.mark.soak
+def test_a_bot_file_that_the_account_cannot_have_is_named_and_the_demo_ends_with_1(tmp_path):
+    path = tmp_path / "rich.toml"
+    path.write_text('name = "rich"\nstrategy = "rsi"\nsymbols = ["AAPL"]\ncapital = "999999999"\n')
+    done = tapeline("demo", "--bot", str(path), "--for", "6", "--data-dir", str(tmp_path / "d"))
+    assert done.returncode == 1, done.stderr
+    assert "the bot file of rich did not count: capital must be at most what the account can spend" in done.stdout
+
+
+@pytest.mark.soak
 def test_directory_of_another_account(stopped, tmp_path):
     """A data directory that ran with one account is refused with the keys of another, and stays as it was."""
     from tapeline.demo import ExchangeProcess
