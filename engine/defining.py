@@ -1,39 +1,32 @@
-"""Takes in what bots are: each definition where it was answered, in this life and in every later one.
+"""Takes in what bots are.
 
-Invariants:
-1. A definition counts for bars that close after its `from_ts`. What its strategies know by then follows from the
-   place at which it was answered: bars, moments and fills that came before that. A life that decides bars again takes
-   it in at the same place (`BotDefined.market_seq`), not when it reads it: `expect`, then `expected`.
-2. What the stream knows of an expected bot is not lost: its slots and its bars have a place before it is taken in.
+A definition counts for bars that close after its `from_ts`. What its strategies know by then follows from the place at
+which it was answered: bars, moments and fills that came before that; a later life takes it in there (engine.former).
 Part of signals; pure.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from engine.asking import FAULTS_MAX, Asking
 from engine.bots import Bot, BotStatus
 from engine.filling import Filling
 from engine.frames import FrameTable, frames_of
 from engine.messages import Bar, BotDefined, Signal
+from engine.pacing import FLAT
 from engine.renewing import Renewing, minutes_of
 from engine.slots import Slots, looks, rehearse
 from engine.speech import Speech
 from engine.splits import SplitBook
+from engine.strategies import Target
 from engine.values import PAST_SYMBOLS_MAX, is_derived, is_seconds
 from engine.versions import Slot, Version
 from engine.witness import Witness
 
-SpeakAt = Callable[[Slot, int, list[Signal]], None]
-TimerPlace = tuple[int, int, int, int]
-
-_NONE: TimerPlace = (0, 0, 0, 0)
-
 
 class Defining:
-    """Definitions taken in, and those of a former life that are to come.
+    """Definitions taken in.
 
     Args:
         slots: Every bot in every symbol.
@@ -43,7 +36,6 @@ class Defining:
         renewing: Splits and corrections.
         speech: Makes what is said.
         witness: The minutes that shadows want.
-        speak_at: Lets a bot in a symbol speak at a moment without a bar.
     """
 
     def __init__(
@@ -56,7 +48,6 @@ class Defining:
         *,
         speech: Speech,
         witness: Witness,
-        speak_at: SpeakAt,
     ) -> None:
         self._slots = slots
         self._frames = frames
@@ -67,8 +58,6 @@ class Defining:
         self._renewing = renewing
         self._splits: SplitBook = renewing.splits
         self._witness = witness
-        self._speak_at = speak_at
-        self._expected: deque[tuple[BotDefined, dict[str, int], dict[tuple[str, str], TimerPlace]]] = deque()
 
     def must_learn(self, bot: Bot, status: BotStatus) -> set[str]:
         """Name the symbols whose past bars `define` needs: those that get a strategy which knows nothing yet."""
@@ -86,10 +75,12 @@ class Defining:
             bars = minutes_of(bars)
         return rehearse(bot, bars, FAULTS_MAX, self._pace.session_of, self._slots)
 
-    def define(self, defined: BotDefined, history: Iterable[Bar], pending: Iterable[Bar], newest_ns: int) -> None:
-        """Take in a bot's new version; a revision that is known changes nothing."""
+    def define(
+        self, defined: BotDefined, history: Iterable[Bar], pending: Iterable[Bar], newest_ns: int
+    ) -> list[Signal]:
+        """Take in a bot's new version, and give what it says at once; a revision that is known changes nothing."""
         if defined.revision <= self._slots.revision(defined.bot):
-            return
+            return []
         self._witness.define(defined)
         self._asking.failed.pop(defined.bot, None)  # what an older one could not do
         past: dict[str, list[Bar]] = {}
@@ -111,6 +102,20 @@ class Defining:
             if version.is_fresh:
                 self._asking.learn(slot, version, version.known_of(bars))
             self._pace.plan(slot)
+        return self._flatten(defined) if defined.flatten else []
+
+    def _flatten(self, defined: BotDefined) -> list[Signal]:
+        """Say flat at once wherever the bot may hold something, at the last price known; else its next bar says so."""
+        signals: list[Signal] = []
+        for slot in self._slots.every():
+            if slot.bot != defined.bot or slot.last is None or slot.published == FLAT:
+                continue
+            target = Target(*FLAT, f"{defined.status} by {defined.by}, with its positions closed")
+            signal = self._speech.flat(slot, Version(defined, is_fresh=False), target)
+            slot.published, slot.emitted_until = FLAT, max(slot.emitted_until, slot.last[0], defined.from_ts)
+            signals += [] if signal is None else [signal]
+            self._pace.plan(slot)
+        return signals
 
     def _bars_of(self, slot: Slot, version: Version, past: Sequence[Bar], newest_ns: int) -> Sequence[Bar]:
         """Have the bars that a version looks at made from now on; give those that there were."""
@@ -121,37 +126,3 @@ class Defining:
         if is_derived(timeframe):
             return self._frames.learn(slot.symbol, timeframe, past, newest_ns, since)
         return past
-
-    # --- what a former life took in ----------------------------------------------------------------------------------
-
-    def expect(self, defined: BotDefined) -> None:
-        """Learn from the stream of a definition; one that is not known yet is given by `expected` at its place."""
-        if defined.revision <= self._slots.revision(defined.bot):
-            return
-        self._slots.expect(defined)
-        timers = {(slot.bot, slot.symbol): slot.timers[-1] for slot in self._slots.known() if slot.timers}
-        self._expected.append((defined, self._filling.told_by_now(defined.bot), timers))
-
-    @property
-    def is_expecting(self) -> bool:
-        """Whether definitions of a former life are still to come."""
-        return bool(self._expected)
-
-    def expected(self, market_seq: int, signals: list[Signal]) -> BotDefined | None:
-        """Give the next definition that was answered when all up to a position was decided; come to its place before.
-
-        Args:
-            market_seq: All messages of the market stream up to this one are decided.
-            signals: To which what is said on the way is added.
-        """
-        if not self._expected or self._expected[0][0].market_seq > market_seq:
-            return None
-        defined, told, timers = self._expected.popleft()
-        for slot in list(self._slots.every()):
-            number_max = told.get(slot.symbol, 0) if slot.bot == defined.bot else None
-            self._filling.come(slot, number_max)
-            last = timers.get((slot.bot, slot.symbol), _NONE)
-            while slot.timers and slot.timers[0] <= last and slot.is_reached(slot.timers[0]):
-                self._speak_at(slot, slot.timers.pop(0)[1], signals)
-                self._filling.come(slot, number_max)
-        return defined

@@ -2,17 +2,14 @@
 
 Invariants:
 1. A fill is told once, in the order of the trading stream, when what the bot holds after it is known. That it was told,
-   and after which bar, trade and moment of its symbol, is stored before anything that follows from it (`FillTold`); a
-   later life tells it at the same place, so the state of strategies does not depend on when fills were heard of.
+   and at which place of the market stream, is stored before anything that follows from it (`FillTold`); a later life
+   tells it there (engine.former), so the state of strategies does not depend on when fills were heard of.
 2. A strategy that is made anew, or new in its bot, is told of the newest fills again, each where it came among the
    bars; in shares of after a split.
 3. A shadow is told of its own fills, and of none of a shadow before it under the same name.
 """
 
 from __future__ import annotations
-
-from bisect import bisect_left
-from operator import attrgetter
 
 import msgspec
 
@@ -26,7 +23,7 @@ from engine.splits import SplitBook
 from engine.values import plain
 from engine.versions import FILLS_MAX, Slot
 
-_PLACE = ("number", "bar_ts", "frame_ts", "trade_ts", "seen_ts")
+_PLACE = ("number", "bar_ts", "frame_ts")
 
 
 class Filling:
@@ -49,7 +46,6 @@ class Filling:
         self._stored: set[str] = set()
         self._news: list[FillTold] = []
         self._passed: set[str] = set()
-        self._has_tolds = False
 
     def state(self) -> dict[str, str]:
         """Give what must survive a restart beside the slots, for pickling."""
@@ -73,35 +69,21 @@ class Filling:
         self._passed -= passed
         return bots, bool(passed)
 
-    def on_told(self, told: FillTold) -> None:
-        """Learn from the stream that a fill was told; it counts before what comes after its place."""
+    def know(self, told: FillTold) -> None:
+        """Learn from the stream that a fill was told."""
         self._stored.add(told.fill)
+
+    def hear(self, told: FillTold) -> None:
+        """Tell what a former life told, at its place."""
         slot = self._slots.find(told.bot, told.symbol)
-        if slot is None or told.number <= slot.told:
-            return
-        place = bisect_left(slot.tolds, told.number, key=attrgetter("number"))
-        if all(known.number != told.number for known in slot.tolds[place : place + 1]):
-            slot.tolds.insert(place, told)
-            self._has_tolds = True
-
-    def told_by_now(self, bot: str) -> dict[str, int]:
-        """Give how many fills the stream knows to be told to a bot, by symbol."""
-        slots = self._slots.of_bot(bot)
-        return {slot.symbol: slot.tolds[-1].number if slot.tolds else slot.told for slot in slots}
-
-    def flush(self) -> None:
-        """Tell what a former life told and is not told yet: its place was lost with bars of the market stream."""
-        for slot in self._slots.every() if self._has_tolds else ():
-            while slot.tolds:
-                self._hear(slot, slot.tolds.pop(0))
-        self._has_tolds = False
+        if slot is not None:
+            self._hear(slot, told)
 
     def take(self, body: AnyBody) -> None:
         """Take in a fill, or what is held after it; called when every bar decided in a former life is known."""
         life = ""
         if isinstance(body, Shadowed):
             life, body = body.life, body.of
-        self.flush()
         if isinstance(body, Fill):
             key, slot = fill_key(body.venue_order_id, plain(body.cum_qty)), self._slots.find(body.bot, body.symbol)
             if key in self._stored or life != self._lives.get(body.bot, ""):
@@ -113,22 +95,14 @@ class Filling:
         elif isinstance(body, Position) and body.cause in self._fills:
             self._tell(self._fills.pop(body.cause), body, life)
 
-    def come(self, slot: Slot, number_max: int | None = None) -> None:
-        """Tell what a former life told up to where a bot in a symbol has come; before each of its steps.
+    def take_news(self, market_seq: int = 0) -> list[FillTold]:
+        """Give what was told since the last call; to be stored.
 
         Args:
-            slot: Bot and symbol.
-            number_max: At most up to this number.
+            market_seq: Position of the market stream up to which all is decided.
         """
-        while slot.tolds and slot.has_come_to(slot.tolds[0]):
-            if number_max is not None and slot.tolds[0].number > number_max:
-                return
-            self._hear(slot, slot.tolds.pop(0))
-
-    def take_news(self) -> list[FillTold]:
-        """Give what was told since the last call; to be stored."""
         news, self._news = self._news, []
-        return news
+        return [msgspec.structs.replace(told, market_seq=market_seq) for told in news]
 
     def _tell(self, fill: Fill, position: Position, life: str) -> None:
         slot = self._slots.find(fill.bot, fill.symbol)

@@ -6,19 +6,14 @@ symbols that are over by its time. A minute closes all bars of seconds in it bef
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from engine.bots import quotes
 from engine.bots import ticks as looks_at
-from engine.filling import Filling
 from engine.forming import Forming, Tick
 from engine.messages import Bar, Signal, Ticks
 from engine.moving import Moving
 from engine.seconds import SecondBars
 from engine.slots import Slots
 from engine.versions import Slot, Version
-
-SpeakAt = Callable[[Slot, int, list[Signal]], None]
 
 
 class Instants:
@@ -27,17 +22,13 @@ class Instants:
     Args:
         slots: Every bot in every symbol.
         moving: Moves them.
-        filling: Tells them of fills.
         seconds: Bars of seconds that somebody asked for.
-        speak_at: Lets a bot in a symbol speak at a moment without a bar.
     """
 
-    def __init__(self, slots: Slots, moving: Moving, filling: Filling, seconds: SecondBars, speak_at: SpeakAt) -> None:
+    def __init__(self, slots: Slots, moving: Moving, seconds: SecondBars) -> None:
         self._slots = slots
         self._moving = moving
-        self._filling = filling
         self._seconds = seconds
-        self._speak_at = speak_at
         self._forming = Forming()
         self._newest = 0
 
@@ -63,11 +54,9 @@ class Instants:
             slot for slot in self._slots.of(ticks.symbol) or () if slot.active is not None and looks_at(slot.active.bot)
         ]
         traded = [slot.traded for slot in slots]
-        for number, tick in enumerate(self._forming.on_ticks(ticks)):
+        for tick in self._forming.on_ticks(ticks):
             now = tick.trade.ts_event
             self._newest = max(self._newest, now)
-            for slot in slots if number == 0 else ():  # nothing comes between the ticks of a message
-                self._catch_up(slot, signals)
             self._close(self._seconds.on_tick(tick), signals)
             for slot, before in zip(slots, traded, strict=True):
                 # With quotes: one from after it was there before, and what is said goes on in time.
@@ -91,16 +80,8 @@ class Instants:
         if has_quotes or not tick.is_quote:
             self._moving.on_trade(slot, tick.trade, minutes, signals)
 
-    def _catch_up(self, slot: Slot, signals: list[Signal]) -> None:
-        """Do what a former life did between what was given last and what comes now."""
-        self._filling.come(slot)
-        while slot.timers and slot.is_reached(slot.timers[0]):
-            self._speak_at(slot, slot.timers.pop(0)[1], signals)
-            self._filling.come(slot)
-
     def _close(self, bars: list[Bar], signals: list[Signal]) -> None:
         for bar in bars:
             for slot in self._slots.of(bar.symbol) or ():
                 if any(version.bot.timeframe == bar.timeframe for version in slot.versions()):
-                    self._catch_up(slot, signals)
                     self._moving.on_frame(slot, bar, signals)

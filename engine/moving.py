@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from engine.asking import Asking
 from engine.bots import EVERY_TICK
-from engine.filling import Filling
 from engine.frames import FrameTable
 from engine.messages import Bar, Signal
-from engine.pacing import keeps_time, may_wait
+from engine.pacing import may_wait
 from engine.ports import Trade
 from engine.slots import Slots
 from engine.speech import Speech
@@ -23,9 +22,8 @@ from engine.versions import Slot, Version
 class Moving:
     """What every step of a bot in a symbol has in common, whatever brings it about."""
 
-    def __init__(self, asking: Asking, slots: Slots, frames: FrameTable, speech: Speech, filling: Filling) -> None:
+    def __init__(self, asking: Asking, slots: Slots, frames: FrameTable, speech: Speech) -> None:
         self._asking = asking
-        self._filling = filling
         self._pace = asking.pace
         self._counters = asking.counters
         self._slots = slots
@@ -40,8 +38,7 @@ class Moving:
             return
         if slot.last is not None and bar.ts_event <= slot.last[0]:
             self._counters.refused += 1
-            return
-        if bar.timeframe == active.bot.timeframe:
+        elif bar.timeframe == active.bot.timeframe:
             self._decide(slot, active, bar, signals)
             slot.last = bar.ts_event, bar.revision, bar.close
         else:
@@ -49,8 +46,7 @@ class Moving:
             said = None if _is_late(slot, active, bar) else self._pace.said(slot, active, bar.ts_event, None, {})
             if said is not None:
                 signals.append(self._speech.of_bar(active, bar, *said))
-        if keeps_time(active.bot):
-            self._pace.plan(slot)
+        self._pace.follow(slot)
 
     def on_frame(self, slot: Slot, frame: Bar, signals: list[Signal]) -> None:
         """Move a bot in a symbol by a bar made of others, if it looks at such."""
@@ -58,8 +54,7 @@ class Moving:
         active = slot.active
         if active is not None and active.is_news(frame):
             self._decide(slot, active, frame, signals)
-            if keeps_time(active.bot):
-                self._pace.plan(slot)
+        self._pace.follow(slot)
 
     def on_trade(self, slot: Slot, trade: Trade, minutes: Sequence[Bar], signals: list[Signal]) -> None:
         """Ask a bot that looks at every tick what it wants, by the bar that is forming.
@@ -87,7 +82,10 @@ class Moving:
         if not bars:
             return
         target, values = self._asking.at_tick(slot, active, trade, bars)
+        before = slot.published, slot.emitted_until, slot.owes_flat
         said = self._pace.said(slot, active, trade.ts_event, target, values)
+        if before != (slot.published, slot.emitted_until, slot.owes_flat):
+            self._pace.follow(slot)
         if said is not None:
             signals.append(self._speech.at_tick(active, minutes[-1], trade, *said))
 
@@ -122,11 +120,6 @@ class Moving:
         for slot in self._slots.of(frame.symbol) or ():
             if all(version.bot.timeframe != frame.timeframe for version in slot.versions()):
                 continue
-            self._filling.come(slot)
-            over = frame.ts_event + self._frames.lead_ns
-            while slot.timers and slot.timers[0][1] < over and slot.is_reached(slot.timers[0]):
-                self.speak_at(slot, slot.timers.pop(0)[1], signals)
-                self._filling.come(slot)
             self.on_frame(slot, frame, signals)
             if slot.active is not None and slot.active.bot.timeframe == frame.timeframe:
                 slot.seen = max(slot.seen, frame.ts_event + self._frames.lead_ns - 1)  # moments before it are over
@@ -160,7 +153,6 @@ class Moving:
         """Say what a bot wants at a moment without a bar, with the last price known."""
         for frame in self._frames.until(slot.symbol, ts):
             self.on_quiet(frame, signals)
-        self._filling.come(slot)
         self._take_over(slot, ts)
         active, (target, values) = slot.active, slot.wish or (None, {})
         if active is not None and active.from_ts < ts and slot.last is not None:

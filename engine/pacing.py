@@ -69,7 +69,7 @@ class Pace:
         if not bot.trades(slot.symbol):
             return None
         is_running = active.status is BotStatus.RUNNING
-        is_new = ts_ns > slot.emitted_until  # else a former life went on from here: what was said last is of later
+        is_new = ts_ns > slot.emitted_until  # else what was said last is of later
         is_outside = self._is_outside(slot, active, ts_ns)
         may_owe = bot.window is not None and bot.window.flatten_before_s is not None and slot.published != FLAT
         slot.owes_flat = may_owe and (slot.owes_flat or (is_outside and is_new))
@@ -93,7 +93,7 @@ class Pace:
             slot.seen = ts_ns if isinstance(every_s, int) else slot.seen
             target, values = slot.wish or (None, {})
             if target is not None and (target.direction, target.strength) == slot.published:
-                slot.wish = None  # a former life said it
+                slot.wish = None  # it was said
         if target is None or (target.direction, target.strength) == slot.published:
             return None
         if is_late or ts_ns <= max(slot.emitted_until, slot.silent_until):
@@ -110,6 +110,11 @@ class Pace:
 
     # --- moments without a bar ---------------------------------------------------------------------------------------
 
+    def follow(self, slot: Slot) -> None:
+        """Plan anew where what a bot in a symbol is has changed: what is planned follows from that alone."""
+        if slot.due or slot.coming or (slot.active is not None and keeps_time(slot.active.bot)):
+            self.plan(slot)
+
     def plan(self, slot: Slot) -> None:
         """Note the next moment at which a bot may have to speak without a bar."""
         before, slot.due = slot.due, 0 if slot.last is None else self._next_moment(slot)
@@ -123,7 +128,7 @@ class Pace:
         known = max(slot.seen, slot.emitted_until, 0 if slot.last is None else slot.last[0])
         wish = slot.wish
         if wish is not None and (wish[0].direction, wish[0].strength) == slot.published:
-            wish = None  # a former life said it
+            wish = None  # it was said
         for number, version in enumerate(versions):
             if version is not slot.active and version.is_fresh:
                 wish = None  # it was another strategy's

@@ -3,7 +3,7 @@
 Invariants:
 1. A bar at or before the last one of its symbol and timeframe moves nothing (twice, late, out of order: refused).
 2. A backfilled bar moves indicators and yields no signal; the first live bar after it speaks.
-3. At or before the cause of the last signal in the stream nothing is emitted (restart emits nothing twice).
+3. What the stream has is not emitted again: a restart does again what a former life did, at its place (engine.former).
 4. Outside its session a bot's bars move indicators; a changed target is published with the first bar in session.
 5. A split moves no indicator: bars up to it are taken in new shares, whenever they come. When one becomes known, the
    strategies of its symbol are made anew from the bars there are, as if it had been known always; they say nothing on
@@ -13,7 +13,6 @@ Invariants:
 7. A bot's new version takes over in each symbol with the first bar that closed after its `from_ts`; until then it warms
    up beside the old one, on the same bars. So what a bar is decided by follows from its time alone, whenever the
    version was heard of. A version with the same strategy, parameters and timeframe goes on with what the old one knows.
-   A former life's definitions are taken in where it did so (engine.defining).
 8. A strategy that raises harms its own bot only, and is stopped after a number of times.
 9. A moment at which a bot has to speak without a bar (its window ends, or a multiple of its frequency comes) is named
    by a stored `Timer`, with the symbols in which no bar from the moment on came in time. Time is what bars say, or the
@@ -23,7 +22,6 @@ Called by streams/services/signals and later by the backtester. Never sees a qua
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -32,6 +30,7 @@ from engine.asking import Asking, SignalCounters
 from engine.bots import Bot, BotStatus
 from engine.defining import Defining
 from engine.filling import Filling
+from engine.former import FormerLife
 from engine.frames import FrameTable
 from engine.instants import Instants
 from engine.messages import (
@@ -39,6 +38,7 @@ from engine.messages import (
     Bar,
     BotDefined,
     DerivedBar,
+    FillTold,
     IndicatorValues,
     PastBars,
     Sessions,
@@ -48,14 +48,13 @@ from engine.messages import (
     Timer,
 )
 from engine.moving import Moving
-from engine.pacing import FLAT, Pace
+from engine.pacing import Pace
 from engine.renewing import Renewing
 from engine.slots import Slots, Snapshot
 from engine.speech import Speech
 from engine.splits import SplitBook
-from engine.strategies import Target
 from engine.values import NS_PER_MS, is_derived, is_seconds
-from engine.versions import Slot, Version
+from engine.versions import Slot
 from engine.witness import Witness
 
 
@@ -81,17 +80,15 @@ class SignalEngine:
         self._newest = 0
         self._frames = FrameTable(self._pace.sessions, self._wait_ns)
         self._timers, self._witness = list[Timer](), Witness()
-        self.is_told = False  # whether there are moments that the stream knows of and `on_clock` has not come to
         self.counters = SignalCounters()
         self._asking = Asking(self._speech, self._slots, self._pace, self.counters)
         self.filling = Filling(self._asking, self._slots, self.splits, self._speech)
-        self._moving = Moving(self._asking, self._slots, self._frames, self._speech, self.filling)
-        self._instants = Instants(self._slots, self._moving, self.filling, self._frames.seconds, self._speak_at)
+        self._moving = Moving(self._asking, self._slots, self._frames, self._speech)
+        self._instants = Instants(self._slots, self._moving, self._frames.seconds)
         self._renewing = Renewing(self._slots, self._frames, self._moving, self.splits)
         beside = self._asking, self.filling, self._renewing
-        self._defining = Defining(
-            self._slots, self._frames, *beside, speech=self._speech, witness=self._witness, speak_at=self._speak_at
-        )
+        self._defining = Defining(self._slots, self._frames, *beside, speech=self._speech, witness=self._witness)
+        self._former = FormerLife(self._slots, self.filling, self._speak_at)
         for bot in bots:
             self.define(BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, "", "", 0))
 
@@ -141,47 +138,15 @@ class SignalEngine:
         """Say why a definition's strategy cannot be warmed up; empty if it can, as far as `history` can tell."""
         return self._defining.rehearse(bot, history)
 
-    def define(self, defined: BotDefined, history: Iterable[Bar] = (), pending: Iterable[Bar] = ()) -> None:
-        """Take in a bot's new version; a revision that is known changes nothing.
+    def define(self, defined: BotDefined, history: Iterable[Bar] = (), pending: Iterable[Bar] = ()) -> list[Signal]:
+        """Take in a bot's new version, and give what it says at once; a revision that is known changes nothing.
 
         Args:
             defined: The version.
             history: Bars of `must_learn` that were given to `on_bar`, by time; the more, the better warmed.
             pending: Corrections of them that do not count yet.
         """
-        self._defining.define(defined, history, pending, self._newest)
-
-    def expect(self, defined: BotDefined) -> None:
-        """Learn from the stream of a definition; one that is not known yet is given by `expected` at its place."""
-        self._defining.expect(defined)
-
-    @property
-    def is_expecting(self) -> bool:
-        """Whether definitions of a former life are still to come."""
-        return self._defining.is_expecting
-
-    def expected(self, market_seq: int) -> tuple[BotDefined | None, list[Signal]]:
-        """Give the next definition of a former life that is due at a position of the market stream.
-
-        It is to be defined before anything else is given; beside it stands what is said on the way.
-        """
-        signals: list[Signal] = []
-        defined = self._defining.expected(market_seq, signals)
-        self.counters.signals += len(signals)
-        return defined, signals
-
-    def flatten(self, defined: BotDefined) -> list[Signal]:
-        """Say flat at once wherever the bot may hold something, at the last price known; else its next bar says so."""
-        signals: list[Signal] = []
-        for slot in self._slots.every():
-            if slot.bot != defined.bot or slot.last is None or slot.published == FLAT:
-                continue
-            target = Target(*FLAT, f"{defined.status} by {defined.by}, with its positions closed")
-            signal = self._speech.flat(slot, Version(defined, is_fresh=False), target)
-            slot.published, slot.emitted_until = FLAT, max(slot.emitted_until, slot.last[0], defined.from_ts)
-            signals += [] if signal is None else [signal]
-        self.counters.signals += len(signals)
-        return signals
+        return self._new(self._defining.define(defined, history, pending, self._newest))
 
     def fail(self, bot: str, reason: str) -> None:
         """Give a bot up, for whoever asks `failed` next."""
@@ -226,19 +191,11 @@ class SignalEngine:
         """Learn that there are bars from before the first; with the next bar of its symbol strategies know of them."""
         self._renewing.on_past(past)
 
+    # --- what a former life did --------------------------------------------------------------------------------------
+
     def on_own_signal(self, signal: Signal) -> None:
         """Learn from the stream what was already said, so that a restart does not say it again."""
-        slot = self._slots.find(signal.bot, signal.symbol)
-        if slot is None:
-            return
-        if slot.said is None or signal.ts_event >= slot.said.ts_event:
-            slot.said = signal
-        # Of the last bar that was spoken at: what is to be said anew since then stays to be said.
-        if signal.ts_event > slot.emitted_until:
-            slot.wish, slot.owes_flat = None, False
-        if signal.ts_event >= slot.emitted_until + (slot.published is None):
-            slot.emitted_until = signal.ts_event
-            slot.published = (signal.direction, signal.strength)
+        self._former.on_signal(signal)
 
     def forget_unsaid(self) -> list[tuple[str, str]]:
         """Take back what a checkpoint calls said and the stream lost; the next bar says the target again.
@@ -248,15 +205,32 @@ class SignalEngine:
         Returns:
             Bot and symbol of each.
         """
-        found: list[tuple[str, str]] = []
-        for slot in self._slots.every():
-            said = slot.said
-            if slot.emitted_until <= (0 if said is None else said.ts_event):
-                continue
-            slot.emitted_until = 0 if said is None else said.ts_event
-            slot.published = FLAT if said is None else (said.direction, said.strength)
-            found.append((slot.bot, slot.symbol))
-        return found
+        return self._former.forget_unsaid()
+
+    def expect(self, body: BotDefined | Timer | FillTold) -> None:
+        """Learn from the stream what is to be done again at its place (`expected`), unless the state knows of it."""
+        self._former.expect(body)
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether something that a former life did beside the bars is still to be done again."""
+        return self._former.is_expected
+
+    def expected(self, market_seq: int) -> tuple[BotDefined | None, list[Signal]]:
+        """Do again what was done when all up to a position of the market stream was decided, before what comes next.
+
+        Returns:
+            The next definition there, to be defined before this is asked again; None: there is none. And what is said
+            on the way to it.
+        """
+        signals: list[Signal] = []
+        defined = self._former.come_to(market_seq, signals)
+        return defined, self._new(signals)
+
+    def caught_up(self) -> None:
+        """Go on from what the stream says was said last: all is decided that a former life decided."""
+        self._former.caught_up()
+        self._pace.is_known = False
 
     # --- bars --------------------------------------------------------------------------------------------------------
 
@@ -278,23 +252,20 @@ class SignalEngine:
             return signals
         if (today := self.splits.chained(bar)).symbol == bar.symbol:
             bar = today
-        before = len(signals)
         if past := list(history):
             self._renewing.renew(bar, past, self._newest)
         frames = self._frames.on_bar(bar)
         self._instants.on_bar(bar)
+        moved: list[Signal] = []
         for slot in slots:
             for frame in frames:
-                self._moving.on_frame(slot, frame, signals)
-            self._moving.on_minute(slot, bar, signals)
-        self.counters.signals += len(signals) - before
-        return signals
+                self._moving.on_frame(slot, frame, moved)
+            self._moving.on_minute(slot, bar, moved)
+        return signals + self._new(moved)
 
     def on_ticks(self, ticks: Ticks) -> list[Signal]:
         """Ask the bots that look at ticks of this symbol; return the targets that changed."""
-        signals = self._instants.on_ticks(self.splits.chained_ticks(ticks))
-        self.counters.signals += len(signals)
-        return signals
+        return self._new(self._instants.on_ticks(self.splits.chained_ticks(ticks)))
 
     def come_before(self, bar: Bar) -> list[Signal]:
         """Come to the moment before a bar: say what is due without one. `on_bar` does so itself."""
@@ -307,12 +278,7 @@ class SignalEngine:
                     self._moving.on_quiet(frame, signals)
                 signals += self._come_to(bar.ts_event)
             self._instants.before_bar(bar, signals)
-            for slot in self._slots.of(bar.symbol) or ():
-                while slot.timers and slot.timers[0][0] < bar.ts_event:
-                    self._speak_at(slot, slot.timers.pop(0)[1], signals)
-                self.filling.come(slot)
-        self.counters.signals += len(signals)
-        return signals
+        return self._new(signals)
 
     def on_own_frame(self, frame: DerivedBar) -> None:
         """Learn from the stream which bars of `frames` were already told."""
@@ -326,13 +292,11 @@ class SignalEngine:
 
     def on_own_values(self, shown: IndicatorValues) -> None:
         """Learn from the stream what was already shown."""
-        slot = self._slots.find(shown.bot, shown.symbol)
-        if slot is not None:
-            slot.shown_until = max(slot.shown_until, shown.ts_event)
+        self._former.on_values(shown)
 
     def shown(self) -> list[IndicatorValues]:
         """Give what strategies saw since the last call, of bots that publish it."""
-        return self._asking.take_shown()
+        return self._former.new_values(self._asking.take_shown())
 
     def alerts(self) -> list[Alert]:
         """Give what a person should be told since the last call."""
@@ -348,46 +312,35 @@ class SignalEngine:
         due = self._pace.next_due()
         return due + self._wait_ns if due else 0
 
-    def on_timer(self, timer: Timer) -> None:
-        """Learn from the stream of a moment that came without bars; it counts before the next bar from it on."""
-        for symbol, closed in timer.symbols.items():
-            slot = self._slots.find(timer.bot, symbol)
-            told = closed, timer.ts_event, timer.trades.get(symbol, 0), timer.frames.get(symbol, 0)
-            if slot is not None and slot.seen < timer.ts_event and told not in slot.timers:
-                insort(slot.timers, told)
-                self.is_told = True
-
     def on_clock(self, now_ns: int) -> list[Signal]:
-        """Say what is due by the clock; called when every bar that was decided in a former life is known."""
-        signals: list[Signal] = []
-        for slot in self._slots.every() if self.is_told else ():
-            while slot.timers:
-                self._speak_at(slot, slot.timers.pop(0)[1], signals)
-        self.is_told = False
-        signals += self._come_to(now_ns)
-        self.counters.signals += len(signals)
-        return signals
+        """Say what is due by the clock; called when all that a former life did is done again."""
+        return self._new(self._come_to(now_ns))
 
-    def timers(self) -> list[Timer]:
-        """Give the moments that came without bars since the last call; to be stored before what is said at them."""
+    def timers(self, market_seq: int = 0) -> list[Timer]:
+        """Give the moments that came without bars since the last call; to be stored before what is said at them.
+
+        Args:
+            market_seq: Position of the market stream up to which all is decided.
+        """
         timers, self._timers = self._timers, []
-        return timers
+        return [msgspec.structs.replace(one, market_seq=market_seq) for one in self._former.new_timers(timers)]
 
     def _come_to(self, now_ns: int) -> list[Signal]:
         """Say what is due by a time, in every symbol."""
         signals: list[Signal] = []
         while 0 < self.due_ns <= now_ns:
             ts, bot, slots = self._pace.take_due()
-            quiet = [slot for slot in slots if all(told[1] != ts for told in slot.timers)]
-            if quiet:
-                self._timers.append(self._speech.timer(bot, ts, quiet))
+            self._timers.append(self._speech.timer(bot, ts, slots))
             for slot in slots:
-                if any(told[1] == ts and not slot.is_reached(told) for told in slot.timers):
-                    continue  # a former life knew a later bar or trade of it by then: it comes after that
-                slot.timers = [told for told in slot.timers if told[1] != ts]
                 self._speak_at(slot, ts, signals)
         return signals
 
     def _speak_at(self, slot: Slot, ts: int, signals: list[Signal]) -> None:
         self._moving.speak_at(slot, ts, signals)
         self._newest = max(self._newest, ts)
+
+    def _new(self, signals: list[Signal]) -> list[Signal]:
+        """Give those that the stream does not have."""
+        news = self._former.news_of(signals) if signals else signals
+        self.counters.signals += len(news)
+        return news

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from engine.bots import Bot, BotStatus
-from engine.messages import Bar, BotDefined, FillTold
+from engine.messages import Bar, BotDefined, FillTold, Signal
 from engine.strategies import Strategy, checked, fault_text, make, tell_fill, tell_session
 from engine.values import PAST_SYMBOLS_MAX, AssetClass, Direction, asset_class_of
 from engine.versions import Slot, Version
@@ -14,11 +14,15 @@ Snapshot = tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]
 
 
 class Slots:
-    """Slots by symbol, and which revision of each bot they have heard of."""
+    """Slots by symbol, and which revision of each bot they have heard of.
+
+    Attributes:
+        stored: By bot and symbol, what the stream says was said last, until it was come to (engine.former).
+    """
 
     def __init__(self) -> None:
         self._slots: dict[str, list[Slot]] = {}
-        self._expected: dict[tuple[str, str], Slot] = {}
+        self.stored: dict[tuple[str, str], Signal] = {}
         self._revisions: dict[str, int] = {}
 
     def state(self) -> tuple[dict[str, list[Slot]], dict[str, int]]:
@@ -56,22 +60,12 @@ class Slots:
 
     def find(self, bot: str, symbol: str) -> Slot | None:
         """Give one bot's in one symbol."""
-        known = (slot for slot in self._slots.get(symbol, ()) if slot.bot == bot)
-        return next(known, self._expected.get((bot, symbol)))
+        return next((slot for slot in self._slots.get(symbol, ()) if slot.bot == bot), None)
 
-    def expect(self, defined: BotDefined) -> None:
-        """Have places for what the stream knows of a bot's symbols, before `add` takes its definition in."""
-        for symbol in defined.definition.symbols:
-            if self.find(defined.bot, symbol) is None:
-                self._expected[defined.bot, symbol] = Slot(defined.bot, symbol)
-
-    def of_bot(self, bot: str) -> list[Slot]:
-        """Give a bot's in every symbol, and those that wait for its definition."""
-        return [slot for slot in self.known() if slot.bot == bot]
-
-    def known(self) -> list[Slot]:
-        """Give them all, and those that wait for their definition."""
-        return [*self.every(), *self._expected.values()]
+    def said_until(self, slot: Slot) -> int:
+        """Give the time of the last signal of a bot in a symbol that is stored, ns UTC; 0: none."""
+        last = self.stored.get((slot.bot, slot.symbol))
+        return max(slot.emitted_until, 0 if last is None else last.ts_event)
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""
@@ -95,7 +89,6 @@ class Slots:
         for symbol in dict.fromkeys((*defined.definition.symbols, *held)):
             slot = self.find(defined.bot, symbol) or Slot(defined.bot, symbol)
             if slot not in (known := self._slots.setdefault(symbol, [])):
-                self._expected.pop((defined.bot, symbol), None)
                 known.append(slot)
             added.append((slot, slot.add(defined, life)))
             if defined.flatten:

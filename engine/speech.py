@@ -67,14 +67,11 @@ class Speech:
     def timer(self, bot: str, ts_ns: int, slots: Sequence[Slot]) -> Timer:
         """Say that a moment came without a bar."""
         last = sorted((slot.symbol, 0 if slot.last is None else slot.last[0]) for slot in slots)
-        trades = {slot.symbol: slot.traded for slot in slots if slot.traded}
-        frames = {slot.symbol: slot.place[1] for slot in slots if slot.has_seconds}
-        parts = (f"{symbol}|{closed}|{trades.get(symbol, '')}|{frames.get(symbol, '')}" for symbol, closed in last)
-        return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns, trades, frames)
+        parts = (f"{symbol}|{closed}" for symbol, closed in last)
+        return Timer(make_id(*self._ledger, bot, "timer", ts_ns, *parts), bot, dict(last), ts_ns)
 
     def told(self, slot: Slot, fill: Fill, held: Position, life: str) -> FillTold:
-        """Say that a bot's strategy is told of a fill, and after what."""
-        bar_ts, frame_ts, trade_ts, seen_ts = slot.place
+        """Say that a bot's strategy is told of a fill, and after which bar."""
         return FillTold(
             id=make_id(*self._ledger, slot.bot, "told", slot.symbol, held.cause, life),
             bot=slot.bot,
@@ -88,10 +85,8 @@ class Speech:
             position=held.signed_qty,
             average_px=held.avg_px_open,
             order_id=fill.client_order_id,
-            bar_ts=bar_ts,
-            frame_ts=frame_ts,
-            trade_ts=trade_ts,
-            seen_ts=seen_ts,
+            bar_ts=0 if slot.last is None else slot.last[0],
+            frame_ts=slot.moved,
             ts_event=fill.ts_event,
             life=life,
         )

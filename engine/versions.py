@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.bots import Bot, BotStatus
-from engine.messages import Bar, BotDefined, FillTold, Signal
+from engine.messages import Bar, BotDefined, FillTold
 from engine.messages.market import PastBar
 from engine.strategies import Strategy, Target, fault_text, make
-from engine.values import Direction, asset_class_of, is_seconds
+from engine.values import Direction, asset_class_of
 
 FILLS_MAX = 100
 """So many of the newest fills a strategy is told of that is made anew."""
-_IN_STREAM = ("said", "timers", "tolds")
 _LOOKS = (BotStatus.RUNNING, BotStatus.PAUSED)
 
 
@@ -100,26 +99,23 @@ class Slot:
         emitted_until: Close of the bar of the last signal.
         silent_until: Close of the last bar at which nothing is said any more, by a stop that closes positions.
         published: The last target said; None: whatever comes next is said.
-        said: The last signal in the stream, as found at the start.
+        said: Id of the last signal; empty: none.
         last: Close, revision and price of the last bar.
         seen: The last moment at which it was asked what it wants: close of a live bar, or of a timer.
         owes_flat: Whether it should have been flat by now, and nothing could be said of that.
         wish: A target, with what it rests on, that waits for such a moment.
-        timers: Moments without a bar that the stream knows of, not come to yet: close of the last bar before it, the
-            moment, the last trade and the last bar of seconds before it.
         moved: End of the newest bar that a strategy was moved by.
         traded: The last trade that it was asked about.
         shown_until: Close of the last bar of which the strategy's values were said.
         due: The next moment at which it may have to speak without a bar; 0: none.
         told: How many fills strategies were told of.
         fills: The newest of them, in today's shares.
-        tolds: Fills told of that the stream knows of, whose place was not come to yet.
     """
 
     __slots__ = (
         "active", "asset_class", "bot", "coming", "due", "emitted_until", "fills", "is_senseless", "last",
-        "moved", "owes_flat", "published", "said", "seen", "shown_until", "silent_until", "symbol", "timers", "told",
-        "tolds", "traded", "wish",
+        "moved", "owes_flat", "published", "said", "seen", "shown_until", "silent_until", "symbol", "told",
+        "traded", "wish",
     )  # fmt: skip
 
     def __init__(self, bot: str, symbol: str) -> None:
@@ -131,43 +127,25 @@ class Slot:
         self.emitted_until = 0
         self.silent_until = 0
         self.published: tuple[Direction, float] | None = (Direction.FLAT, 0.0)
-        self.said: Signal | None = None
+        self.said = ""
         self.last: tuple[int, int, float] | None = None
         self.is_senseless = False
         self.seen = 0
         self.shown_until = 0
         self.owes_flat = False
         self.wish: tuple[Target, dict[str, float]] | None = None
-        self.timers: list[tuple[int, int, int, int]] = []
         self.traded = 0
         self.due = self.told = self.moved = 0
-        self.fills, self.tolds = list[FillTold](), list[FillTold]()
+        self.fills: list[FillTold] = []
 
     def __getstate__(self) -> tuple[object, ...]:
-        """Give what a checkpoint keeps: all but what the stream knows."""
-        return tuple(getattr(self, name) for name in self.__slots__ if name not in _IN_STREAM)
+        """Give what a checkpoint keeps."""
+        return tuple(getattr(self, name) for name in self.__slots__)
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
         """Take it back."""
-        self.said = None
-        self.timers, self.tolds = [], []
-        for name, value in zip((name for name in self.__slots__ if name not in _IN_STREAM), state, strict=True):
+        for name, value in zip(self.__slots__, state, strict=True):
             setattr(self, name, value)
-
-    def is_reached(self, timer: tuple[int, int, int, int]) -> bool:
-        """Whether all that came before a moment was given: bars and trades."""
-        bar_ts, frame_ts, trade_ts, _ = self.place
-        return timer[0] <= bar_ts and timer[2] <= trade_ts and timer[3] <= frame_ts
-
-    @property
-    def place(self) -> tuple[int, int, int, int]:
-        """How far it is: its last 1-minute bar, the newest bar of a strategy, the last trade and the last moment."""
-        return 0 if self.last is None else self.last[0], self.moved, self.traded, self.seen
-
-    def has_come_to(self, told: FillTold) -> bool:
-        """Whether all that came before a fill was told was given."""
-        place = told.bar_ts, told.frame_ts, told.trade_ts, told.seen_ts
-        return all(there <= now for there, now in zip(place, self.place, strict=True))
 
     @property
     def hears_fills(self) -> bool:
@@ -176,13 +154,8 @@ class Slot:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a former life said something at a later time than it has come to."""
+        """Whether something was said of a later time than it has come to."""
         return self.emitted_until > max(self.seen, 0 if self.last is None else self.last[0])
-
-    @property
-    def has_seconds(self) -> bool:
-        """Whether a version of it looks at bars of seconds."""
-        return any(is_seconds(version.bot.timeframe) for version in self.versions())
 
     def versions(self) -> list[Version]:
         """Give the one that decides and those that come."""

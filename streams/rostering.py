@@ -58,8 +58,7 @@ class Rostering:
         answer = roster.answer(wish, facts, *places, fault, past_bars=past_bars, market_seq=seq)
         followed: list[AnyBody] = [answer]
         if isinstance(answer, BotDefined):
-            self._define(answer, past)
-            followed += engine.flatten(answer) if answer.flatten else []
+            followed += self._define(answer, past)
         elif wish.by == FILE and wish.definition is not None:
             what = f"the bot file of {wish.bot} does not count: {answer.reason}"
             alert_id = make_id(context.account, context.run, "file", wish.id)
@@ -68,10 +67,10 @@ class Rostering:
         return followed
 
     async def come_to(self, seq: int) -> list[Signal]:
-        """Take in what a former life answered when all up to a position of the market stream was decided.
+        """Do again what a former life did when all up to a position of the market stream was decided.
 
         Returns:
-            What is said on the way to each.
+            What is said at it that is not stored.
         """
         said: list[Signal] = []
         while True:
@@ -80,7 +79,8 @@ class Rostering:
             if defined is None:
                 return said
             self._fault(defined.definition)
-            self._define(defined, await self._past(defined.definition, defined.status, min(defined.market_seq, seq)))
+            past = await self._past(defined.definition, defined.status, min(defined.market_seq, seq))
+            said += self._define(defined, past)
 
     def learn(self, bot: Bot) -> None:
         """Be able to run a bot's strategy. Raises ConfigError."""
@@ -101,15 +101,16 @@ class Rostering:
         must = self._engine.must_learn(bot, status) if seq else set[str]()
         return await bars_until(self._context, must, seq) if must else _NOTHING
 
-    def _define(self, defined: BotDefined, past: History) -> None:
-        """Take in a definition; a bot whose strategy cannot be run any more is given up."""
+    def _define(self, defined: BotDefined, past: History) -> list[Signal]:
+        """Take in a definition, and give what it says; a bot whose strategy cannot be run any more is given up."""
         engine = self._engine
         if defined.revision <= engine.revision(defined.bot):
-            return
+            return []
         fault = self._fault(defined.definition)
-        engine.define(defined, past.bars, past.pending)
+        signals = engine.define(defined, past.bars, past.pending)
         if fault and defined.status in (BotStatus.RUNNING, BotStatus.PAUSED):
             engine.fail(defined.bot, fault)
+        return signals
 
 
 def _senseless(bot: Bot) -> str:

@@ -118,21 +118,19 @@ class Timer(Body, frozen=True):
         id: Hash of (account, run, bot, moment, symbols).
         symbols: Those of which no bar from the moment on was there, although it was waited for; each with the close of
             its last bar, ns UTC. What comes late, from before the moment, is decided as after it.
-        trades: The last trade of each of them that bots were asked about, ns UTC; of those that look at every tick.
         ts_event: The moment, ns UTC: the end of a window, or a multiple of the bot's trading_frequency.
-        frames: The end of the last bar of seconds that each of them was moved by, ns UTC; of those that look at such.
+        market_seq: Position of the market stream up to which all was decided by then: its place in a replay.
     """
 
     id: str
     bot: str
     symbols: dict[str, int]
     ts_event: int
-    trades: dict[str, int] = {}  # noqa: RUF012 - msgspec copies an empty default
-    frames: dict[str, int] = {}  # noqa: RUF012 - the same
+    market_seq: int = 0
 
 
 class FillTold(Body, frozen=True):
-    """A fill that a bot's strategy was told of by `on_fill`, and its place: after which bar, trade and moment.
+    """A fill that a bot's strategy was told of by `on_fill`, and where among its bars.
 
     Attributes:
         id: Hash of (account, run, bot, symbol, fill).
@@ -146,10 +144,9 @@ class FillTold(Body, frozen=True):
         order_id: client_order_id of its order.
         bar_ts: Close of the last 1-minute bar that was decided before it, ns UTC; 0: none.
         frame_ts: Close of the newest bar that a strategy of the bot in the symbol was moved by.
-        trade_ts: The last trade that it was asked about; 0: none.
-        seen_ts: The last moment without a bar at which it was asked; 0: none.
         ts_event: Time of the fill, ns UTC.
         life: Of a shadow, which of its lives; else empty.
+        market_seq: Position of the market stream up to which all was decided by then: its place in a replay.
     """
 
     id: str
@@ -166,10 +163,9 @@ class FillTold(Body, frozen=True):
     order_id: str
     bar_ts: int
     frame_ts: int
-    trade_ts: int
-    seen_ts: int
     ts_event: int
     life: str = ""
+    market_seq: int = 0
 
 
 class Alert(Body, frozen=True):

@@ -26,18 +26,18 @@ CREATE TABLE bot_refusals (
 -- Moments of a bot that came without a bar in these symbols.
 CREATE TABLE timers (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbols VARCHAR NOT NULL,
-    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, trades VARCHAR NOT NULL, frames VARCHAR NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, market_seq BIGINT NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );
 
--- Fills that strategies were told of by on_fill: after which bar, trade and moment of their symbol.
+-- Fills that strategies were told of by on_fill, and after which bars of their symbol.
 CREATE TABLE fills_told (
     id VARCHAR NOT NULL, bot VARCHAR NOT NULL, symbol VARCHAR NOT NULL, fill VARCHAR NOT NULL, number BIGINT NOT NULL,
     side VARCHAR NOT NULL, quantity DECIMAL(38, 9) NOT NULL, price DECIMAL(38, 9) NOT NULL,
     commission DECIMAL(38, 9) NOT NULL, position DECIMAL(38, 9) NOT NULL, average_px DECIMAL(38, 9) NOT NULL,
-    order_id VARCHAR NOT NULL, bar_ts BIGINT NOT NULL, frame_ts BIGINT NOT NULL, trade_ts BIGINT NOT NULL,
-    seen_ts BIGINT NOT NULL, ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, life VARCHAR NOT NULL,
+    order_id VARCHAR NOT NULL, bar_ts BIGINT NOT NULL, frame_ts BIGINT NOT NULL,
+    ts_event TIMESTAMPTZ NOT NULL, ts_event_ns BIGINT NOT NULL, life VARCHAR NOT NULL, market_seq BIGINT NOT NULL,
     ts_init TIMESTAMPTZ NOT NULL, ts_recv TIMESTAMPTZ, trace VARCHAR NOT NULL,
     seq BIGINT
 );

@@ -1,8 +1,9 @@
 """signals: bars of the market stream to signals on the trading stream. Decisions are engine.signals'.
 
 Checkpoint: the strategies' whole state and the market position it was applied to, pickled (a file only we write, with a
-checksum, in the data directory). Outputs are acknowledged before the position moves past their cause, and at or before
-the last signal in the stream nothing is emitted again.
+checksum, in the data directory). Outputs are acknowledged before the position moves past their cause. A later life
+decides the bars from there on again and does what was done beside them at its place (engine.former); what is stored of
+all that is not emitted again.
 
 It also answers wishes about bots (engine.roster): between two bars, so that an answer says from which bar on it counts,
 and it is stored before anything that follows from it.
@@ -179,14 +180,15 @@ class Signals:
                 await pipeline.put([*outgoing, *await self._losses()])
             if self._roster.waiting:
                 self._is_asked.set()
-            if engine.is_told or engine.due_ns:
+            if engine.due_ns:
                 self._is_due.set()
 
     async def _catch_up(self, engine: SignalEngine) -> list[Outgoing]:
-        """Where all is decided that a former life decided, take in whatever else it answered; give what follows."""
+        """Where all is decided that a former life decided, do again whatever else it did; give what follows."""
         if self._has_caught_up.is_set() or self._moved < self._end_at_start:
             return []
         signals = await self._rostering.come_to(_LAST)
+        engine.caught_up()
         self._fills.follow(*engine.filling.wanted())
         self._has_caught_up.set()
         return self._followed(engine, signals, self._moved)
@@ -213,14 +215,14 @@ class Signals:
             await self._is_due.wait()
             self._is_due.clear()
             look_s = clock.look_s(_LOOK_S)
-            if self._moved < self._end_at_start or not (engine.is_told or (look_s and engine.due_ns)):
+            if not (self._has_caught_up.is_set() and look_s and engine.due_ns):
                 continue
-            now = 0 if look_s is None else await clock.now_ns()
+            now = await clock.now_ns()
             async with self._moving:
                 outgoing = self._followed(engine, engine.on_clock(now), self._moved)
                 if outgoing:
                     await pipeline.put_aside(outgoing)
-            if look_s and engine.due_ns:
+            if engine.due_ns:
                 await asyncio.sleep(min(look_s, max(_LOOK_S / 10, (engine.due_ns - now) / NS_PER_S)))
                 self._is_due.set()
 
@@ -234,7 +236,7 @@ class Signals:
             async with self._moving:
                 for body in bodies:
                     engine.filling.take(body)
-                outgoing = [said(self._context, told) for told in engine.filling.take_news()]
+                outgoing = [said(self._context, told) for told in engine.filling.take_news(self._moved)]
                 outgoing += self._beside(engine, self._moved)
                 if outgoing:
                     await pipeline.put_aside(outgoing)
@@ -296,7 +298,7 @@ class Signals:
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
             counters |= {"splits": len(self._engine.splits.known), "faults": c.faults}
             counters |= {} if self._fills.seq is None else {"fills": self._fills.seq}
-            counters["moments"] = int(self._engine.is_told)
+            counters["expected"] = int(self._engine.is_expecting)
             counters["bots"] = sum(bot.status is BotStatus.RUNNING for bot in self._roster.bots.values())
         counters["revisions"] = sum(bot.revision for bot in self._roster.bots.values())
         topology = self._context.topology
@@ -315,10 +317,8 @@ class Signals:
             if isinstance(body, Sessions):
                 engine.on_sessions(body)
                 self._is_calendar_known = True
-            elif isinstance(body, Timer):
-                engine.on_timer(body)
-            elif isinstance(body, FillTold):
-                engine.filling.on_told(body)
+            elif isinstance(body, Timer | FillTold):
+                engine.expect(body)
             elif isinstance(body, Split) and body.id not in engine.splits.known:
                 is_taken = False
                 while not is_taken:  # what waits for the lock comes first
@@ -370,7 +370,7 @@ class Signals:
     def _followed(self, engine: SignalEngine, signals: list[Signal], seq: int, ts_recv: int = 0) -> list[Outgoing]:
         """Give what follows from a step at a position, in order; a bot that is given up looks at no further bar."""
         context = self._context
-        outgoing = [said(context, body) for body in (*engine.timers(), *engine.frames())]
+        outgoing = [said(context, body) for body in (*engine.timers(seq), *engine.frames())]
         outgoing += [context.outgoing(one, one.id, ts_recv=ts_recv, trace=one.bar) for one in signals]
         return outgoing + self._beside(engine, seq)
 

@@ -65,12 +65,18 @@ def _story() -> list[AnyBody]:
     return story
 
 
-def _live(engine: SignalEngine, body: AnyBody) -> list[AnyBody]:
-    """Give what is stored of a message, in order."""
+def _live(engine: SignalEngine, body: AnyBody, bars: int = 0) -> list[AnyBody]:
+    """Give what is stored of a message, after so many bars, in order."""
     if isinstance(body, Bar):
         return list(engine.on_bar(body))
     engine.filling.take(body)
-    return list(engine.filling.take_news())
+    return list(engine.filling.take_news(bars))
+
+
+def _played(engine: SignalEngine, story: list[AnyBody], first: int, last: int) -> list[AnyBody]:
+    """Give what is stored of a part of a story, in order."""
+    bars = [sum(isinstance(body, Bar) for body in story[:number]) for number in range(len(story))]
+    return [one for number in range(first, last) for one in _live(engine, story[number], bars[number])]
 
 
 def _values(engine: SignalEngine) -> dict[str, float]:
@@ -114,27 +120,28 @@ def test_a_strategy_that_does_not_ask_is_told_nothing() -> None:
 def test_over_a_restart_at_every_point_strategies_know_the_same(kept: int) -> None:
     """The checkpoint is of `kept` messages; what was stored later is there, and comes while bars are decided again."""
     story, whole = _story(), _engine()
-    stored: list[AnyBody] = []
-    for body in story:
-        stored += _live(whole, body)
+    stored = _played(whole, story, 0, len(story))
     for killed_after in range(kept, len(story) + 1):
         first = _engine()
-        said = [one for body in story[:kept] for one in _live(first, body)]
+        said = _played(first, story, 0, kept)
         state = pickle.dumps(first.state())
-        said += [one for body in story[kept:killed_after] for one in _live(first, body)]
+        said += _played(first, story, kept, killed_after)
         again = _engine()
         again.restore(pickle.loads(state))
         for one in said:
             if isinstance(one, FillTold):
-                again.filling.on_told(one)
+                again.expect(one)
             elif isinstance(one, Signal):
                 again.on_own_signal(one)
-        for body in story[kept:killed_after]:
-            if isinstance(body, Bar):
-                assert again.on_bar(body) == []
+        bars = [body for body in story[:killed_after] if isinstance(body, Bar)]
+        for number in range(sum(isinstance(body, Bar) for body in story[:kept]), len(bars)):
+            assert again.expected(number) == (None, [])
+            assert again.on_bar(bars[number]) == []
+        assert again.expected(len(bars)) == (None, [])
+        assert not again.is_expecting
         for body in story[:killed_after]:  # fills are read from the beginning
             assert isinstance(body, Bar) or _live(again, body) == []
-        said += [one for body in story[killed_after:] for one in _live(again, body)]
+        said += _played(again, story, killed_after, len(story))
         assert [*map(body_json, said)] == [*map(body_json, stored)]
         assert _values(again) == _values(whole)
 
@@ -154,19 +161,18 @@ def test_what_the_stream_lost_is_stored_again_at_its_place_and_told_once() -> No
     assert [_values(again)[name] for name in ("heard", "position", "average")] == [1.0, 40.0, 2.6]
 
 
-def test_a_long_past_of_fills_is_learned_in_the_order_of_its_numbers_each_once() -> None:
+def test_what_the_stream_has_twice_is_told_once() -> None:
     engine = _engine()
     engine.on_bar(bar(10.0, 1))
     [first] = [one for body in _filled(1, Side.BUY, "10", "10", at=1) for one in _live(engine, body)]
     assert isinstance(first, FillTold)
     again = _engine()
-    numbers = (3, 1, 2, 2, 3, 1)
-    for number in numbers:
-        again.filling.on_told(msgspec.structs.replace(first, number=number, fill=f"f{number}", id=f"i{number}"))
-    [slot] = again._slots.every()
-    assert [told.number for told in slot.tolds] == [1, 2, 3]
+    for number in (1, 2, 2, 1, 3):
+        again.expect(msgspec.structs.replace(first, number=number, fill=f"f{number}", id=f"i{number}", market_seq=1))
+    assert again.expected(0) == (None, [])
     again.on_bar(bar(10.0, 1))
-    again.filling.flush()
+    assert _values(again)["heard"] == 0.0
+    assert again.expected(1) == (None, [])
     assert _values(again)["heard"] == 3.0
 
 

@@ -186,12 +186,12 @@ def test_a_restart_at_any_point_says_the_same(seed: int) -> None:
     stops: list[tuple[bytes, int, int]] = []  # state, and how many bars and signals came before
     for number, one in enumerate(bars):
         signals += calm.on_bar(one)
-        timers += calm.timers()
+        timers += calm.timers(number + 1)
         stops.append((pickle.dumps(calm.state()), number + 1, len(signals)))
         if rng.random() < 0.5:  # the clock is seldom asked and may be anywhere until the next bar
             following = bars[number + 1].ts_event if number + 1 < len(bars) else one.ts_event + 10**12
             signals += calm.on_clock(rng.randint(one.ts_event, following - 1))
-            timers += calm.timers()
+            timers += calm.timers(number + 1)
             stops.append((pickle.dumps(calm.state()), number + 1, len(signals)))
     for state, bars_before, signals_before in stops:
         for checkpoint in (state, None):
@@ -201,12 +201,15 @@ def test_a_restart_at_any_point_says_the_same(seed: int) -> None:
             engine.on_sessions(always_open())
             stored = {one.id for one in signals[:signals_before]}
             for timer in timers:  # all that the stream has, those of a former life after the checkpoint too
-                engine.on_timer(timer)
-            again = [s for bar in bars[0 if checkpoint is None else bars_before :] for s in engine.on_bar(bar)]
-            again += engine.on_clock(at(119))
+                engine.expect(timer)
+            again, moments = list[Signal](), list[Timer]()
+            for number in range(0 if checkpoint is None else bars_before, len(bars)):
+                again += engine.expected(number)[1] + engine.on_bar(bars[number])
+                moments += engine.timers(number + 1)
+            again += engine.expected(len(bars))[1] + engine.on_clock(at(119))
             new = [one for one in again if one.id not in stored]
             assert new == signals[signals_before:]
-            assert [timer for timer in engine.timers() if timer not in timers] == []
+            assert [*moments, *engine.timers()] == []
             if checkpoint is None:
                 assert again == signals
     assert len(timers) > 5
@@ -222,9 +225,9 @@ def test_a_kill_between_a_timer_and_what_is_said_at_it() -> None:
     again = SignalEngine("ACC1", "run1", ())
     again.restore(pickle.loads(before))
     again.on_sessions(always_open())
-    again.on_timer(timer)
-    assert again.is_told
-    assert again.on_clock(at(3)) == [lost]  # whatever the clock says
-    assert not again.is_told
+    again.expect(timer)
+    assert again.is_expecting
+    assert again.expected(0) == (None, [lost])  # whatever the clock says
+    assert not again.is_expecting
     assert again.timers() == []
     assert again.due_ns == 0

@@ -21,45 +21,45 @@ AAPL = ("AAPL",)
 SHORTS = {"fast": 1, "slow": 3, "allow_short": True}
 
 
-def give(engine: SignalEngine, *bodies: Bar | Ticks) -> list[AnyBody]:
-    """Give what is stored."""
+def give(engine: SignalEngine, *bodies: Bar | Ticks, first: int = 1) -> list[AnyBody]:
+    """Give what is stored of messages, the first of which is at a position."""
     stored: list[AnyBody] = []
     for body in bodies:
         signals = engine.on_bar(body) if isinstance(body, Bar) else engine.on_ticks(body)
-        stored += [*engine.timers(), *engine.frames(), *signals]
+        stored += [*engine.timers(first), *engine.frames(), *signals]
+        first += 1
     return stored
 
 
-def at_clock(engine: SignalEngine, now_ns: int) -> list[AnyBody]:
+def at_clock(engine: SignalEngine, now_ns: int, market_seq: int) -> list[AnyBody]:
     signals = engine.on_clock(now_ns)
-    return [*engine.timers(), *engine.frames(), *signals]
+    return [*engine.timers(market_seq), *engine.frames(), *signals]
 
 
 def after(engine: SignalEngine, stored: Sequence[AnyBody], market: Sequence[Bar | Ticks]) -> list[AnyBody]:
     """Let a later life read what is stored and decide the market again; give what it stores."""
     for body in stored:
-        if isinstance(body, Timer):
-            engine.on_timer(body)
-        elif isinstance(body, BotDefined):
+        if isinstance(body, Timer | BotDefined):
             engine.expect(body)
-    for body in stored:
-        if isinstance(body, Signal):
+        elif isinstance(body, Signal):
             engine.on_own_signal(body)
         elif isinstance(body, DerivedBar):
             engine.on_own_frame(body)
     assert engine.forget_unsaid() == []
     new: list[AnyBody] = []
     for seq, body in enumerate(market):
-        new += come_to(engine, seq) + give(engine, body)
-    return [*new, *come_to(engine, len(market)), *at_clock(engine, 0)]
+        new += come_to(engine, seq) + give(engine, body, first=seq + 1)
+    new += come_to(engine, len(market))
+    assert not engine.is_expecting
+    engine.caught_up()
+    return new
 
 
 def come_to(engine: SignalEngine, seq: int) -> list[AnyBody]:
     said: list[AnyBody] = []
     while (found := engine.expected(seq))[0] is not None:
-        said += found[1]
-        engine.define(found[0])
-    return said
+        said += [*found[1], *engine.define(found[0])]
+    return [*said, *found[1], *engine.timers(), *engine.frames()]
 
 
 FLATTENED: dict[str, tuple[Bot, list[Bar | Ticks]]] = {
@@ -85,9 +85,9 @@ def test_what_a_person_closed_stays_closed(of: str) -> None:
     life, state = engine_of(one), pickle.dumps(engine_of(one).state())
     stored = give(life, *market)
     assert any(isinstance(body, Signal) for body in stored)
-    paused = BotDefined(one.name, 2, one, BotStatus.PAUSED, life.newest_ns, "me", "w1", life.newest_ns, flatten=True)
-    life.define(paused)
-    [flat] = life.flatten(paused)
+    now, place = life.newest_ns, len(market)
+    paused = BotDefined(one.name, 2, one, BotStatus.PAUSED, now, "me", "w1", now, flatten=True, market_seq=place)
+    [flat] = life.define(paused)
     assert flat.ts_event == life.newest_ns
     again = engine_of(one)
     again.restore(pickle.loads(state))
@@ -128,7 +128,7 @@ def test_bars_of_seconds_that_nobody_wanted_any_more_warm_nobody_up() -> None:
     stored = give(life, *market)
     changed = defined(two, 2, life, len(market))
     life.define(changed)
-    of_clock = at_clock(life, at(2, 6))
+    of_clock = at_clock(life, at(2, 6), len(market))
     assert isinstance(of_clock[0], Timer)
     added = defined(other, 1, life, len(market))
     life.define(added)
@@ -149,8 +149,8 @@ def test_a_version_says_nothing_of_a_time_up_to_which_the_one_before_it_decides(
     stored = give(life, *market[:7])
     changed = defined(two, 2, life, 7)
     life.define(changed)
-    stored += [changed, *give(life, *market[7:]), *at_clock(life, at(390, 40))]
+    stored += [changed, *give(life, *market[7:], first=8), *at_clock(life, at(390, 40), len(market))]
     for _ in range(3):
         again = engine_of(one)
         again.restore(pickle.loads(state))
-        assert after(again, stored, market) + at_clock(again, at(390, 40)) == []
+        assert after(again, stored, market) + at_clock(again, at(390, 40), len(market)) == []

@@ -160,17 +160,6 @@ def test_of_the_bars_that_were_made_so_many_are_kept() -> None:
     assert seen[f"sma({KEPT_MAX + 1})"] == pytest.approx(100.0 + 99 + KEPT_MAX / 2)
 
 
-def test_a_moment_without_a_bar_says_which_bar_of_seconds_was_before_it() -> None:
-    engine = engine_of(bot(trading_frequency=60))
-    engine.on_bar(bar_at(at(1), 10.0))
-    assert engine.on_ticks(ticks((at(1, 6), 10.0), (at(1, 11), 11.0), (at(1, 51), 9.0))) == []
-    engine.on_ticks(ticks((at(1, 56.5), 20.0), symbol="MSFT"))  # AAPL's bar is over: its target waits for the minute
-    [said] = engine.on_clock(at(2, 6))
-    assert (said.ts_event, said.direction) == (at(2), Direction.SHORT)
-    [timer] = engine.timers()
-    assert (timer.symbols, timer.trades, timer.frames) == ({"AAPL": at(1)}, {"AAPL": at(1, 51)}, {"AAPL": at(1, 55)})
-
-
 SPLIT = Split("ca1", "AAPL", "AAPL", D(4), at(0, 20))
 BEFORE_SPLIT = [ticks((at(0, 6), 40.0), (at(0, 11), 40.4), (at(0, 16), 40.8)), ticks((at(0, 19), 41.2))]
 AFTER_SPLIT = [ticks((at(0, 21), 10.4)), ticks((at(0, 26), 10.5), (at(0, 31), 10.6))]

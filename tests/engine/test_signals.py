@@ -203,7 +203,9 @@ def test_at_the_cause_of_the_last_signal_nothing_is_said_even_if_it_would_be_ano
     """Said by other code or parameters: what is in the stream was said, and the next bar corrects it."""
     engine = _engine()
     engine.on_own_signal(build.signal(Direction.SHORT, number=2))
-    assert _said(engine, 10.0, 11.0, 12.0) == [(3, "long")]
+    assert _said(engine, 10.0, 11.0) == []
+    engine.caught_up()
+    assert [one.direction.value for one in engine.on_bar(bar(12.0, 3))] == ["long"]
 
 
 def test_without_a_checkpoint_everything_is_replayed_in_silence() -> None:

@@ -121,24 +121,31 @@ def test_a_stop_that_closes_positions_says_flat_at_once_and_nothing_after() -> N
     engine = _engine(FAST, bot(name="beta", params={"fast": 1, "slow": 2}))
     assert [one.direction for one in _play(engine, [bar(10.0, 1), bar(11.0, 2)])] == [Direction.LONG] * 2
     stopped = _defined(FAST, 2, 2, BotStatus.STOPPED, flatten=True)
-    engine.define(stopped)
-    [said] = engine.flatten(stopped)
+    [said] = engine.define(stopped)
     assert (said.bot, said.direction, said.price, said.ts_event) == ("alpha", Direction.FLAT, 11.0, minute(2))
     assert said.reason == "stopped by me, with its positions closed"
-    assert engine.flatten(stopped) == []
+    assert engine.define(stopped) == []
     assert [one.bot for one in _play(engine, [bar(9.0, 3), bar(12.0, 4), bar(9.0, 5)])] == ["beta"] * 3
 
 
-def test_a_close_that_was_not_said_before_a_crash_is_said_at_the_next_bar() -> None:
+def test_a_close_that_was_not_said_before_a_crash_is_said_at_its_place() -> None:
+    """Also where the last signal is of the same time."""
     engine = _engine(FAST)
-    [entry] = _play(engine, [bar(10.0, 1), bar(11.0, 2)])
-    again = _engine()
-    again.restore(pickle.loads(pickle.dumps(engine.state())))
-    again.define(_defined(FAST, 2, 2, BotStatus.STOPPED, flatten=True))  # stored; what followed from it was not
-    again.on_own_signal(entry)
-    [said] = again.on_bar(bar(12.0, 3))
-    assert (said.direction, said.ts_event) == (Direction.FLAT, minute(3))
-    assert again.on_bar(bar(9.0, 4)) == []
+    before, bars = pickle.dumps(engine.state()), [bar(10.0, 1), bar(11.0, 2)]
+    [entry] = _play(engine, bars)
+    for state in (before, pickle.dumps(engine.state())):
+        again = _engine()
+        again.restore(pickle.loads(state))
+        again.expect(_defined(FAST, 2, 2, BotStatus.STOPPED, flatten=True))  # stored; what followed from it was not
+        again.on_own_signal(entry)
+        assert again.forget_unsaid() == []
+        assert state != before or _play(again, bars) == []
+        stopped, _ = again.expected(2)
+        assert stopped is not None
+        [said] = again.define(stopped)
+        assert (said.direction, said.ts_event) == (Direction.FLAT, minute(2))
+        again.caught_up()
+        assert _play(again, [bar(12.0, 3), bar(9.0, 4)]) == []
 
 
 def test_after_a_close_a_late_bar_opens_nothing() -> None:
@@ -146,7 +153,6 @@ def test_after_a_close_a_late_bar_opens_nothing() -> None:
     _play(engine, [bar(10.0, 1), bar(9.0, 2), bar(9.0, 3, "MSFT")])
     stopped = _defined(FAST, 2, 3, BotStatus.STOPPED, flatten=True)
     engine.define(stopped)
-    engine.flatten(stopped)
     assert engine.on_bar(bar(12.0, 3)) == []
 
 
@@ -269,14 +275,16 @@ def test_a_strategy_that_raises_harms_nobody_else_and_is_given_up_after_a_number
     assert engine.failed() == {}
 
 
-def test_a_close_that_was_not_said_outlives_another_revision() -> None:
+def test_a_close_that_the_stream_lost_is_said_anew_after_another_revision() -> None:
     engine = _engine(FAST)
     [entry] = _play(engine, [bar(10.0, 1), bar(11.0, 2)])
+    assert len(engine.define(_defined(FAST, 2, 2, BotStatus.STOPPED, flatten=True))) == 1
+    engine.define(_defined(msgspec.structs.replace(FAST, capital=FAST.capital / 2), 3, 2, BotStatus.STOPPED))
     again = _engine()
     again.restore(pickle.loads(pickle.dumps(engine.state())))
-    again.define(_defined(FAST, 2, 2, BotStatus.STOPPED, flatten=True))
-    again.define(_defined(msgspec.structs.replace(FAST, capital=FAST.capital / 2), 3, 2, BotStatus.STOPPED))
-    again.on_own_signal(entry)
+    again.on_own_signal(entry)  # the stream lost what followed
+    again.forget_unsaid()
+    again.caught_up()
     assert [one.direction for one in again.on_bar(bar(12.0, 3))] == [Direction.FLAT]
 
 

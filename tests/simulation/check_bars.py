@@ -50,7 +50,7 @@ def newest(market: list[AnyBody]) -> list[Bar]:
 
 
 def define(calm: SignalEngine, market: list[AnyBody], seq: int) -> list[Signal]:
-    """Define the bots that were defined when the market stream was decided up to a position."""
+    """Do again what was done beside the bars when the market stream was decided up to a position."""
     said: list[Signal] = []
     while calm.is_expecting:
         defined, signals = calm.expected(seq)
@@ -58,7 +58,7 @@ def define(calm: SignalEngine, market: list[AnyBody], seq: int) -> list[Signal]:
         if defined is None:
             break
         must = calm.must_learn(defined.definition, defined.status)
-        calm.define(defined, *_known(market[: defined.market_seq], must))
+        said += calm.define(defined, *_known(market[: defined.market_seq], must))
     return said
 
 

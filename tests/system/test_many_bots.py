@@ -14,10 +14,12 @@ import pytest
 
 from config import bots as bot_files
 from config import own
+from config.settings import SignalsSettings
 from engine.bots import Bot
 from engine.messages import Bar, BotDefined, Sessions, Signal, Timer, body_json
 from engine.signals import SignalEngine
 from engine.strategies import names, params_of
+from engine.values import NS_PER_MS
 from engine.window import Window
 from tests.engine.build import D
 from tests.system.harness import ROOT, bodies, count
@@ -112,8 +114,7 @@ def _alone(stored: dict[str, list[bytes]], name: str) -> dict[str, list[bytes]]:
         defined = msgspec.json.decode(line, type=BotDefined)
         own.learn(defined.definition)
         engine.define(defined)
-    for line in stored.get(f"tape.timers.{name}", []):
-        engine.on_timer(msgspec.json.decode(line, type=Timer))
+    timers = [msgspec.json.decode(line, type=Timer) for line in stored.get(f"tape.timers.{name}", [])]
     said: dict[str, list[bytes]] = {}
     signals: list[Signal] = []
     bars = [msgspec.json.decode(line, type=Bar) for line in _of(stored, "bars.")]
@@ -121,7 +122,8 @@ def _alone(stored: dict[str, list[bytes]], name: str) -> dict[str, list[bytes]]:
         signals += engine.on_bar(bar)
     for one in engine.shown():
         said.setdefault(f"tape.indicators.{name}.{one.symbol}", []).append(body_json(one))
-    for one in [*signals, *engine.on_clock(0)]:
+    last = max((timer.ts_event for timer in timers), default=0)  # bars make the same ones, but for those after the last
+    for one in [*signals, *engine.on_clock(last + SignalsSettings().bar_wait_ms * NS_PER_MS)]:
         said.setdefault(f"tape.signals.{name}.{one.symbol}", []).append(body_json(one))
     return said
 
