@@ -10,6 +10,7 @@ import pytest
 from engine.bots import Bot, BotStatus
 from engine.messages import AnyBody, Bar, BotDefined, DerivedBar, Signal, Split, Ticks, Timer
 from engine.signals import SignalEngine
+from engine.values import Direction
 from engine.window import Window
 from tests.engine.build import D
 from tests.engine.test_frames import bar_at
@@ -154,3 +155,13 @@ def test_a_version_says_nothing_of_a_time_up_to_which_the_one_before_it_decides(
         again = engine_of(one)
         again.restore(pickle.loads(state))
         assert after(again, stored, market) + at_clock(again, at(390, 40), len(market)) == []
+
+
+def test_at_the_cause_of_the_last_signal_nothing_is_said_even_if_it_would_be_another() -> None:
+    """Said by other code or parameters: what is in the stream was said, and the next bar corrects it."""
+    engine = engine_of(bot("1m", symbols=AAPL, publish_indicators=False, params=SHORTS))
+    said = [Signal("s1", "alpha", "AAPL", "sma_crossover", Direction.SHORT, 1.0, 11.0, "", "AAPL|1m|0|0", at(3))]
+    assert after(engine, said, [bar_at(at(number), 9.0 + number) for number in (1, 2, 3)]) == []
+    [mended] = give(engine, bar_at(at(4), 13.0))
+    assert isinstance(mended, Signal)
+    assert mended.direction is Direction.LONG

@@ -16,7 +16,6 @@ from engine.messages import Bar, Head, Sessions, Signal, body_json, encode
 from engine.signals import SignalEngine
 from engine.strategies import Target
 from engine.values import AssetClass, Direction
-from tests.engine import build
 from tests.engine.build import always_open, bar, bot, minute
 
 ALPHA = bot(params={"fast": 1, "slow": 2})
@@ -197,15 +196,6 @@ def test_a_restored_state_alone_goes_on_as_if_nothing_had_happened(seed: int, cu
     restored.restore(pickle.loads(pickle.dumps(undisturbed.state())))
     assert _play(bars[cut:], restored) == _play(bars[cut:], undisturbed)
     assert _content(restored) == _content(undisturbed)
-
-
-def test_at_the_cause_of_the_last_signal_nothing_is_said_even_if_it_would_be_another() -> None:
-    """Said by other code or parameters: what is in the stream was said, and the next bar corrects it."""
-    engine = _engine()
-    engine.on_own_signal(build.signal(Direction.SHORT, number=2))
-    assert _said(engine, 10.0, 11.0) == []
-    engine.caught_up()
-    assert [one.direction.value for one in engine.on_bar(bar(12.0, 3))] == ["long"]
 
 
 def test_without_a_checkpoint_everything_is_replayed_in_silence() -> None:
