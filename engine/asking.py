@@ -166,7 +166,7 @@ class Asking:
             return None
 
     def _take_fault_at(self, slot: Slot, version: Version, bar: Bar, fault: BaseException) -> None:
-        is_old = bar.is_backfill or bar.ts_event <= self._slots.said_until(slot)
+        is_old = bar.is_backfill or bar.ts_event <= slot.emitted_until
         self._take_fault(slot, version, bar.ts_event, fault, "this bar decides nothing", is_old=is_old)
 
     def _take_fault(
@@ -187,8 +187,7 @@ class Asking:
         if target is None or values is None:
             return None
         fault = senseless(target, values)
-        is_old = bar.is_backfill or bar.ts_event <= self._slots.said_until(slot)
-        if fault and not slot.is_senseless and not is_old:
+        if fault and not slot.is_senseless and not bar.is_backfill and bar.ts_event > slot.emitted_until:
             what = (
                 f"bot {slot.bot}, strategy {version.bot.strategy}, {bar.symbol}: {fault}; nothing is opened on that: "
                 "mend the strategy or its parameters"

@@ -77,7 +77,7 @@ class Filling:
         """Tell what a former life told, at its place."""
         slot = self._slots.find(told.bot, told.symbol)
         if slot is not None:
-            self._hear(slot, told)
+            self._hear(slot, told, is_new=True)
 
     def take(self, body: AnyBody) -> None:
         """Take in a fill, or what is held after it; called when every bar decided in a former life is known."""

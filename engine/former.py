@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from engine.filling import Filling
-from engine.messages import BotDefined, FillTold, IndicatorValues, Signal, Timer
+from engine.messages import Alert, BotDefined, FillTold, IndicatorValues, Signal, Timer
 from engine.pacing import FLAT
 from engine.slots import Slots
 from engine.versions import Slot
@@ -37,7 +37,9 @@ class FormerLife:
         self._filling = filling
         self._speak_at = speak_at
         self._expected = deque[BotDefined | Timer | FillTold]()
+        self._said: dict[tuple[str, str], Signal] = {}
         self._shown: dict[tuple[str, str], int] = {}
+        self._alerts: set[str] = set()
         self._is_over = False
 
     # --- what it did beside the bars ---------------------------------------------------------------------------------
@@ -88,14 +90,19 @@ class FormerLife:
 
     def on_signal(self, signal: Signal) -> None:
         """Learn from the stream what a bot said last in a symbol."""
-        known = self._slots.stored.get((signal.bot, signal.symbol))
+        known = self._said.get((signal.bot, signal.symbol))
         if known is None or signal.ts_event >= known.ts_event:
-            self._slots.stored[signal.bot, signal.symbol] = signal
+            self._said[signal.bot, signal.symbol] = signal
 
     def on_values(self, shown: IndicatorValues) -> None:
         """Learn from the stream what a strategy saw last."""
         key = shown.bot, shown.symbol
         self._shown[key] = max(self._shown.get(key, 0), shown.ts_event)
+
+    def on_alert(self, alert: Alert) -> None:
+        """Learn from the stream what a person was told."""
+        if not self._is_over:
+            self._alerts.add(alert.id)
 
     def forget_unsaid(self) -> list[tuple[str, str]]:
         """Take back what the state calls said and the stream lost; give bot and symbol of each.
@@ -105,14 +112,14 @@ class FormerLife:
         found: list[tuple[str, str]] = []
         for slot in self._slots.every():
             key = slot.bot, slot.symbol
-            said = self._slots.stored.get(key)
+            said = self._said.get(key)
             is_lost = slot.emitted_until > (0 if said is None else said.ts_event)
             if is_lost:
                 slot.emitted_until = 0 if said is None else said.ts_event
                 slot.published = FLAT if said is None else (said.direction, said.strength)
                 found.append(key)
             if said is not None and (is_lost or slot.said == said.id):
-                del self._slots.stored[key]
+                del self._said[key]
         return found
 
     def news_of(self, signals: list[Signal]) -> list[Signal]:
@@ -121,11 +128,11 @@ class FormerLife:
         for signal in signals:
             if (slot := self._slots.find(signal.bot, signal.symbol)) is not None:
                 slot.said = signal.id
-            last = self._slots.stored.get((signal.bot, signal.symbol))
+            last = self._said.get((signal.bot, signal.symbol))
             if last is None or signal.ts_event > last.ts_event:
                 news.append(signal)
             if last is not None and (signal.id == last.id or signal.ts_event > last.ts_event):
-                del self._slots.stored[signal.bot, signal.symbol]
+                del self._said[signal.bot, signal.symbol]
         return news
 
     def new_timers(self, timers: list[Timer]) -> list[Timer]:
@@ -142,12 +149,17 @@ class FormerLife:
         """Give those of the values that strategies see which the stream does not have."""
         return [one for one in shown if one.ts_event > self._shown.get((one.bot, one.symbol), 0)]
 
+    def new_alerts(self, alerts: list[Alert]) -> list[Alert]:
+        """Give those alerts that the stream does not have."""
+        return [alert for alert in alerts if alert.id not in self._alerts] if self._alerts else alerts
+
     def caught_up(self) -> None:
         """Go on from what the stream says, when all is decided that was decided before; else it was come to already."""
-        for key, said in self._slots.stored.items():
+        for key, said in self._said.items():
             if (slot := self._slots.find(*key)) is not None:
                 slot.published, slot.said = (said.direction, said.strength), said.id
                 slot.emitted_until = max(slot.emitted_until, said.ts_event)
                 slot.wish, slot.owes_flat = None, False
-        self._slots.stored.clear()
+        self._said.clear()
+        self._alerts.clear()
         self._is_over = True

@@ -197,6 +197,10 @@ class SignalEngine:
         """Learn from the stream what was already said, so that a restart does not say it again."""
         self._former.on_signal(signal)
 
+    def on_own_alert(self, alert: Alert) -> None:
+        """Learn from the stream what a person was already told."""
+        self._former.on_alert(alert)
+
     def forget_unsaid(self) -> list[tuple[str, str]]:
         """Take back what a checkpoint calls said and the stream lost; the next bar says the target again.
 
@@ -300,7 +304,7 @@ class SignalEngine:
 
     def alerts(self) -> list[Alert]:
         """Give what a person should be told since the last call."""
-        return self._asking.take_alerts()
+        return self._former.new_alerts(self._asking.take_alerts())
 
     # --- moments without a bar ---------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from engine.bots import Bot, BotStatus
-from engine.messages import Bar, BotDefined, FillTold, Signal
+from engine.messages import Bar, BotDefined, FillTold
 from engine.strategies import Strategy, checked, fault_text, make, tell_fill, tell_session
 from engine.values import PAST_SYMBOLS_MAX, AssetClass, Direction, asset_class_of
 from engine.versions import Slot, Version
@@ -14,15 +14,10 @@ Snapshot = tuple[str, str, int, tuple[Direction, float] | None, dict[str, float]
 
 
 class Slots:
-    """Slots by symbol, and which revision of each bot they have heard of.
-
-    Attributes:
-        stored: By bot and symbol, what the stream says was said last, until it was come to (engine.former).
-    """
+    """Slots by symbol, and which revision of each bot they have heard of."""
 
     def __init__(self) -> None:
         self._slots: dict[str, list[Slot]] = {}
-        self.stored: dict[tuple[str, str], Signal] = {}
         self._revisions: dict[str, int] = {}
 
     def state(self) -> tuple[dict[str, list[Slot]], dict[str, int]]:
@@ -61,11 +56,6 @@ class Slots:
     def find(self, bot: str, symbol: str) -> Slot | None:
         """Give one bot's in one symbol."""
         return next((slot for slot in self._slots.get(symbol, ()) if slot.bot == bot), None)
-
-    def said_until(self, slot: Slot) -> int:
-        """Give the time of the last signal of a bot in a symbol that is stored, ns UTC; 0: none."""
-        last = self.stored.get((slot.bot, slot.symbol))
-        return max(slot.emitted_until, 0 if last is None else last.ts_event)
 
     def revision(self, bot: str) -> int:
         """Give the newest revision of a bot that is known; 0: none."""

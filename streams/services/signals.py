@@ -56,6 +56,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BATCH_MAX = 250
 _AGAIN_S = 1.0
 _LAST = 1 << 62
+_TOLD = "sessions.>", "splits.>", "changes.>", "bots.>", "refusals.>", "timers.>", "told.>", "alerts.>"
 _LOOK_S = 0.2
 """How often the clock is looked at while a moment may come without a bar."""
 
@@ -127,11 +128,11 @@ class Signals:
     async def _hear(self) -> None:
         """Know the calendar, and every split and bot that is stored by now, before the first bar."""
         context, topology = self._context, self._context.topology
-        kinds = ("sessions", "splits", "changes", "bots", "refusals", "timers", "told")
+        subjects = [f"{topology.prefix}.{kind}" for kind in _TOLD]
         last: set[bytes] = set()
-        for kind in kinds:
-            last |= {*await last_per_subject(context, topology.trading, f"{topology.prefix}.{kind}.>")}
-        self._told = context.reader(topology.trading, 0, [f"{topology.prefix}.{kind}.>" for kind in kinds])
+        for subject in subjects:
+            last |= {*await last_per_subject(context, topology.trading, subject)}
+        self._told = context.reader(topology.trading, 0, subjects)
         await self._told.start()
         while last or not self._is_calendar_known:
             batch = await self._told.batch(100)
@@ -319,6 +320,8 @@ class Signals:
                 self._is_calendar_known = True
             elif isinstance(body, Timer | FillTold):
                 engine.expect(body)
+            elif isinstance(body, Alert):
+                engine.on_own_alert(body)
             elif isinstance(body, Split) and body.id not in engine.splits.known:
                 is_taken = False
                 while not is_taken:  # what waits for the lock comes first
