@@ -337,6 +337,9 @@ def _indicators(world: World, market: list[AnyBody], trading: list[AnyBody]) -> 
     told = {body.id for body in trading if isinstance(body, Timer)}
     new = [timer for timer in calm.timers() if timer.id not in told]
     demand(not new, f"moments without a bar that nobody stored: {new}")
+    alerts = [body.id for body in trading if isinstance(body, Alert) and body.role == "signals"]
+    demand(len(set(alerts)) == len(alerts), "an alert of signals is stored twice")
+    demand({alert.id for alert in calm.alerts()} <= set(alerts), "an alert of an undisturbed run is missing")
     seen = [body_json(body) for body in trading if isinstance(body, IndicatorValues)]
     demand(sorted(seen) == sorted(map(body_json, calm.shown())), "values shown are not those of an undisturbed run")
     made = [body_json(body) for body in trading if isinstance(body, DerivedBar)]
