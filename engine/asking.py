@@ -132,7 +132,7 @@ class Asking:
         try:
             hook = getattr(version.strategy, "on_tick", None)
             if hook is not None:
-                strategy, target = version.strategy, checked(hook(trade))
+                strategy, target = version.strategy, checked(hook(trade), "on_tick")
             else:
                 strategy, target, told = self._copies.of(slot, version), None, version.session
                 for bar in bars:

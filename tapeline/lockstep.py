@@ -162,10 +162,10 @@ def missing_for_quiet(probe: Probe, roles: tuple[str, ...], statuses: dict[str, 
             if position < ends.get(stream, 0):
                 return f"{role} is at {position} of {ends[stream]} in {stream}"
     feed, executor = statuses["feed"].counters, statuses["executor"].counters
-    if feed["positions"] < (last := statuses["risk"].counters["positions"]):
-        return f"feed knows positions up to {feed['positions']}, risk stored some at {last}"
-    if statuses["signals"].counters.get("fills", last) < last:
-        return f"signals knows fills up to {statuses['signals'].counters['fills']}, risk stored positions at {last}"
+    if feed["positions_seq"] < (last := statuses["risk"].counters["positions_seq"]):
+        return f"feed knows positions up to {feed['positions_seq']}, risk stored some at {last}"
+    if statuses["signals"].counters.get("fills_seq", last) < last:
+        return f"signals knows fills up to {statuses['signals'].counters['fills_seq']}, risk stored positions at {last}"
     beside = feed["gaps"] + feed["pasts"] + feed["ticks"]
     pairs = (
         ("bars", ends.get(probe.topology.market, 0) - beside, venue.bars_emitted),

@@ -27,7 +27,8 @@ class BotReport(msgspec.Struct, frozen=True):
     """One bot.
 
     Attributes:
-        numbers: By name, see `_NUMBERS`, `_TRADES`, `_TURNOVER`; `pnl` is None where nothing was traded.
+        numbers: By name, see `_NUMBERS`, `_TRADES`, `_TURNOVER`; `pnl` is None where nothing was traded; `denied`:
+            entries that risk denied, by rule, most first.
         equity: (ns UTC, equity, drawdown), by time, from the capital on: the lowest and the highest point of each of at
             most 300 spans.
         trades: Newest first, at most 500; columns of the view `trades`.
@@ -74,6 +75,11 @@ _TURNOVER = """
 SELECT count(traded_px) AS fills, sum(abs(quantity_change) * traded_px) AS turnover
 FROM every_position_change WHERE {of}
 """
+_DENIED = """
+SELECT rule, count(*) AS n FROM (
+    SELECT bot, '' AS life, rule FROM denials UNION ALL SELECT bot, life, rule FROM shadow_denials
+) WHERE {of} GROUP BY rule ORDER BY n DESC, rule
+"""
 _STATE = "SELECT (SELECT count(*) FROM positions), (SELECT count(*) FROM fills), (SELECT count(*) FROM bars)"
 _TRIES = 3
 
@@ -114,6 +120,7 @@ async def _once(ask: Ask, row: dict[str, Any], *, with_charts: bool) -> BotRepor
     for query in (_NUMBERS, _TRADES, _TURNOVER):
         [part] = await rows_of(ask, query.format(of=of))
         numbers |= part
+    numbers["denied"] = {row["rule"]: row["n"] for row in await rows_of(ask, _DENIED.format(of=of))}
     trades = await _trades(ask, of, _TRADES_MAX if with_charts else 5)
     has_charts = with_charts and numbers["pnl"] is not None
     return BotReport(
@@ -180,8 +187,11 @@ async def _charts(ask: Ask, of: str, since: datetime) -> dict[str, list[tuple[in
 def lines_of(report: BotReport) -> list[tuple[str, str]]:
     """Give what a person reads of a bot: names and values in words."""
     n = report.numbers
+    rules: dict[str, int] = n.get("denied") or {}
+    said = ", ".join(f"{rule} {count:,}" for rule, count in rules.items())
+    denied = [("denied", f"{sum(rules.values()):,}: {said}")] if rules else []
     if n["pnl"] is None:
-        return [("P&L", "nothing traded yet")]
+        return [("P&L", "nothing traded yet"), *denied]
     share = f" ({100 * n['pnl'] / report.capital:+.2f} % of {report.capital:,.0f})" if report.capital else ""
     lines = [
         ("time", f"{n['since']:%Y-%m-%d %H:%M} to {n['until']:%Y-%m-%d %H:%M} UTC"),
@@ -189,6 +199,7 @@ def lines_of(report: BotReport) -> list[tuple[str, str]]:
         ("drawdown", f"{n['drawdown_max']:,.2f} USD at most, {n['drawdown']:,.2f} now"),
         ("exposure", f"{n['exposure_max']:,.2f} USD at most, {n['exposure']:,.2f} now"),
         ("turnover", f"{n.get('turnover') or 0:,.2f} USD in {n.get('fills') or 0:,} fills"),
+        *denied,
     ]
     closed = n.get("closed") or 0
     if not closed:

@@ -81,7 +81,8 @@ def _is_healthy(status: Status) -> bool:
 def _line(role: str, status: Status | None) -> str:
     if status is None:
         return f"{role:9} no answer (not up yet, or down)"
-    counters = "  ".join(f"{name} {count}" for name, count in status.counters.items())
+    shown = ((name, count) for name, count in status.counters.items() if not name.endswith("_seq"))  # no counts
+    counters = "  ".join(f"{name} {count}" for name, count in shown)
     problems = f"  PROBLEMS: {'; '.join(status.problems)}" if status.problems else ""
     notes = "".join(f"\n{'':9} {note}" for note in status.notes)
     return f"{role:9} {status.state:8} pid {status.pid}  {counters}{problems}{notes}"

@@ -11,8 +11,9 @@ import math
 import pickle
 import random
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -44,6 +45,8 @@ from engine.zones import midnight_before
 _COUNT = 6_000
 _CUTS = (0.1, 0.5, 0.9)
 _EVERY, _LENGTHS, _LONGEST = 100, (6_000, 12_000, 24_000, 48_000, 96_000), 96_000
+_SPAN, _SECONDS_MAX, _SLOWER_MAX = 2_000, 10.0, 4.0
+"""Bars that are timed together; after so many seconds one that became so many times slower is given up."""
 _GROWTH_MAX = 0.02
 """Share of the state that is no growth: numbers get longer."""
 _BEGIN_NS = midnight_before(1_767_623_400_000_000_000)
@@ -69,6 +72,7 @@ def run_check(strategy: str, params: Sequence[str], bars_file: Path | None) -> i
         wrong += bool(finding.fault)
         sys.stdout.write(f"{'FAULT' if finding.fault else 'ok':6} {finding.name}{': ' if finding.fault else ''}")
         sys.stdout.write(f"{finding.fault}\n")
+        sys.stdout.flush()
     return 1 if wrong else 0
 
 
@@ -96,24 +100,22 @@ def named(strategy: str) -> Bot:
     return bot
 
 
-def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> list[Finding]:
-    """Do every check; one that raises ends them, for the others rest on it."""
+def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> Generator[Finding]:
+    """Do every check, one after the other; one that raises ends them, for the others rest on it."""
     try:
         strategy = new()
         said = _play(strategy, bars)
     except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
         lines = traceback.format_exc().splitlines()
-        return [Finding("raises at no bar", f"{fault_text(err)} ({_place(lines)})")]
-    found = [Finding("raises at no bar", "")]
-    found.append(
-        Finding("says something", "" if any(said) else f"no target in {len(bars)} bars: is its warm-up longer?")
-    )
-    found.append(Finding("values are numbers", _first_senseless(new(), bars)))
-    found.append(Finding("same bars, same targets", _difference(said, _play(new(), bars))))
-    found.append(Finding("does not look ahead", _look_ahead(new, bars, said)))
-    found.append(Finding("goes on after a restart", _restart(new, bars, said)))
-    found.append(Finding("state does not grow", _growth(new)))
-    return found
+        yield Finding("raises at no bar", f"{fault_text(err)} ({_place(lines)})")
+        return
+    yield Finding("raises at no bar", "")
+    yield Finding("says something", "" if any(said) else f"no target in {len(bars)} bars: is its warm-up longer?")
+    yield Finding("values are numbers", _first_senseless(new(), bars))
+    yield Finding("same bars, same targets", _difference(said, _play(new(), bars)))
+    yield Finding("does not look ahead", _look_ahead(new, bars, said))
+    yield Finding("goes on after a restart", _restart(new, bars, said))
+    yield Finding("state does not grow", _growth(new))
 
 
 class _Moved:
@@ -147,7 +149,7 @@ class _Moved:
             prices = bar.open, bar.high, bar.low, bar.close
             of = VenueBar(bar.symbol, bar.ts_event - NS_PER_MINUTE, *prices, bar.volume, 0, bar.close)
             trades = (Trade(bar.symbol, trade["t"], trade["p"], trade["s"]) for trade in trades_of(of))
-            self.at_trades = [checked(hook(trade)) for trade in trades]
+            self.at_trades = [checked(hook(trade), "on_tick") for trade in trades]
 
     def _fill(self, bar: Bar) -> None:
         change, self._held = self._wanted - self._held, self._wanted
@@ -240,9 +242,15 @@ def _restart(new: Callable[[], Strategy], bars: Sequence[Bar], said: Sequence[Sa
 
 def _growth(new: Callable[[], Strategy]) -> str:
     """Look for a size that it does not pass any more: purges of indicators make it go up and down, over long spans."""
-    moved, sizes = _Moved(new()), list[int]()
-    for number, bar in enumerate(made_bars(_LONGEST), 1):
+    moved, sizes, took = _Moved(new()), list[int](), list[float]()
+    bars, began = made_bars(_LONGEST), time.monotonic()
+    for number, bar in enumerate(bars, 1):
         moved.by(bar)
+        if number % _SPAN == 0:
+            took.append(time.monotonic() - began - sum(took))
+            if sum(took) > _SECONDS_MAX and took[-1] > took[0] * _SLOWER_MAX:
+                slow = f"{1e6 * took[0] / _SPAN:.0f} us at the first {_SPAN}, {1e6 * took[-1] / _SPAN:.0f} us now"
+                return f"a bar takes longer and longer ({slow}, after {number}): keep no list of all bars"
         if number % _EVERY == 0:
             try:
                 sizes.append(len(pickle.dumps(moved.strategy, protocol=5)))

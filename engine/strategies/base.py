@@ -119,12 +119,12 @@ def tell_fill(strategy: object, told: FillTold) -> None:
 _TEXT_MAX, _NAME_MAX, _VALUES_MAX = 500, 64, 200
 
 
-def checked(target: object) -> Target | None:
-    """Give what `on_bar` gave, of plain numbers and texts, if it is a target or None. Raises TypeError."""
+def checked(target: object, by: str = "on_bar") -> Target | None:
+    """Give what `on_bar` or `on_tick` gave, of plain numbers and texts, if it is a target or None. Raises TypeError."""
     if target is None:
         return None
     if not isinstance(target, Target):
-        msg = f"on_bar must give a Target or None, gave {type(target).__name__}"
+        msg = f"{by} must give a Target or None, gave {type(target).__name__}"
         raise TypeError(msg)
     given: Any = target
     direction, strength = given.direction, given.strength
@@ -144,7 +144,15 @@ def values_of(strategy: Strategy) -> dict[str, float]:
     if len(values) > _VALUES_MAX:
         msg = f"snapshot may have {_VALUES_MAX} values, had {len(values)}"
         raise ValueError(msg)
-    return {plain_text(name, _NAME_MAX): float(value) for name, value in values.items()}
+    return {plain_text(name, _NAME_MAX): _number(name, value) for name, value in values.items()}
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as err:
+        msg = f"snapshot must give numbers by name, {name!r} is {type(value).__name__}: {err}"
+        raise type(err)(msg) from None
 
 
 def plain_text(text: object, most: int) -> str:

@@ -381,7 +381,7 @@ class Feed:
             "pasts": self._market.pasts,
         }
         counters |= {"corrections": self._market.corrections, "ticks": self._market.ticks}
-        counters |= {"unmarked": health.unmarked, "positions": self._holdings.seq}
+        counters |= {"unmarked": health.unmarked, "positions_seq": self._holdings.seq}
         counters |= {"revisions": self._following.revisions}
         if self._core is not None:
             counters |= {"waiting": self._core.waiting, "repeated": self._core.repeated}

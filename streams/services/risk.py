@@ -67,7 +67,7 @@ class Risk:
         self._read_to_end = False
         self._due: dict[str, AnyBody] = {}
         self._received: dict[str, tuple[int, str]] = {}
-        self._counters = {"signals": 0, "intents": 0, "denials": 0, "reached": 0, "fills": 0, "positions": 0}
+        self._counters = {"signals": 0, "intents": 0, "denials": 0, "reached": 0, "positions_seq": 0}
 
     async def start(self) -> None:
         """Take the newest checkpoint and go on reading after it, silent up to the stream's present end."""
@@ -168,7 +168,7 @@ class Risk:
         message = read(item, self._context.topology.trading, decode)
         body = message.body
         if isinstance(body, Position):
-            self._counters["positions"] = item.seq
+            self._counters["positions_seq"] = item.seq
         if isinstance(body, Position | Account | TradingState | Protection):
             self._due.pop(self._id(body), None)
             if not isinstance(body, TradingState):

@@ -298,7 +298,7 @@ class Signals:
             c = self._engine.counters
             counters = {"bars": c.bars, "refused": c.refused, "evaluated": c.evaluated, "signals": c.signals}
             counters |= {"splits": len(self._engine.splits.known), "faults": c.faults}
-            counters |= {} if self._fills.seq is None else {"fills": self._fills.seq}
+            counters |= {} if self._fills.seq is None else {"fills_seq": self._fills.seq}
             counters["expected"] = int(self._engine.is_expecting)
             counters["bots"] = sum(bot.status is BotStatus.RUNNING for bot in self._roster.bots.values())
         counters["revisions"] = sum(bot.revision for bot in self._roster.bots.values())

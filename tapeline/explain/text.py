@@ -27,7 +27,8 @@ def as_text(chain: Plain) -> str:
     lines += _block("guarded", _protection(chain["protection"]))
     lines += _block("signal", _signal(chain["signal"]))
     for verdict in chain["verdicts"]:
-        lines += _block("verdict", _verdict(verdict) if verdict["asked"] else [_verdict(verdict)[0]])
+        shown = None if verdict["asked"] else 2 if verdict["verdict"] == "denial" else 1
+        lines += _block("verdict", _verdict(verdict)[:shown])
     lines += _block("steps", _steps(chain))
     for order in chain["orders"]:
         lines += _block("order", [_order(order), *_origin(order), *map(_request, order["requests"])])
