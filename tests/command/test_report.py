@@ -11,7 +11,7 @@ import pytest
 
 from engine.bots import BotStatus
 from engine.errors import ConfigError
-from engine.messages import BotDefined
+from engine.messages import BotDefined, RiskDenied
 from storage.writer import Writer
 from tapeline.report import gather, run_report
 from tapeline.sql import asking
@@ -66,6 +66,18 @@ def test_numbers_are_those_of_the_day(folder):
         assert sum(map(len, reports[name].charts.values())) > 20
     assert reports["idle"].numbers["pnl"] is None
     assert reports["idle"].status == "paused"
+
+
+def test_what_was_denied_is_counted_by_rule(folder, capsys):
+    path, _ = folder
+    rules = ("session", "wash_trade", "wash_trade")
+    idle = [RiskDenied(f"d{n}", f"s{n}", "idle", "AAPL", rule, "no", "1", "2", T0) for n, rule in enumerate(rules)]
+    with Writer.open(path / "tapeline.duckdb", memory_limit_mb=64, threads=1) as writer:
+        writer.write("trading", 1_000, samples.messages(*idle))
+    assert _reports(path)["alpha"].numbers["denied"] == {}
+    run_report("idle", path, None)
+    said = capsys.readouterr().out
+    assert "  P&L            nothing traded yet\n  denied         3: wash_trade 2, session 1\n" in said
 
 
 def test_the_text_of_one_bot(folder, capsys):

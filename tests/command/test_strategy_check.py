@@ -13,7 +13,7 @@ from engine.messages import Bar
 from engine.ports import Trade
 from engine.strategies import OwnFill, Target
 from engine.values import Direction
-from tapeline import strategies
+from tapeline import strategies, strategy_check
 from tapeline.strategy_check import bot_of, findings, made_bars, run_check
 from tests.engine.owner import Owner
 
@@ -146,6 +146,32 @@ class _SenselessAtATrade(_Base):
 )
 def test_a_planted_fault_is_found(kind: type[_Base], faulty: list[str]) -> None:
     assert [found.name for found in findings(kind, BARS) if found.fault] == faulty
+
+
+class _SlowerAndSlower(_Grows):
+    def on_bar(self, bar: Bar) -> Target | None:
+        sum(self.closes)
+        return super().on_bar(bar)
+
+
+def test_one_that_takes_longer_and_longer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategy_check, "_SECONDS_MAX", 0.0)
+    [fault] = [found.fault for found in findings(_SlowerAndSlower, BARS[:10]) if found.fault]
+    assert fault.startswith("a bar takes longer and longer (")
+
+
+@pytest.mark.parametrize(
+    ("method", "gives", "said"),
+    [
+        ("on_bar", 3, "TypeError: on_bar must give a Target or None, gave int"),
+        ("on_tick", "up", "TypeError: on_tick must give a Target or None, gave str"),
+        ("snapshot", {"a": "abc"}, "ValueError: snapshot must give numbers by name, 'a' is str"),
+    ],
+)
+def test_a_fault_names_the_method(method: str, gives: object, said: str) -> None:
+    kind = type("Odd", (_Base,), {method: lambda *_: gives})
+    [found] = findings(kind, BARS)
+    assert found.fault.startswith(said)
 
 
 @pytest.mark.parametrize("kind", [_Random, _Remembers])
