@@ -6,7 +6,7 @@ Invariants:
    its place: the same calls in the same order, so it comes to the same state.
 2. What follows from that comes again, too, and is known by its id: up to the last that the stream has nothing is said.
 3. Where life cannot be told again as it was (bars were lost, a strategy is another one), what the stream says was said
-   last is what counts from there on, when all is decided that was decided before.
+   last is what counts from there on, when all is decided that was decided before; until then nothing is said anew.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class FormerLife:
         self._filling = filling
         self._speak_at = speak_at
         self._expected = deque[BotDefined | Timer | FillTold]()
+        self._timers = set[str]()  # ids of those among them that bars did not bring about again
         self._said: dict[tuple[str, str], Signal] = {}
         self._shown: dict[tuple[str, str], int] = {}
         self._alerts: set[str] = set()
@@ -56,8 +57,9 @@ class FormerLife:
                 slot = self._slots.find(body.bot, body.symbol)
                 is_known = slot is not None and body.number <= slot.told
             case Timer():
-                slots = [self._slots.find(body.bot, symbol) for symbol in body.symbols]
+                slots = (self._slots.find(body.bot, symbol) for symbol in body.symbols)
                 is_known = all(slot is not None and body.ts_event <= slot.seen for slot in slots)
+                self._timers |= set() if is_known else {body.id}
         if not is_known:
             self._expected.append(body)
 
@@ -79,11 +81,14 @@ class FormerLife:
                     return body
                 case FillTold():
                     self._filling.hear(body)
-                case Timer():
+                case Timer() if body.id in self._timers:
+                    self._timers.discard(body.id)
                     for symbol in body.symbols:
                         slot = self._slots.find(body.bot, symbol)
                         if slot is not None and slot.seen < body.ts_event:
                             self._speak_at(slot, body.ts_event, signals)
+                case _:
+                    pass  # bars brought it about
         return None
 
     # --- what it said -------------------------------------------------------------------------------------------------
@@ -123,27 +128,26 @@ class FormerLife:
         return found
 
     def news_of(self, signals: list[Signal]) -> list[Signal]:
-        """Give those of the signals that follow which the stream does not have."""
+        """Give those of the signals that follow which the stream does not have: after the one that it has last.
+
+        Where that does not come, life is told otherwise than it was, and nothing is said before it is all told.
+        """
         news: list[Signal] = []
         for signal in signals:
-            if (slot := self._slots.find(signal.bot, signal.symbol)) is not None:
-                slot.said = signal.id
-            last = self._said.get((signal.bot, signal.symbol))
-            if last is None or signal.ts_event > last.ts_event:
+            key = signal.bot, signal.symbol
+            slot, last = self._slots.find(*key), self._said.get(key)
+            if slot is None or last is None or slot.said == last.id:
+                self._said.pop(key, None)  # it was come to
                 news.append(signal)
-            if last is not None and (signal.id == last.id or signal.ts_event > last.ts_event):
-                del self._said[signal.bot, signal.symbol]
+            if slot is not None:
+                slot.said = signal.id
         return news
 
     def new_timers(self, timers: list[Timer]) -> list[Timer]:
         """Give those of the moments that follow which the stream does not have."""
-        if not self._expected:
-            return timers
-        ids = {timer.id for timer in timers}
-        known = [body for body in self._expected if isinstance(body, Timer) and body.id in ids]
-        for body in known:
-            self._expected.remove(body)
-        return [timer for timer in timers if all(timer.id != body.id for body in known)]
+        news = [timer for timer in timers if timer.id not in self._timers] if self._timers else timers
+        self._timers.difference_update(timer.id for timer in timers)
+        return news
 
     def new_values(self, shown: list[IndicatorValues]) -> list[IndicatorValues]:
         """Give those of the values that strategies see which the stream does not have."""
@@ -156,7 +160,7 @@ class FormerLife:
     def caught_up(self) -> None:
         """Go on from what the stream says, when all is decided that was decided before; else it was come to already."""
         for key, said in self._said.items():
-            if (slot := self._slots.find(*key)) is not None:
+            if (slot := self._slots.find(*key)) is not None and slot.said != said.id:
                 slot.published, slot.said = (said.direction, said.strength), said.id
                 slot.emitted_until = max(slot.emitted_until, said.ts_event)
                 slot.wish, slot.owes_flat = None, False

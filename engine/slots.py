@@ -99,7 +99,7 @@ class Slots:
             for version in slot.versions():
                 try:
                     keep(version.strategy)
-                except Exception as fault:  # noqa: BLE001  (whatever a user's attributes raise)
+                except (Exception, SystemExit) as fault:  # noqa: BLE001  (whatever a user's attributes raise)
                     version.strategy = None
                     if version.revision == self.revision(slot.bot):
                         what = f"strategy {version.bot.strategy} cannot be kept over a restart ({fault_text(fault)})"

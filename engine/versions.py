@@ -170,6 +170,8 @@ class Slot:
         """Take in a version; it takes over when its time comes."""
         looks = defined.status in _LOOKS and defined.definition.trades(self.symbol)
         version = Version(defined, is_fresh=looks and not self.goes_on(defined.definition), life=life)
+        if looks and not version.is_fresh and (newest := self.versions()[-1]).strategy is None:
+            version.fault = newest.fault  # it goes on with one that could not be made
         self.coming.append(version)
         return version
 

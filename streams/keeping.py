@@ -23,7 +23,7 @@ def encoded(engine: SignalEngine) -> bytes | None:
     pickle.dump([bot for bot in engine.bots() if bot.code], payload, protocol=5)
     try:
         pickle.dump(engine.state(), payload, protocol=5)
-    except Exception:
+    except (Exception, SystemExit):
         engine.give_up_unkept(pickle.dumps)
         log.exception("the state of a strategy cannot be kept over a restart; no checkpoint is written")
         return None
@@ -38,7 +38,7 @@ def restored(engine: SignalEngine, rostering: Rostering, payload: bytes | memory
         for bot in codes:
             rostering.learn(bot)
         engine.restore(pickle.load(file))  # noqa: S301  (the same)
-    except Exception:
+    except (Exception, SystemExit):
         log.exception("a checkpoint cannot be read back; strategies are made anew from the bars in the stream")
         return False
     return True

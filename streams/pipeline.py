@@ -75,6 +75,17 @@ class Pipeline:
         self._read = batch[-1].seq if batch else self._read
         return batch
 
+    async def wait(self) -> None:
+        """Wait for messages: where something else is decided meanwhile, they are taken when that is done (`take`)."""
+        await asyncio.sleep(0)  # what is decided is published before more is decided
+        await self._reader.wait()
+
+    def take(self, count_max: int) -> list[Stored]:
+        """Take up to `count_max` messages that are there, to be decided at once, as those of `batch`."""
+        batch = self._reader.take(count_max)
+        self._read = batch[-1].seq if batch else self._read
+        return batch
+
     async def put(self, outgoing: list[Outgoing]) -> None:
         """Hand over what follows from the messages taken so far; waits while too much is under way."""
         self._owed += 1
@@ -97,7 +108,7 @@ class Pipeline:
                 points.hit(f"{role}.before_publish")
                 await self._publisher.atomic(outgoing)
                 points.hit(f"{role}.after_publish")
-            self.position = max(self.position, *(seq for _, seq in taken))
+            self.position = next((seq for _, seq in reversed(taken) if seq), self.position)  # a stream may begin anew
             self._owed -= len(taken)
             for _ in taken:
                 self._decided.task_done()
@@ -116,10 +127,9 @@ class Pipeline:
         await self._decided.join()
         self.checkpoint()
 
-    async def is_settled(self) -> bool:
-        """Wait until nothing is owed; say whether all that was read is decided, too."""
+    async def settle(self) -> None:
+        """Wait until all that was handed over is stored."""
         await self._decided.join()
-        return self.position == self._read and not self._owed
 
     def checkpoint(self) -> None:
         """Write the state down, unless outputs are still owed: then the last checkpoint stands."""

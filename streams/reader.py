@@ -129,8 +129,7 @@ class Reader:
             self._guard.seen.close()
         if self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.wait((self._keeper,))  # who is canceled meanwhile stays so
         await self._drop()
 
     async def batch(self, count_max: int) -> list[Stored]:

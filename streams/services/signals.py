@@ -173,8 +173,9 @@ class Signals:
         while True:
             async with self._moving:
                 await pipeline.checkpoint_when_idle()
-            batch = await pipeline.batch(_BATCH_MAX)
+            await pipeline.wait()
             async with self._moving:
+                batch = pipeline.take(_BATCH_MAX)
                 outgoing = await self._move(engine, batch)
                 self._moved = batch[-1].seq
                 outgoing += await self._catch_up(engine)
@@ -323,29 +324,27 @@ class Signals:
             elif isinstance(body, Alert):
                 engine.on_own_alert(body)
             elif isinstance(body, Split) and body.id not in engine.splits.known:
-                is_taken = False
-                while not is_taken:  # what waits for the lock comes first
-                    is_taken = await self._take_split(engine, body)
+                await self._take_split(engine, body)
             else:
                 self._roster.apply(body)
                 if isinstance(body, BotDefined):
                     engine.expect(body)
 
-    async def _take_split(self, engine: SignalEngine, split: Split) -> bool:
-        """Take in a split where nothing is under way, and keep what it made of strategies; say whether that could be.
+    async def _take_split(self, engine: SignalEngine, split: Split) -> None:
+        """Take in a split where nothing is under way, and keep what it made of strategies.
 
         A later life that hears of it sooner would make them anew from less: only so many bars and fills are kept.
         """
         async with self._moving:
-            if self._pipeline is not None and not await self._pipeline.is_settled():
-                return False
+            pipeline = self._pipeline
+            if pipeline is not None:
+                await pipeline.settle()
             history = await bars_until(self._context, {split.symbol, split.new_symbol}, self._moved)
             engine.on_split(split, history.bars)
-            if self._pipeline is not None:
-                await self._pipeline.put_aside(self._followed(engine, [], self._moved))
-                await self._pipeline.is_settled()
-                self._pipeline.checkpoint()
-        return True
+            if pipeline is not None:
+                await pipeline.put_aside(self._followed(engine, [], self._moved))
+                await pipeline.settle()
+                pipeline.checkpoint()
 
     async def _move(self, engine: SignalEngine, batch: list[Stored]) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
@@ -388,5 +387,5 @@ class Signals:
             self._roster.apply(stopped)
             engine.define(stopped)
             self._fills.follow(*engine.filling.wanted())
-            outgoing += [said(self._context, stopped), self._alert(failed_text(stopped), stopped.ts_event)]
+            outgoing += [self._alert(failed_text(stopped), stopped.ts_event), said(self._context, stopped)]
         return outgoing

@@ -205,7 +205,7 @@ class Life:
             engine.define(stopped)
             self._follow_fills()
             what = failed_text(stopped)
-            self.world.store([stopped, Alert(what, "error", "signals", what, stopped.ts_event)])
+            self.world.store([Alert(what, "error", "signals", what, stopped.ts_event), stopped])
 
     # --- beside it ---------------------------------------------------------------------------------------------------
 

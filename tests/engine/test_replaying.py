@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from engine import versions
 from engine.bots import Bot, BotStatus
 from engine.messages import AnyBody, Bar, BotDefined, DerivedBar, Signal, Split, Ticks, Timer
 from engine.signals import SignalEngine
@@ -165,3 +166,36 @@ def test_at_the_cause_of_the_last_signal_nothing_is_said_even_if_it_would_be_ano
     [mended] = give(engine, bar_at(at(4), 13.0))
     assert isinstance(mended, Signal)
     assert mended.direction is Direction.LONG
+
+
+def test_what_was_said_is_not_said_again_where_bars_aged_out() -> None:
+    """A replay that cannot be life as it was, for its first bars are gone, says nothing until all is decided."""
+    one = bot("1m", symbols=AAPL, publish_indicators=False, params=SHORTS)
+    market = [bar_at(at(number), px) for number, px in enumerate((10.0, 10.0, 11.0, 12.0, 11.0, 12.0, 13.0, 14.0), 1)]
+    life = engine_of(one)
+    stored = give(life, *market[:4])
+    assert [body.ts_event for body in stored if isinstance(body, Signal)] == [at(3)]
+    again = engine_of(one)
+    assert after(again, stored, market[4:7]) == []
+    assert give(again, market[7]) == []  # the target that is wanted was said
+    [turned] = give(again, bar_at(at(9), 1.0))
+    assert isinstance(turned, Signal)
+    assert turned.direction is Direction.SHORT
+
+
+def test_a_bot_whose_strategy_can_not_be_made_any_more_fails_whatever_became_of_it_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = bot("1m", symbols=AAPL, publish_indicators=False)
+    life = engine_of(one)
+    changes = [defined(one, 2, life, 0, "paused"), defined(one, 3, life, 0)]
+
+    def gone(name: str, params: object) -> object:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(versions, "make", gone)
+    again = engine_of(one)
+    assert list(again.failed()) == [one.name]
+    for change in changes:
+        again.define(change)
+    assert list(again.failed()) == [one.name]

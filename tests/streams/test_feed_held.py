@@ -16,7 +16,7 @@ async def _hold(wired: Wired, quantity: str, symbol: str = "MSFT", bot: str = "b
     ack = await wired.context.js.publish(
         f"{wired.context.topology.prefix}.positions.{bot}.{symbol}", encode(Head(1), body)
     )
-    await until(lambda: wired.feed.status().counters["positions"] >= ack.seq, "feed knows the position")
+    await until(lambda: wired.feed.status().counters["positions_seq"] >= ack.seq, "feed knows the position")
 
 
 async def _bars(wired: Wired, number: int) -> list[Mark]:

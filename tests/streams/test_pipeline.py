@@ -42,6 +42,27 @@ async def test_a_position_is_not_ahead_of_what_was_taken(
     await reader.stop()
 
 
+async def test_what_waits_to_be_taken_keeps_no_checkpoint_away(
+    nc: Inflow, topology: Topology, context: Context, tmp_path: Path
+) -> None:
+    """A split is kept at once, also where messages come in meanwhile."""
+    await Publisher(nc, topology.trading, "test").atomic([outgoing(topology, number) for number in range(3)])
+    reader = Reader(nc, topology.trading, 0)
+    await reader.start()
+    store = CheckpointStore(tmp_path, "test", "code", "config")
+    publisher = Publisher(nc, topology.trading, "test")
+    pipeline = Pipeline(context, publisher, reader, store=store, encode=lambda: b"state", every=(1, 1.0))
+    await pipeline.wait()
+    pipeline.checkpoint()
+    assert (kept := store.newest()) is not None
+    assert kept.header.positions == {topology.trading: 0}
+    assert [item.seq for item in pipeline.take(2)] == [1, 2]
+    pipeline.checkpoint()  # decided in part
+    assert (kept := store.newest()) is not None
+    assert kept.header.positions == {topology.trading: 0}
+    await reader.stop()
+
+
 async def test_what_a_former_process_stored_counts_as_published(context: Context, tmp_path: Path) -> None:
     """It may have died before it said so: lock-step must not take a stream's end for applied that nobody announced."""
     publisher = Publisher(context.nc, context.topology.trading, "risk")
