@@ -18,6 +18,7 @@ import msgspec
 from adapters.alpaca.activities import parse_activity
 from adapters.alpaca.fields import Problem
 from adapters.alpaca.orders import order_body, refusal, replace_body, replace_refusal
+from adapters.alpaca.parse_catalog import parse_asset
 from adapters.alpaca.parse_orders import parse_order, parse_update
 from adapters.exchange import wire
 from adapters.exchange.account import BookRules
@@ -28,7 +29,7 @@ from adapters.exchange.corporate import Split as VenueSplit
 from adapters.exchange.orders import Order, OrderRequest, Refusal, ReplaceRequest
 from engine.errors import BrokenPromiseError
 from engine.messages import Bar, OrderIntent, Sessions, Split
-from engine.ports import Accepted, Rejected, VenueAccount, VenueActivity, VenueUpdate
+from engine.ports import Accepted, Rejected, VenueAccount, VenueActivity, VenueAsset, VenueUpdate
 from engine.values import NS_PER_MINUTE, NS_PER_S, ZERO, AssetClass, TimeInForce, to_decimal
 
 CRYPTO_FEE_BPS = Decimal(25)
@@ -147,6 +148,11 @@ class SimulatedVenue:
             prices=dict(self._prices),
             is_shorting_enabled=book.rules.multiplier > 1,
         )
+
+    @staticmethod
+    def assets(symbols: Iterable[str]) -> list[VenueAsset]:
+        """Say how the exchange lists symbols."""
+        return [_read(parse_asset, wire.asset_json(symbol)) for symbol in symbols]
 
     def _unknown_day(self, intent: OrderIntent, now_ns: int) -> str:
         is_for_opening = intent.time_in_force is TimeInForce.OPG

@@ -96,13 +96,14 @@ class Desk:
             What is stored of it, in order: fills, positions, exits of guards.
         """
         self._now = max(self._now, now_ns)
-        updates = self._venue.advance(bars, self._now)
+        updates, done = self._venue.advance(bars, self._now), list[AnyBody]()
         for update in updates:
             self._conclude(self._execution.on_update(update))
+            done += self._answers()  # what follows from a fill comes before the next one
         self._charge()
         if updates:
             self._look()
-        done = self._answers()
+        done += self._answers()
         held = [bar for bar in bars if self._holders.get(bar.symbol)]
         for marks in bar_marks(held, self._marked, self._name) if held else ():
             self._apply(marks)

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter  # noqa: E402  (after the bytecode cache is 
 
 from config.secrets import guard_tracebacks, hide  # noqa: E402
 from engine.errors import ConfigError, TapelineError  # noqa: E402
-from tapeline import by_bot, by_hand, by_strategy  # noqa: E402
+from tapeline import by_bot, by_hand, by_past, by_strategy  # noqa: E402
 from tapeline.arguments import nanoseconds, read_moment, read_speed, read_symbols  # noqa: E402
 
 app = App(
@@ -357,6 +357,7 @@ app.command(by_hand.halt)
 app.command(by_hand.resume)
 app.command(by_hand.orders)
 app.command(by_strategy.strategies)
+app.command(by_past.backtest)
 app.command(by_bot.bots)
 app.command(by_hand.changes)
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -228,8 +228,7 @@ def new_folder(options: DemoOptions) -> Path:
         ConfigError: The directory already holds a run; a demo's exchange starts a new account each time.
     """
     if options.data_dir is None:
-        stamp = datetime.fromtimestamp(time.time_ns() / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
-        return folders.HOME / f"demo-{stamp}-{os.getpid()}"
+        return folders.fresh("demo")
     if (options.data_dir / "nats" / "store").exists():
         msg = (
             f"data directory {options.data_dir} already holds a run, and each demo is a new account: "

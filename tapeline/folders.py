@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from adapters.clock import wall_ns
 from config.settings import NatsSettings, Settings, configured_data_dir, parse
 from engine.errors import ConfigError
 
 HOME = Path("tapeline-data")
 _LATEST = HOME / "latest"
+
+
+def fresh(what: str) -> Path:
+    """Name a new folder for a run of its own."""
+    stamp = datetime.fromtimestamp(wall_ns() / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
+    return HOME / f"{what}-{stamp}-{os.getpid()}"
 
 
 def remember(folder: Path) -> None:

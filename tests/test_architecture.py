@@ -42,7 +42,6 @@ WALL_CLOCK = {
     "adapters/clock.py": "it is the clock",
     "adapters/exchange/market_ws.py": "the exchange is the venue: its wall time is the venue's",
     "adapters/exchange/rest.py": "the exchange is the venue: its wall time is the venue's",
-    "tapeline/demo.py": "names the folder of a run by the time of day",
 }
 
 

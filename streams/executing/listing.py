@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
@@ -11,8 +11,9 @@ from nats.aio.msg import Msg
 
 from engine.errors import UnreachableError
 from engine.execution import ExecState
+from engine.listing import status_of
 from engine.messages import SymbolStatus
-from engine.ports import Venue, VenueAsset
+from engine.ports import Venue
 from engine.values import CRYPTO_UNIVERSE, NS_PER_DAY, AssetClass
 from streams.asking import assets_subject
 from streams.rest import RestLane
@@ -62,7 +63,7 @@ class Lister:
     async def _ask(self, symbols: Iterable[str], now: int) -> list[SymbolStatus]:
         wanted = tuple(symbols)
         said = {asset.symbol: asset for asset in await self._lane.call("assets", lambda: self._venue.assets(wanted))}
-        return [_status(symbol, said, now) for symbol in wanted]
+        return [status_of(symbol, said.get(symbol), now) for symbol in wanted]
 
     async def _universe(self, asset_class: AssetClass) -> list[str]:
         """Name what the venue trades; what came too late for one question is the answer to the next."""
@@ -88,19 +89,3 @@ class Lister:
 
 def _is_known(known: SymbolStatus | None, said: SymbolStatus) -> bool:
     return known is not None and msgspec.structs.replace(known, ts_event=said.ts_event) == said
-
-
-def _status(symbol: str, said: Mapping[str, VenueAsset], now: int) -> SymbolStatus:
-    asset = said.get(symbol)
-    return SymbolStatus(
-        symbol,
-        "assets",
-        "the venue does not know it" if asset is None else "as the venue lists it",
-        now,
-        is_tradable=asset is not None and asset.is_tradable,
-        is_shortable=asset is not None and asset.is_shortable,
-        is_fractionable=asset is not None and asset.is_fractionable,
-        qty_min=asset.qty_min if asset is not None else None,
-        qty_step=asset.qty_step if asset is not None else None,
-        price_step=asset.price_step if asset is not None else None,
-    )

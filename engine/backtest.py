@@ -1,0 +1,105 @@
+"""A whole account on past bars: signals, risk, execution and a simulated venue in one loop, as in a demo in lock-step.
+
+Promises:
+1. What is decided is decided by the functions that decide live, in the order in which they do in lock-step: fills of a
+   minute, what strategies are told of them, its prices, then what is said at its bars, bar by bar.
+2. Equal bars, bots, rules and seed give equal messages: no clock, no randomness but the venue's seeded one.
+3. A signal is never filled by the bar that it was said at, nor by one before it.
+Pure; called by tapeline.backtest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine.bots import Bot, BotStatus, RiskLimits
+from engine.desk import Desk
+from engine.ids import make_id
+from engine.messages import AccountOpened, AnyBody, Bar, BotDefined, Fill, Position, Sessions, SymbolStatus
+from engine.ports import SimulatedVenue, VenueAccount
+from engine.roster import faulty
+from engine.signals import SignalEngine
+
+_BY = "backtest"
+
+
+class Backtest:
+    """One run of some bots on one account.
+
+    Args:
+        opened: The account: names of it and of the run are part of every id; its time is before the first bar.
+        limits: The limits of the rules.
+        venue: Where orders go.
+        bar_wait_ms: How long after a moment its bars are waited for, as `signals.bar_wait_ms`.
+    """
+
+    def __init__(
+        self, opened: AccountOpened, limits: RiskLimits, venue: SimulatedVenue, bar_wait_ms: int = 5_000
+    ) -> None:
+        self._opened, self._venue = opened, venue
+        self._desk = Desk(opened, limits, venue, is_prompt=False)
+        self._engine = SignalEngine(opened.account_number, opened.run, (), bar_wait_ms)
+        self._bots: dict[str, BotDefined] = {}
+        self._seq = 0
+
+    def open(self, sessions: Sessions, statuses: Iterable[SymbolStatus], bots: Iterable[Bot]) -> list[AnyBody]:
+        """Begin: with the calendar, what the venue trades, and the bots.
+
+        Returns:
+            What is stored, in order.
+        """
+        known = [sessions, *statuses]
+        self._engine.on_sessions(sessions)
+        stored = [self._opened, *known, *self._desk.take(known)]
+        for bot in bots:
+            cause = make_id(self._opened.account_number, self._opened.run, _BY, bot.name)
+            defined = BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, _BY, cause, self._opened.ts_event)
+            stored += self._define(defined)
+        return [*stored, *self._beside()]
+
+    def on_minute(self, bars: Sequence[Bar]) -> list[AnyBody]:
+        """Let a minute pass.
+
+        Args:
+            bars: The 1-minute bars that close then, one per symbol, sorted by symbol; later than those before.
+
+        Returns:
+            What is stored of it, in order; not the bars.
+        """
+        engine, now = self._engine, bars[0].ts_event
+        stored = self._desk.on_bars(bars, now)
+        for body in stored:
+            if isinstance(body, Fill | Position):
+                engine.filling.take(body)
+        stored += engine.filling.take_news(self._seq)
+        for bar in bars:
+            self._seq += 1
+            signals = engine.on_bar(bar)
+            stored += [*engine.timers(self._seq), *engine.frames(), *signals, *self._beside()]
+            if signals:
+                stored += self._desk.take(signals, now)
+        return stored
+
+    @property
+    def opened_ns(self) -> int:
+        """When it begins, ns UTC."""
+        return self._opened.ts_event
+
+    def account(self) -> VenueAccount:
+        """Cash, worth and positions now."""
+        return self._venue.account()
+
+    def _define(self, defined: BotDefined) -> list[AnyBody]:
+        self._bots[defined.bot] = defined
+        signals = self._engine.define(defined)
+        return [defined, *signals, *self._desk.take((defined, *signals))]
+
+    def _beside(self) -> list[AnyBody]:
+        """Give what strategies saw, and stop those that raise too often."""
+        engine = self._engine
+        stored: list[AnyBody] = [*engine.shown(), *engine.alerts()]
+        for name, reason in engine.failed().items():
+            known = self._bots[name]
+            if known.status is BotStatus.RUNNING:
+                stored += self._define(faulty(known, reason, engine.newest_ns, self._seq))
+        return stored

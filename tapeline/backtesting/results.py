@@ -1,0 +1,164 @@
+"""The files of a backtest, and its summary, from the database that it was recorded in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from adapters.exchange.calendar import new_york
+from storage.export import export
+from storage.sql import SqlService
+from storage.writer import Writer
+from tapeline.backtesting.metrics import equity_metrics
+
+_FILLS = """
+SELECT ts_event AS ts, symbol, side, last_qty AS qty, last_px AS px, commission, bot, client_order_id
+FROM fills ORDER BY rowid
+"""
+_TRADES = """
+SELECT t.bot, t.symbol, t.side, t.opened_at, t.closed_at, t.quantity, t.entry_px, t.exit_px, t.realized_pnl AS pnl,
+    t.held_s,
+    least(0, CASE t.side WHEN 'long' THEN b.low - t.entry_px ELSE t.entry_px - b.high END * t.quantity) AS mae,
+    greatest(0, CASE t.side WHEN 'long' THEN b.high - t.entry_px ELSE t.entry_px - b.low END * t.quantity) AS mfe
+FROM trades t LEFT JOIN LATERAL (
+    SELECT min(b.low) AS low, max(b.high) AS high FROM bars b
+    WHERE b.symbol = t.symbol AND b.ts_event > t.opened_at AND b.ts_event <= t.closed_at
+) b ON true
+WHERE t.closed_at IS NOT NULL ORDER BY t.closed_at, t.opened_at, t.bot, t.symbol
+"""
+_FILES = {
+    "fills": _FILLS,
+    "orders": "SELECT * FROM orders",
+    "signals": "SELECT * EXCLUDE (ts_init, ts_recv, trace) FROM signals ORDER BY rowid",
+    "denials": "SELECT * EXCLUDE (ts_init, ts_recv, trace) FROM denials ORDER BY rowid",
+    "trades": _TRADES,
+}
+_COUNTS = """
+SELECT (SELECT count(*) FROM bars) AS bars, (SELECT count(*) FROM signals) AS signals,
+    (SELECT count(*) FROM intents) AS intents, (SELECT count(*) FROM denials) AS denials,
+    (SELECT count(*) FROM fills) AS fills,
+    (SELECT coalesce(sum(last_qty * last_px), 0)::DOUBLE FROM fills) AS traded,
+    (SELECT coalesce(sum(commission), 0)::DOUBLE FROM fills)
+        + coalesce((SELECT -sum(f.cash + f.quantity * coalesce(b."close", 0)) FROM fees f
+            ASOF LEFT JOIN bars b ON b.symbol = f.symbol AND b.ts_event_ns <= f.ts_event_ns), 0)::DOUBLE AS fees
+"""
+_WON = """
+SELECT count(*) AS trades, count(*) FILTER (realized_pnl > 0) AS won,
+    coalesce(sum(realized_pnl) FILTER (realized_pnl > 0), 0)::DOUBLE AS gained,
+    coalesce(-sum(realized_pnl) FILTER (realized_pnl < 0), 0)::DOUBLE AS lost
+FROM trades WHERE closed_at IS NOT NULL
+"""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """The account at the close of a minute; USD.
+
+    Attributes:
+        exposure: What is held, long and short added.
+    """
+
+    ts_ns: int
+    equity: float
+    cash: float
+    exposure: float
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What `--json` prints; money in USD, shares as fractions. None where there is too little to say.
+
+    Attributes:
+        exposure: Mean of what is held over equity, over all minutes with a bar.
+        turnover: What was bought and sold over mean equity.
+        fees: Commissions and fees, those on coins at the price of their minute.
+        bars_per_s: Of playing and recording.
+        bars_hash: Digest of the bar file.
+        config_hash: Digest of bots, limits and what else was chosen.
+    """
+
+    bars: int
+    signals: int
+    intents: int
+    denials: int
+    fills: int
+    trades: int
+    final_equity: float
+    total_return: float
+    cagr: float | None
+    sharpe: float | None
+    sortino: float | None
+    max_drawdown: float
+    win_rate: float | None
+    profit_factor: float | None
+    exposure: float
+    turnover: float
+    fees: float
+    bars_per_s: float
+    bars_hash: str
+    config_hash: str
+
+
+def write_files(writer: Writer, folder: Path, samples: Sequence[Sample]) -> None:
+    """Write the tables of a run as Parquet files."""
+    for name, query in _FILES.items():
+        export(writer.instance, query, folder / f"{name}.parquet")
+    frame = pl.DataFrame(
+        {
+            "ts": pl.Series([one.ts_ns for one in samples], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC")),
+            "equity": [one.equity for one in samples],
+            "cash": [one.cash for one in samples],
+            "exposure": [one.exposure for one in samples],
+        }
+    )
+    frame.write_parquet(folder / "equity.parquet")
+
+
+def summarize(
+    service: SqlService,
+    samples: Sequence[Sample],
+    *,
+    is_round_the_clock: bool,
+    bars_per_s: float,
+    hashes: tuple[str, str],
+) -> Summary:
+    """Sum a run up.
+
+    Args:
+        service: Reads its database.
+        samples: The account by time; the first at the beginning.
+        is_round_the_clock: Whether a symbol trades every day.
+        bars_per_s: Of the run.
+        hashes: Of the bars, and of the configuration.
+    """
+    counts, won = (_one(service, query) for query in (_COUNTS, _WON))
+    start = samples[0].equity
+    days = {new_york(one.ts_ns - 1).date(): one.equity for one in samples[1:]}
+    curve = [(one.ts_ns, one.equity) for one in samples]
+    numbers = equity_metrics(start, curve, [days[day] for day in sorted(days)], 365 if is_round_the_clock else 252)
+    minutes = samples[1:]
+    mean = sum(one.equity for one in minutes) / len(minutes) if minutes else start
+    shares = [one.exposure / one.equity for one in minutes if one.equity > 0]
+    return Summary(
+        **{name: counts[name] for name in ("bars", "signals", "intents", "denials", "fills", "fees")},
+        trades=won["trades"],
+        final_equity=samples[-1].equity,
+        total_return=numbers.total_return,
+        cagr=numbers.cagr,
+        sharpe=numbers.sharpe,
+        sortino=numbers.sortino,
+        max_drawdown=numbers.max_drawdown,
+        win_rate=won["won"] / won["trades"] if won["trades"] else None,
+        profit_factor=won["gained"] / won["lost"] if won["lost"] else None,
+        exposure=sum(shares) / len(shares) if shares else 0.0,
+        turnover=counts["traded"] / mean if mean > 0 else 0.0,
+        bars_per_s=round(bars_per_s, 1),
+        bars_hash=hashes[0],
+        config_hash=hashes[1],
+    )
+
+
+def _one(service: SqlService, query: str) -> dict[str, Any]:
+    return service.query(query, time_limit_s=600).frame().row(0, named=True)

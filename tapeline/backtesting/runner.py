@@ -1,0 +1,161 @@
+"""One backtest, from its files to its messages. The decisions are engine.backtest's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from adapters.exchange.account import BookRules
+from adapters.exchange.barfile import FileBars, read_bars
+from adapters.exchange.bars import VenueBar
+from adapters.exchange.calendar import VenueCalendar, utc_date
+from adapters.simulated import CRYPTO_FEE_BPS, SimulatedVenue
+from config import bots as bot_files
+from config import own
+from config.settings import Settings
+from engine.backtest import Backtest
+from engine.bots import Bot
+from engine.errors import ConfigError
+from engine.ids import make_id
+from engine.listing import status_of
+from engine.messages import AccountOpened, AnyBody, Bar, Sessions
+from engine.values import CRYPTO_UNIVERSE, MINUTE_BAR, NS_PER_MINUTE, ZERO, AssetClass, asset_class_of
+
+_BACK = timedelta(days=400)
+_MULTIPLIER = 2
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be run.
+
+    Attributes:
+        bots: Bot files.
+        bars: Bar file.
+        start_ns: Bars that open before this are history, ns UTC; None: the first of the file.
+        end_ns: Bars that open at or after this are left out; None: no end.
+        cash: Of the account at the beginning, USD.
+        fees: Whether what is credited of coins is charged for, as Alpaca does.
+        slippage_bps: Most that market and stop orders slip, basis points of the price.
+        volume_share_max: Largest part of a bar's volume that one order may take; None: no limit.
+        seed: Of slippage, and of every id at the venue.
+    """
+
+    bots: tuple[Path, ...]
+    bars: Path
+    start_ns: int | None = None
+    end_ns: int | None = None
+    cash: Decimal = Decimal(100_000)
+    fees: bool = True
+    slippage_bps: Decimal = ZERO
+    volume_share_max: Decimal | None = None
+    seed: int = 1
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What was read: the bots with their symbols, the bars, and digests of both."""
+
+    bots: tuple[Bot, ...]
+    bars: FileBars
+    calendar: VenueCalendar
+    rows: int
+    bars_digest: str
+    config_digest: str
+
+
+def read(order: Order, settings: Settings) -> Inputs:
+    """Read and check everything before anything runs.
+
+    Raises:
+        ConfigError: A bot file, the bar file, or both together cannot be run.
+    """
+    bots = tuple(bot_files.load(path, settings.universes) for path in order.bots)
+    bot_files.validate_all(bots)
+    bot_files.check_limits(settings.limits, bots)
+    for bot in bots:
+        if bot.shadow_of:
+            msg = f"bot {bot.name!r}: shadow_of has no place in a backtest: leave it out, and run both in one backtest"
+            raise ConfigError(msg)
+        own.learn(bot)
+    named = {symbol for bot in bots for symbol in bot.symbols}
+    is_all = any(bot.universe for bot in bots)
+    frame = read_bars(order.bars, None if is_all else tuple(sorted(named)), order.start_ns, order.end_ns)
+    bars = FileBars(frame, order.start_ns)
+    bots = tuple(_spread(bot, bars.symbols) for bot in bots)
+    opens = frame.get_column("open_ns")
+    first, last = utc_date(int(opens[0])), utc_date(int(opens[-1]))
+    return Inputs(
+        bots,
+        bars,
+        VenueCalendar(first - _BACK, last + timedelta(days=14)),
+        frame.height,
+        _digest(order.bars.read_bytes()),
+        _digest(
+            msgspec.json.encode((_chosen(order), bots, settings.limits, settings.signals.bar_wait_ms), order="sorted")
+        ),
+    )
+
+
+def _chosen(order: Order) -> dict[str, object]:
+    """Give what was chosen but for files, which count by what is in them."""
+    names = (name for name in order.__struct_fields__ if name not in ("bots", "bars"))
+    return {name: getattr(order, name) for name in names}
+
+
+def play(
+    order: Order, inputs: Inputs, settings: Settings, opened: AccountOpened | None = None
+) -> Iterator[tuple[list[Bar], list[AnyBody], Backtest]]:
+    """Play minute by minute.
+
+    Args:
+        order: What is to be run.
+        inputs: What was read of it.
+        settings: Limits.
+        opened: Whose account it is; None: one whose name follows from what is run.
+
+    Yields:
+        The bars of a minute (none of the beginning), what was stored of it in order, and the account after it.
+    """
+    bars = inputs.bars
+    first = bars.next_open()
+    assert first is not None  # noqa: S101  (a file without bars is refused)
+    fee = CRYPTO_FEE_BPS if order.fees else ZERO
+    rules = BookRules(order.seed, order.cash, _MULTIPLIER, fee, order.slippage_bps, ZERO, order.volume_share_max)
+    venue = SimulatedVenue(rules)
+    if opened is None:
+        account = f"BT{make_id(inputs.config_digest, inputs.bars_digest)[:10].upper()}"
+        opened = AccountOpened("ALPACA", account, "backtest", order.cash, first)
+    test = Backtest(opened, settings.limits, venue, settings.signals.bar_wait_ms)
+    symbols = sorted({symbol for bot in inputs.bots for symbol in bot.symbols})
+    spans = tuple((session.open_ns, session.close_ns) for session in inputs.calendar.sessions)
+    statuses = [status_of(asset.symbol, asset, first) for asset in venue.assets(symbols)]
+    yield [], test.open(Sessions(AssetClass.US_EQUITY, spans, first), statuses, inputs.bots), test
+    while bars.next_open() is not None:
+        minute = [_bar(bar) for bar in bars.take()]
+        yield minute, test.on_minute(minute), test
+
+
+def _spread(bot: Bot, known: tuple[str, ...]) -> Bot:
+    """Give a bot whose universe is what there is in the file."""
+    if not bot.universe or bot.symbols:
+        return bot
+    wanted = AssetClass.CRYPTO if bot.universe == CRYPTO_UNIVERSE else AssetClass.US_EQUITY
+    symbols = tuple(symbol for symbol in known if asset_class_of(symbol) is wanted)
+    if not symbols:
+        msg = f"bot {bot.name!r}: the bar file has no symbol of its universe {bot.universe!r}"
+        raise ConfigError(msg)
+    return msgspec.structs.replace(bot, symbols=symbols)
+
+
+def _bar(bar: VenueBar) -> Bar:
+    closed = bar.open_ns + NS_PER_MINUTE
+    prices = bar.open, bar.high, bar.low, bar.close
+    return Bar(bar.symbol, MINUTE_BAR, closed, *prices, bar.volume, bar.trade_count, bar.vwap)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

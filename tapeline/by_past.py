@@ -1,0 +1,76 @@
+"""The subcommands about past bars. Thin, as `__main__`, which registers them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from tapeline.arguments import nanoseconds, read_moment
+
+
+def backtest(
+    *bots: Path,
+    bars: Path,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
+    cash: Decimal = Decimal(100_000),
+    fees: Literal["alpaca", "none"] = "alpaca",
+    slippage_bps: Decimal = Decimal(0),
+    volume_share: Decimal | None = None,
+    seed: int = 1,
+    out: Path | None = None,
+    config: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run bots on past bars: the decisions of the daemon, on one account, without a daemon.
+
+    Parameters
+    ----------
+    bots
+        Bot files.
+    bars
+        Parquet or CSV of minute bars: symbol, timestamp (UTC interval open), open, high, low, close, volume.
+    from_
+        First bar open to play, ISO 8601 UTC (2013-10-04 or 2013-10-04T13:30); bars of the file from before warm up.
+    to
+        Bars that open at or after this are left out.
+    cash
+        Of the account at the beginning, USD; a margin account by Regulation T.
+    fees
+        `alpaca` (0.25 % of the coins or dollars that a trade of coins credits; none on stocks), or `none`.
+    slippage_bps
+        Most that market and stop orders slip, basis points of the price; drawn with the seed.
+    volume_share
+        Largest part of a bar's volume that one order may take, above 0 to 1; no limit without it.
+    seed
+        Of slippage, and of every id at the venue.
+    out
+        Folder for the results, a new one; default: one under tapeline-data/.
+    config
+        Settings file with limits and universes; default: TAPELINE_CONFIG, else tapeline.toml if it exists.
+    json
+        Print nothing on stdout but one JSON object.
+    """
+    import os
+
+    from config.settings import load
+    from tapeline import folders
+    from tapeline.backtesting.command import run_backtest
+    from tapeline.backtesting.runner import Order
+
+    order = Order(
+        bots=bots,
+        bars=bars,
+        start_ns=nanoseconds(read_moment("--from", from_)),
+        end_ns=nanoseconds(read_moment("--to", to)),
+        cash=cash,
+        fees=fees == "alpaca",
+        slippage_bps=slippage_bps,
+        volume_share_max=volume_share,
+        seed=seed,
+    )
+    folder = out if out is not None else folders.fresh("backtest")
+    return run_backtest(order, load(config, os.environ), folder, is_json=json)

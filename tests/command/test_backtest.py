@@ -1,0 +1,129 @@
+"""`tapeline backtest`: its files and its numbers, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import empyrical
+import polars as pl
+import pytest
+
+from config import bots as bot_files
+from config.settings import Settings
+from engine.bots import Bot
+from engine.errors import ConfigError
+from engine.values import NS_PER_DAY
+from tapeline.backtesting.command import run_backtest
+from tapeline.backtesting.metrics import equity_metrics
+from tapeline.backtesting.runner import Order
+from tests.engine.build import D
+from tests.system.harness import write_bars
+
+SYMBOLS = ["S000", "S001", "BTC/USD"]
+BOTS = (
+    Bot("one", "sma_crossover", ("S000", "S001"), D(50_000), {"fast": 2, "slow": 4, "allow_short": True}),
+    Bot("two", "sma_crossover", ("BTC/USD",), D(40_000), {"fast": 2, "slow": 4}),
+)
+
+
+def order_of(folder: Path, bots: Sequence[Bot] = BOTS, minutes: int = 120, **more: Any) -> Order:
+    bars = write_bars(folder / "bars.parquet", SYMBOLS, minutes)
+    paths: list[Path] = []
+    for bot in bots:
+        paths.append(folder / f"{bot.name}.toml")
+        paths[-1].write_text(bot_files.text_of(bot))
+    return Order(bots=tuple(paths), bars=bars, **more)
+
+
+def test_its_files_agree_with_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run_backtest(order_of(tmp_path), Settings(), out, is_json=True) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert json.loads((out / "summary.json").read_text()) == summary
+    files = {
+        name: pl.read_parquet(out / f"{name}.parquet") for name in ("fills", "orders", "signals", "denials", "trades")
+    }
+    assert {name: frame.height for name, frame in files.items() if name != "orders"} == {
+        name: summary[name] for name in ("fills", "signals", "denials", "trades")
+    }
+    assert files["orders"].height == summary["intents"]
+    assert summary["fills"] > 40
+    assert list(files["fills"].columns) == ["ts", "symbol", "side", "qty", "px", "commission", "bot", "client_order_id"]
+    equity = pl.read_parquet(out / "equity.parquet")
+    assert equity["equity"][-1] == summary["final_equity"]
+    assert summary["total_return"] == pytest.approx(summary["final_equity"] / 100_000 - 1)
+    assert summary["fees"] > 0  # of coins
+    won = files["trades"].filter(pl.col("pnl") > 0)
+    assert summary["win_rate"] == won.height / files["trades"].height
+    assert files["trades"]["mae"].max() <= 0 <= files["trades"]["mfe"].min()
+    assert "report" in (out / "report.html").read_text()
+
+
+def test_without_slippage_and_fees_cash_is_what_was_paid(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_backtest(order_of(tmp_path, BOTS[:1], fees=False), Settings(), out, is_json=True)
+    cash = D(100_000)
+    for side, quantity, price in pl.read_parquet(out / "fills.parquet").select("side", "qty", "px").rows():
+        cash += -quantity * price if side == "buy" else quantity * price
+    assert pl.read_parquet(out / "equity.parquet")["cash"][-1] == pytest.approx(float(cash), abs=1e-6)
+
+
+def test_the_same_again_is_the_same_and_another_seed_slips_otherwise(tmp_path: Path) -> None:
+    def fills(name: str, **more: Any) -> list[tuple[object, ...]]:
+        out = tmp_path / name
+        run_backtest(order_of(tmp_path, **more), Settings(), out, is_json=True)
+        return pl.read_parquet(out / "fills.parquet").drop("client_order_id").rows()
+
+    plain = fills("plain")
+    assert fills("again") == plain
+    slipped = fills("slipped", slippage_bps=D(20))
+    assert slipped != plain
+    assert fills("other", slippage_bps=D(20), seed=2) != slipped
+
+
+def test_bars_of_the_file_from_before_warm_up(tmp_path: Path) -> None:
+    whole = order_of(tmp_path, BOTS[:1])
+    start = int(pl.read_parquet(whole.bars)["timestamp"].dt.epoch("ns")[150])
+    out = tmp_path / "out"
+    run_backtest(order_of(tmp_path, BOTS[:1], start_ns=start), Settings(), out, is_json=True)
+    first = pl.read_parquet(out / "signals.parquet")["ts_event_ns"].min()
+    assert isinstance(first, int)
+    assert first > start
+
+
+def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no symbol 'AAPL'; it has BTC/USD, S000, S001"):
+        run_backtest(order_of(tmp_path, [Bot("x", "rsi", ("AAPL",), D(1))]), Settings(), tmp_path / "a", is_json=True)
+    with pytest.raises(ConfigError, match="shadow_of has no place in a backtest"):
+        shadow = Bot("x", "rsi", ("S000",), D(1), shadow_of="one")
+        run_backtest(order_of(tmp_path, [shadow]), Settings(), tmp_path / "b", is_json=True)
+    with pytest.raises(ConfigError, match="is there already: name a new folder"):
+        run_backtest(order_of(tmp_path), Settings(), tmp_path, is_json=True)
+    assert not (tmp_path / "a").exists()
+
+
+def test_numbers_of_an_equity_curve_are_those_of_empyrical() -> None:
+    draw, equities = random.Random(3), [100_000.0]
+    for _ in range(400):
+        equities.append(equities[-1] * (1 + draw.gauss(0.0004, 0.01)))
+    days = equities[1:]
+    samples = [(number * NS_PER_DAY, equity) for number, equity in enumerate(equities)]
+    found = equity_metrics(equities[0], samples, days, 252)
+    returns = pl.Series([after / before - 1 for before, after in zip(equities, days, strict=False)]).to_numpy()
+    assert found.sharpe == pytest.approx(empyrical.sharpe_ratio(returns))
+    assert found.sortino == pytest.approx(empyrical.sortino_ratio(returns))
+    assert found.max_drawdown == pytest.approx(-empyrical.max_drawdown(returns))
+    assert found.total_return == pytest.approx(empyrical.cum_returns_final(returns))
+    assert found.cagr == pytest.approx((1 + found.total_return) ** (365.25 / 400) - 1)
+    assert found.days == 400
+
+
+def test_of_a_flat_curve_there_is_too_little_to_say() -> None:
+    found = equity_metrics(100.0, [(0, 100.0), (NS_PER_DAY, 100.0)], [100.0, 100.0], 252)
+    assert (found.sharpe, found.sortino, found.max_drawdown, found.total_return) == (None, None, 0.0, 0.0)
+    assert math.isclose(found.cagr or 0.0, 0.0)
