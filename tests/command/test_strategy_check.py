@@ -34,7 +34,14 @@ def test_what_new_writes_passes_every_check(
         strategies.run_new("../x", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["breakout", "macd_trend", "stochrsi_ema"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("breakout", marks=pytest.mark.soak),
+        "macd_trend",
+        pytest.param("stochrsi_ema", marks=pytest.mark.soak),
+    ],
+)
 def test_shipped_strategies_pass(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_check(name, [], None) == 0, capsys.readouterr().out
 

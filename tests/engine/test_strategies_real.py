@@ -19,7 +19,7 @@ from engine.messages import Bar
 from engine.strategies import Target, make, names
 from engine.values import Direction
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.soak]
 
 Series = Any
 HOURS = "us_equity_1hour_1998_2021.parquet"
@@ -249,7 +249,7 @@ def test_no_strategy_is_left_out() -> None:
     assert sorted({case.split()[0] for case in EXPECTED}) == names()
 
 
-@pytest.mark.parametrize("symbol", ["AAPL", pytest.param("SPY", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("symbol", ["AAPL", "SPY"])
 @pytest.mark.parametrize("case", EXPECTED)
 def test_targets_equal_those_of_a_vectorised_computation(case: str, symbol: str, markets: Mapping[str, Market]) -> None:
     market = markets[symbol]

@@ -119,6 +119,7 @@ def test_another_seed_gives_another_run() -> None:
     assert {order["id"] for order in first["orders"]}.isdisjoint({order["id"] for order in second["orders"]})
 
 
+@pytest.mark.soak
 def test_two_hash_seeds_give_equal_runs() -> None:
     program = (
         "import json; from tests.exchange.test_determinism import play; "

@@ -320,6 +320,7 @@ def test_time_spent_waiting_counts(live):
                 future.result(10)
 
 
+@pytest.mark.soak
 def test_queries_and_commits_do_not_wait_for_each_other(tmp_path):
     """Readers see whole batches only, counts never fall, and a heavy query does not hold a commit."""
     path = tmp_path / "t.duckdb"

@@ -64,9 +64,9 @@ def seed_of_commit() -> int:
 
 
 def rotating(seed: int) -> Plan:
-    """The default run's: one own kill per role, three of nats-server, one of them together with the role."""
+    """The default run's: two own kills per role, three of nats-server, one of them together with the role."""
     rng = random.Random(seed)
-    chosen = {role: rng.sample(names, 1) for role, names in role_points().items()}
+    chosen = {role: rng.sample(names, 2) for role, names in role_points().items()}
     servers = rng.sample(ROLES, 3)
     return {role: _items(rng, role, chosen[role], [role in servers[1:], role == servers[0]]) for role in ROLES}
 

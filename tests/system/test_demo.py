@@ -25,6 +25,7 @@ def tapeline(*arguments: str, cwd: Path = ROOT, timeout: float = 60, env: dict |
     return subprocess.run(command, cwd=cwd, env=found, capture_output=True, text=True, timeout=timeout, check=False)
 
 
+@pytest.mark.soak
 def test_nothing_is_left_running_when_the_demo_is_killed(tmp_path):
     """kill -9 of the demo itself, which trades: every role, nats-server and the exchange end with it."""
     folder = tmp_path / "d"

@@ -54,6 +54,7 @@ def first_fill(folder: Path) -> dict:
         return sql.query("FROM fills LIMIT 1").frame().row(0, named=True)
 
 
+@pytest.mark.soak
 def test_explain_says_the_same_from_the_file_and_over_nats(folder, capsys):
     fill = first_fill(folder)
     asked = (fill["execution_id"], fill["venue_order_id"], fill["client_order_id"][:8], "no-such-id")
@@ -99,6 +100,7 @@ def _until_it_answers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         sleep(0.05)
 
 
+@pytest.mark.soak
 def test_rebuild_makes_the_same_file_and_keeps_the_old_one(folder, capsys):
     before, rows, at = whole(folder), tables(folder), positions(folder)
     assert run_rebuild(folder) == 0

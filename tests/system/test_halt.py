@@ -236,6 +236,7 @@ def test_halt_and_resume(running):
     wait_until(lambda: ask_sql(running, "SELECT mode, reason FROM trading_states") == told, 20)
 
 
+@pytest.mark.soak
 def test_only_reducing(running):
     done = tapeline("halt", "--reduce-only", "--data-dir", str(running))
     assert done.returncode == 0, done.stderr
@@ -249,6 +250,7 @@ def test_only_reducing(running):
     assert tapeline("resume", "--data-dir", str(running)).returncode == 0
 
 
+@pytest.mark.soak
 def test_halt_while_nats_server_is_stopped(running):
     venue = Venue(running)
     before = count(running, "trading_states WHERE mode = 'halted'")
@@ -272,6 +274,7 @@ def test_halt_while_nats_server_is_stopped(running):
     assert venue.accepted() == accepted
 
 
+@pytest.mark.soak
 def test_the_latch_in_the_middle_of_a_burst(running):
     """Orders are on their way and waiting for their turn; none is accepted more than 250 ms after the latch.
 

@@ -48,9 +48,9 @@ def in_real_time(name, rounds, folder):
 
 
 def test_kills_drawn_from_the_commit(calm, tmp_path):
-    """At least seven, of every process."""
+    """At least twelve, of every process."""
     played = in_lock_step("by commit", rotating(SEED), calm, tmp_path)
-    assert sum(played.killed.values()) >= 7
+    assert sum(played.killed.values()) >= 12
     assert set(played.killed) == set(VICTIMS)
 
 
