@@ -18,7 +18,7 @@ from tests.engine.stories import Story
 from tests.engine.world import Checkpoint, Filled, Look, Market, World
 
 SEEDS = range(8)
-SOAK_SEEDS = range(100, 220)
+SOAK_SEEDS = range(100, 160)
 TRIES = 16
 
 
