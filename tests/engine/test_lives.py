@@ -17,7 +17,7 @@ from tests.engine.lives import Life
 from tests.engine.stories import Story
 from tests.engine.world import Checkpoint, Filled, Look, Market, World
 
-SEEDS = range(8)
+SEEDS = range(12)
 SOAK_SEEDS = range(100, 160)
 TRIES = 16
 
