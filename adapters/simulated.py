@@ -1,13 +1,15 @@
 """The local exchange without sockets: orders in and trade updates out, in one process, minute by minute.
 
-The same order book that `tapeline exchange` serves, asked in the bodies that go over the wire and read back by Alpaca's
-own parsers, so what a client of the exchange is told and what a `Desk` is told cannot differ. No clock: time is what it
-is called with. Called through `engine.ports.SimulatedVenue` by shadows of bots.
+The same order book that `tapeline exchange` serves, asked and answering in the engine's own values (`adapters.told`),
+which are what a client reads of the wire. No clock: time is what it is called with. It forgets orders that have ended,
+and what was told of the account: a run over millions of bars stays as large as it is. Called through
+`engine.ports.SimulatedVenue` by shadows of bots and by backtests.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -17,23 +19,25 @@ import msgspec
 
 from adapters.alpaca.activities import parse_activity
 from adapters.alpaca.fields import Problem
-from adapters.alpaca.orders import order_body, refusal, replace_body, replace_refusal
+from adapters.alpaca.orders import refusal, replace_body, replace_refusal
 from adapters.alpaca.parse_catalog import parse_asset
-from adapters.alpaca.parse_orders import parse_order, parse_update
 from adapters.exchange import wire
 from adapters.exchange.account import BookRules
 from adapters.exchange.bars import VenueBar
-from adapters.exchange.book import Book, in_order
+from adapters.exchange.book import Book, TradeUpdate, in_order
 from adapters.exchange.calendar import Session, VenueCalendar, new_york, session_of
 from adapters.exchange.corporate import Split as VenueSplit
-from adapters.exchange.orders import Order, OrderRequest, Refusal, ReplaceRequest
+from adapters.exchange.orders import TERMINAL, Order, Refusal, ReplaceRequest
+from adapters.told import order_of, request_of, update_of
 from engine.errors import BrokenPromiseError
 from engine.messages import Bar, OrderIntent, Sessions, Split
-from engine.ports import Accepted, Rejected, VenueAccount, VenueActivity, VenueAsset, VenueUpdate
+from engine.ports import Accepted, Rejected, VenueAccount, VenueActivity, VenueAsset, VenueUpdate, Worth
 from engine.values import NS_PER_MINUTE, NS_PER_S, ZERO, AssetClass, TimeInForce, to_decimal
 
 CRYPTO_FEE_BPS = Decimal(25)
 """Alpaca's taker fee of the lowest volume, basis points of what is credited."""
+_ENDED_MAX = 1_000
+"""Of as many orders that ended last it is known what came of them."""
 
 
 class KnownCalendar(VenueCalendar):
@@ -71,7 +75,7 @@ class SimulatedVenue:
         self._prices: dict[str, Decimal] = {}
         self._calendar = KnownCalendar()
         self._book = Book(rules, self._calendar, self._prices.get, lambda symbol: symbol)
-        self._activities = 0
+        self._ended: deque[Order] = deque()
 
     def on_sessions(self, sessions: Sessions) -> None:
         """Take in the calendar."""
@@ -82,13 +86,12 @@ class SimulatedVenue:
         """Take an order in; nothing happens to it before `advance`."""
         if reason := refusal(intent) or self._unknown_day(intent, now_ns):
             return Rejected("not_sent", reason)
-        request = msgspec.convert(order_body(intent), OrderRequest, strict=False)
-        return _outcome(_active(self._book.submit(request, now_ns), now_ns))
+        return _outcome(_active(self._book.submit(request_of(intent), now_ns), now_ns))
 
     def replace(self, intent: OrderIntent, now_ns: int) -> Accepted | Rejected:
         """Put an order in the place of the open one that `intent.replaces` names."""
         old = self._book.by_client_id[intent.replaces]
-        known = _read(parse_order, wire.order_json(old))
+        known = order_of(old)
         if reason := replace_refusal(intent, known) or self._unknown_day(intent, now_ns):
             return Rejected("not_sent", reason)
         request = msgspec.convert(replace_body(intent, known), ReplaceRequest, strict=False)
@@ -96,11 +99,13 @@ class SimulatedVenue:
 
     def cancel(self, client_order_id: str, now_ns: int) -> None:
         """Ask for the end of an order; one that has ended stays as it is."""
-        self._book.cancel(self._book.by_client_id[client_order_id].id, now_ns)
+        order = self._book.by_client_id.get(client_order_id)
+        if order is not None:
+            self._book.cancel(order.id, now_ns)
 
     def acknowledge(self) -> list[VenueUpdate]:
         """Tell what came of requests since the last call."""
-        return [_read(parse_update, update.json()) for update in self._book.acknowledge()]
+        return self._told(self._book.acknowledge())
 
     def advance(self, bars: Sequence[Bar], now_ns: int) -> list[VenueUpdate]:
         """Tell what came of requests, then decide the minute that ends now; its prices are known afterwards.
@@ -109,12 +114,15 @@ class SimulatedVenue:
             bars: 1-minute bars, at most one per symbol; those of other symbols may follow.
             now_ns: Their close; never before an earlier one.
         """
-        acknowledged = self._book.acknowledge()
-        minute = [_venue_bar(bar) for bar in bars]
-        updates = in_order([*acknowledged, *self._book.settle(minute, now_ns, is_part=True)])
-        self._prices.update((bar.symbol, to_decimal(bar.close)) for bar in minute)
-        self._book.account.mark()
-        return [_read(parse_update, update.json()) for update in updates]
+        book = self._book
+        updates = book.acknowledge()
+        if book.account.open_by_symbol:
+            minute = [_venue_bar(bar) for bar in bars]
+            updates = in_order([*updates, *book.settle(minute, now_ns, is_part=True)])
+        for bar in bars:
+            self._prices[bar.symbol] = to_decimal(bar.close)
+        book.account.mark()
+        return self._told(updates)
 
     def split(self, split: Split) -> list[VenueUpdate]:
         """Exchange what is held, and restate or end open orders, as the venue does; with another name they all end."""
@@ -128,13 +136,19 @@ class SimulatedVenue:
         if symbol != new and (held := book.ledger.positions.pop(symbol, None)) is not None:
             book.ledger.positions[new] = msgspec.structs.replace(held, symbol=new)
         book.account.mark()
-        return [_read(parse_update, update.json()) for update in updates]
+        return self._told(updates)
 
     def activities(self) -> list[VenueActivity]:
         """Give what moved the account beside fills since the last call, oldest first."""
-        new = self._book.ledger.activities[self._activities :]
-        self._activities += len(new)
-        return [_read(parse_activity, wire.activity_json(row)) for row in new if row.kind != "FILL"]
+        rows = self._book.ledger.take_activities()
+        return [_read(parse_activity, wire.activity_json(row)) for row in rows if row.kind != "FILL"]
+
+    def worth(self) -> Worth:
+        """Say what the account is worth now."""
+        account = self._book.account
+        valued = account.valuation()
+        held = valued.long_value - valued.short_value + abs(valued.crypto_value)
+        return Worth(float(valued.equity), float(account.ledger.cash), float(held))
 
     def account(self) -> VenueAccount:
         """Cash, worth and positions now."""
@@ -154,6 +168,15 @@ class SimulatedVenue:
         """Say how the exchange lists symbols."""
         return [_read(parse_asset, wire.asset_json(symbol)) for symbol in symbols]
 
+    def _told(self, updates: list[TradeUpdate]) -> list[VenueUpdate]:
+        """Tell events; forget orders that have ended long ago."""
+        for update in updates:
+            if update.order.status in TERMINAL:
+                self._ended.append(update.order)
+                if len(self._ended) > _ENDED_MAX:
+                    self._book.forget(self._ended.popleft())
+        return [update_of(update) for update in updates]
+
     def _unknown_day(self, intent: OrderIntent, now_ns: int) -> str:
         is_for_opening = intent.time_in_force is TimeInForce.OPG
         if "/" in intent.symbol or self._calendar.reaches(now_ns, is_for_opening=is_for_opening):
@@ -170,7 +193,7 @@ def shadow_venue(cash: Decimal, name: str) -> SimulatedVenue:
         name: Names its ids.
     """
     seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest())
-    return SimulatedVenue(BookRules(seed, cash, 2, CRYPTO_FEE_BPS, ZERO, ZERO, None))
+    return SimulatedVenue(BookRules(seed, cash, 2, CRYPTO_FEE_BPS, ZERO, None))
 
 
 def _venue_bar(bar: Bar) -> VenueBar:
@@ -189,7 +212,7 @@ def _active(taken: Order | Refusal, now_ns: int) -> Order | Refusal:
 def _outcome(taken: Order | Refusal) -> Accepted | Rejected:
     if isinstance(taken, Refusal):
         return Rejected(str(taken.code), taken.message)
-    return Accepted(_read(parse_order, wire.order_json(taken, is_nested=True)))
+    return Accepted(order_of(taken, is_nested=True))
 
 
 def _read[T](parse: Callable[[Any], T | Problem], raw: dict[str, Any]) -> T:

@@ -5,7 +5,7 @@ Promises:
    minute, what strategies are told of them, its prices, then what is said at its bars, bar by bar.
 2. Equal bars, bots, rules and seed give equal messages: no clock, no randomness but the venue's seeded one.
 3. A signal is never filled by the bar that it was said at, nor by one before it.
-Pure; called by tapeline.backtest.
+Pure; called by tapeline.backtesting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.bots import Bot, BotStatus, RiskLimits
 from engine.desk import Desk
 from engine.ids import make_id
 from engine.messages import AccountOpened, AnyBody, Bar, BotDefined, Fill, Position, Sessions, SymbolStatus
-from engine.ports import SimulatedVenue, VenueAccount
+from engine.ports import SimulatedVenue, Worth
 from engine.roster import faulty
 from engine.signals import SignalEngine
 
@@ -85,9 +85,9 @@ class Backtest:
         """When it begins, ns UTC."""
         return self._opened.ts_event
 
-    def account(self) -> VenueAccount:
-        """Cash, worth and positions now."""
-        return self._venue.account()
+    def worth(self) -> Worth:
+        """Say what the account is worth now."""
+        return self._venue.worth()
 
     def _define(self, defined: BotDefined) -> list[AnyBody]:
         self._bots[defined.bot] = defined

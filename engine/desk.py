@@ -7,7 +7,7 @@ back instead, in the order in which it would have been stored.
 Promises:
 1. Equal messages, bars and rules give equal answers: no clock, no randomness, time is that of bars and signals.
 2. An order is filled by the bar after the one that it was decided at, never by that one.
-Called by engine.shadows.
+Called by engine.shadows and engine.backtest.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from engine.risk import RiskCore
 from engine.splits import times
 from engine.values import ZERO
 
+_DONE_MAX = 10_000
+"""Of as many orders it is known what came of them: nothing here comes twice, and a run may be years long."""
+
 
 class Desk:
     """One account.
@@ -54,7 +57,7 @@ class Desk:
         self, opened: AccountOpened, limits: RiskLimits, venue: SimulatedVenue, *, is_prompt: bool = True
     ) -> None:
         self.risk = RiskCore((), limits)
-        self._execution = ExecutionCore()
+        self._execution = ExecutionCore(done_max=_DONE_MAX)
         self._limits, self._venue, self._is_prompt = limits, venue, is_prompt
         self._now = opened.ts_event
         self._marked: dict[str, int] = {}
@@ -106,8 +109,9 @@ class Desk:
         done += self._answers()
         held = [bar for bar in bars if self._holders.get(bar.symbol)]
         for marks in bar_marks(held, self._marked, self._name) if held else ():
-            self._apply(marks)
-        return [*done, *self._answers()]
+            for caused in self.risk.apply(marks):  # prices are nothing to execution
+                self._store(caused)
+        return [*done, *self._answers()] if done else self._answers()
 
     def _split(self, split: Split) -> None:
         """Exchange what is held; what the venue does not keep of it is of this account, not of that of the message."""
@@ -127,7 +131,7 @@ class Desk:
         """Decide until nothing follows any more; give what was stored since the last call."""
         is_news = True
         while is_news:
-            answers = self.risk.decide_waiting(self._now) if self.risk.has_work else []
+            answers = self.risk.decide_waiting(self._now) if self.risk.has_work else ()
             for answer in answers:
                 self._store(answer)
             self._send()

@@ -7,7 +7,7 @@ of another day) is the caller's question, asked before.
 Promises:
 1. A fill price lies inside the candle (low <= price <= high), and never beyond the order's limit.
 2. A candle is four prices without an order of high and low in time; where the order matters, the rule is the
-   pessimistic one, written at `_stop_limit_price`.
+   pessimistic one, written at `_stop_limit_price`, unless the model says to follow a path (`FillRule.BAR_PATH`).
 3. Touching is trading: a buy limit fills when low <= limit.
 4. A stop that was triggered in an earlier candle, and is not filled, is a market order.
 5. `opg` sees the open of its candle and nothing else, `cls` the close; what they leave unfilled ends there.
@@ -16,6 +16,7 @@ Promises:
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -57,15 +58,30 @@ class WorkingOrder(msgspec.Struct, frozen=True):
     hwm: Decimal | None = None
 
 
+class FillRule(StrEnum):
+    """At what prices of a candle orders are filled."""
+
+    NEXT_OPEN = "next_open"
+    """Market orders at the open; of high and low the worse for the order is taken to have come first."""
+    CLOSE = "close"
+    """Market orders at the close; else as `next_open`."""
+    BAR_PATH = "bar_path"
+    """Market orders at the open; prices went from the open to the nearer of high and low (the high where both are as
+    near), to the other, to the close."""
+
+
 class FillModel(msgspec.Struct, frozen=True):
-    """How unkind the venue is.
+    """How unkind the venue is. Slippage is of market and stop orders, always against them, and adds up.
 
     Args:
-        slippage_bps_max: Market and stop orders pay up to this many basis points of the price; 0 turns it off.
+        slippage_bps_max: Up to this many basis points of the price, drawn; 0 turns it off.
         partial_fill_probability: Chance, per order and candle, that only a part fills; 0..1.
         volume_share_max: Largest part of the candle's volume that one order may take; None is no limit.
         tick: Price step to which slippage is rounded, away from the order's favour.
         lot: Quantity step.
+        slippage_ticks: So many ticks.
+        slippage_range: Part of the candle's range, high less low.
+        rule: At what prices.
     """
 
     slippage_bps_max: Decimal = ZERO
@@ -73,6 +89,9 @@ class FillModel(msgspec.Struct, frozen=True):
     volume_share_max: Decimal | None = None
     tick: Decimal = EQUITY_TICK
     lot: Decimal = Decimal(1)
+    slippage_ticks: Decimal = ZERO
+    slippage_range: Decimal = ZERO
+    rule: FillRule = FillRule.NEXT_OPEN
 
 
 class Draws(msgspec.Struct, frozen=True):
@@ -139,9 +158,20 @@ def moved_hwm(side: Side, hwm: Decimal, candle: Candle) -> Decimal:
     return max(hwm, candle.high) if side is Side.SELL else min(hwm, candle.low)
 
 
-def takes_profit_first(side: Side, limit_px: Decimal, candle: Candle) -> bool:
-    """Tell which exit of a pair comes first in a candle: the profit if it opens there, else the stop (pessimistic)."""
-    return candle.open <= limit_px if side is Side.BUY else candle.open >= limit_px
+def takes_profit_first(side: Side, limit_px: Decimal, candle: Candle, rule: FillRule = FillRule.NEXT_OPEN) -> bool:
+    """Tell which exit of a pair comes first in a candle: the profit if it opens there, or lies on the path to the stop.
+
+    Else the stop, which is the pessimistic answer.
+    """
+    points = path(candle)[:2] if rule is FillRule.BAR_PATH else (candle.open,)
+    return any(point <= limit_px if side is Side.BUY else point >= limit_px for point in points)
+
+
+def path(candle: Candle) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Give the turning points of a candle's prices as `FillRule.BAR_PATH` takes them to have gone."""
+    if candle.high - candle.open <= candle.open - candle.low:
+        return candle.open, candle.high, candle.low, candle.close
+    return candle.open, candle.low, candle.high, candle.close
 
 
 def _seen(lifetime: TimeInForce, candle: Candle) -> Candle:
@@ -162,6 +192,8 @@ def _trigger(order: WorkingOrder, candle: Candle, model: FillModel) -> Decimal |
     if order.order_type is OrderType.STOP:
         return _stop_price(order.side, _given(order.stop_px, "stop_px"), candle)
     hwm = _given(order.hwm, "hwm")
+    if model.rule is FillRule.BAR_PATH:
+        return _trailed(order, hwm, candle, model.tick)
     stop = trail_stop(order.side, hwm, order.trail_px, order.trail_percent, model.tick)
     touched = _stop_price(order.side, stop, candle)
     if touched is not None:
@@ -172,10 +204,22 @@ def _trigger(order: WorkingOrder, candle: Candle, model: FillModel) -> Decimal |
     return candle.close if is_back else None
 
 
+def _trailed(order: WorkingOrder, hwm: Decimal, candle: Candle, tick: Decimal) -> Decimal | None:
+    """The price at which a trailing stop is reached on the candle's path: the open, or the stop as it stood then."""
+    side = order.side
+    for number, point in enumerate(path(candle)):
+        stop = trail_stop(side, hwm, order.trail_px, order.trail_percent, tick)
+        if point <= stop if side is Side.SELL else point >= stop:
+            return stop if number else point
+        hwm = max(hwm, point) if side is Side.SELL else min(hwm, point)
+    return None
+
+
 def _price(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) -> tuple[Decimal | None, bool]:
     match order.order_type:
         case OrderType.MARKET:
-            return _slipped(order.side, candle.open, candle, model, draws), False
+            price = candle.close if model.rule is FillRule.CLOSE else candle.open
+            return _slipped(order.side, price, candle, model, draws), False
         case OrderType.LIMIT:
             return _limit_price(order.side, _given(order.limit_px, "limit_px"), candle), False
         case OrderType.STOP | OrderType.TRAILING_STOP:
@@ -187,7 +231,7 @@ def _price(order: WorkingOrder, candle: Candle, model: FillModel, draws: Draws) 
             limit, stop = _given(order.limit_px, "limit_px"), _given(order.stop_px, "stop_px")
             if order.is_triggered:
                 return _limit_price(order.side, limit, candle), True
-            return _stop_limit_price(order.side, limit, stop, candle)
+            return _stop_limit_price(order.side, limit, stop, candle, model.rule)
         case OrderType.OTHER:  # nobody here sends one
             return None, False
 
@@ -217,13 +261,15 @@ def _stop_price(side: Side, stop: Decimal, candle: Candle) -> Decimal | None:
     return min(candle.open, stop) if candle.low <= stop else None
 
 
-def _stop_limit_price(side: Side, limit: Decimal, stop: Decimal, candle: Candle) -> tuple[Decimal | None, bool]:
+def _stop_limit_price(
+    side: Side, limit: Decimal, stop: Decimal, candle: Candle, rule: FillRule
+) -> tuple[Decimal | None, bool]:
     """Trigger and limit inside one candle.
 
     Triggered by the open, the order is a limit order for the whole candle. Triggered inside the candle at a price the
     limit allows, it fills at the stop. Triggered inside the candle beyond its limit, it needs the price to come back
     after the trigger: nobody knows whether high or low came first, so only the close, which is later than everything,
-    counts, and the fill is at the limit, not better.
+    counts (on a path, all points after the trigger), and the fill is at the limit, not better.
     """
     trigger = _stop_price(side, stop, candle)
     if trigger is None:
@@ -233,15 +279,19 @@ def _stop_limit_price(side: Side, limit: Decimal, stop: Decimal, candle: Candle)
     is_allowed = stop <= limit if side is Side.BUY else stop >= limit
     if is_allowed:
         return stop, True
-    comes_back = candle.close <= limit if side is Side.BUY else candle.close >= limit
+    later = path(candle) if rule is FillRule.BAR_PATH else (candle.close,)
+    while len(later) > 1 and (later[0] < stop if side is Side.BUY else later[0] > stop):
+        later = later[1:]
+    comes_back = any(point <= limit if side is Side.BUY else point >= limit for point in later)
     return (limit if comes_back else None), True
 
 
 def _slipped(side: Side, price: Decimal, candle: Candle, model: FillModel, draws: Draws) -> Decimal:
-    """Worsen a price by the drawn slippage, rounded to the tick against the order, kept inside the candle."""
-    if model.slippage_bps_max <= 0:
-        return price
+    """Worsen a price by the slippage, rounded to the tick against the order, kept inside the candle."""
     distance = price * model.slippage_bps_max * draws.slippage / _BPS
+    distance += model.tick * model.slippage_ticks + (candle.high - candle.low) * model.slippage_range
+    if not distance:
+        return price
     if side is Side.BUY:
         return min(candle.high, max(price, round_to(price + distance, model.tick, ROUND_CEILING)))
     return max(candle.low, min(price, round_to(price - distance, model.tick, ROUND_FLOOR)))

@@ -220,6 +220,7 @@ def is_seconds(timeframe: str) -> bool:
     return timeframe in SECONDS
 
 
+@lru_cache(256)
 def timeframe_ns(timeframe: str) -> int:
     """Length of a timeframe in nanoseconds: `1m`, `5m`, `1h`, `1d`.
 

@@ -17,8 +17,9 @@ def backtest(
     from_: Annotated[str | None, Parameter(name="--from")] = None,
     to: str | None = None,
     cash: Decimal = Decimal(100_000),
-    fees: Literal["alpaca", "none"] = "alpaca",
-    slippage_bps: Decimal = Decimal(0),
+    fees: str = "alpaca",
+    slippage: str = "none",
+    fill: Literal["next_open", "close", "bar_path"] = "next_open",
     volume_share: Decimal | None = None,
     seed: int = 1,
     out: Path | None = None,
@@ -40,9 +41,13 @@ def backtest(
     cash
         Of the account at the beginning, USD; a margin account by Regulation T.
     fees
-        `alpaca` (0.25 % of the coins or dollars that a trade of coins credits; none on stocks), or `none`.
-    slippage_bps
-        Most that market and stop orders slip, basis points of the price; drawn with the seed.
+        `none`, `exchange` (0.25 % of the coins or dollars that a trade of coins credits), `regulatory` (SEC and FINRA,
+        of stocks sold, rates of 2024), `alpaca` (both); or by comma per_share=, per_order=, percent=, crypto= (%).
+    slippage
+        `none`, or by comma bps= (up to so many, drawn with the seed), ticks=, range= (part of the bar's range).
+    fill
+        Market orders at the next bar's open, or at its close; of high and low the worse one for the order comes first,
+        or, with bar_path, the one nearer to the open.
     volume_share
         Largest part of a bar's volume that one order may take, above 0 to 1; no limit without it.
     seed
@@ -57,6 +62,8 @@ def backtest(
     import os
 
     from config.settings import load
+    from engine.costs import fee_model, slippage_model
+    from engine.matching import FillRule
     from tapeline import folders
     from tapeline.backtesting.command import run_backtest
     from tapeline.backtesting.runner import Order
@@ -67,8 +74,9 @@ def backtest(
         start_ns=nanoseconds(read_moment("--from", from_)),
         end_ns=nanoseconds(read_moment("--to", to)),
         cash=cash,
-        fees=fees == "alpaca",
-        slippage_bps=slippage_bps,
+        fees=fee_model(fees),
+        slippage=slippage_model(slippage),
+        rule=FillRule(fill),
         volume_share_max=volume_share,
         seed=seed,
     )

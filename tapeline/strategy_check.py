@@ -1,8 +1,9 @@
 """`tapeline strategies check`: whether a strategy keeps what every strategy must promise, on made or given bars.
 
-It raises at no bar; the same bars give the same targets; what comes later changes nothing of what was said before; it
-goes on after a restart as if there had been none; its state does not grow with the bars it has seen; its values are
-numbers. What is not checked: whether it earns anything.
+It raises at no bar; the same bars give the same targets; what comes later changes nothing of what was said before, and
+is not known; its values after as many past bars as it is warmed up with are those after all of them; it goes on after a
+restart as if there had been none; its state does not grow with the bars it has seen; its values are numbers. What is
+not checked: whether it earns anything.
 """
 
 from __future__ import annotations
@@ -19,28 +20,15 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.exchange.bars import VenueBar
-from adapters.exchange.ticks import trades_of
 from config import own
 from engine.bots import Bot
 from engine.errors import ConfigError
 from engine.messages import Bar
-from engine.ports import Trade
-from engine.sessions import SessionTable
-from engine.strategies import (
-    OwnFill,
-    Strategy,
-    Target,
-    check,
-    checked,
-    fault_text,
-    make,
-    senseless,
-    tell_session,
-    values_of,
-)
-from engine.values import NS_PER_MINUTE, AssetClass, Direction, Side
+from engine.strategies import Strategy, check, fault_text, make, senseless, values_of
+from engine.values import NS_PER_MINUTE
 from engine.zones import midnight_before
+from tapeline.strategy_foresight import knows_the_next_bar, warms_up_too_short
+from tapeline.strategy_play import Moved, Said, play, play_on
 
 _COUNT = 6_000
 _CUTS = (0.1, 0.5, 0.9)
@@ -51,9 +39,6 @@ _GROWTH_MAX = 0.02
 """Share of the state that is no growth: numbers get longer."""
 _BEGIN_NS = midnight_before(1_767_623_400_000_000_000)
 """Monday 2026-01-05, 09:30 in New York."""
-
-_SIGNS = {Direction.LONG: 1, Direction.SHORT: -1, Direction.FLAT: 0}
-Said = tuple[str, float, str] | None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -104,7 +89,7 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> Generator[Find
     """Do every check, one after the other; one that raises ends them, for the others rest on it."""
     try:
         strategy = new()
-        said = _play(strategy, bars)
+        said = play(strategy, bars)
     except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a user's code raises)
         lines = traceback.format_exc().splitlines()
         yield Finding("raises at no bar", f"{fault_text(err)} ({_place(lines)})")
@@ -112,76 +97,15 @@ def findings(new: Callable[[], Strategy], bars: Sequence[Bar]) -> Generator[Find
     yield Finding("raises at no bar", "")
     yield Finding("says something", "" if any(said) else f"no target in {len(bars)} bars: is its warm-up longer?")
     yield Finding("values are numbers", _first_senseless(new(), bars))
-    yield Finding("same bars, same targets", _difference(said, _play(new(), bars)))
-    yield Finding("does not look ahead", _look_ahead(new, bars, said))
+    yield Finding("same bars, same targets", _difference(said, play(new(), bars)))
+    yield Finding("does not look ahead", _look_ahead(new, bars, said) or knows_the_next_bar(bars, said))
+    yield Finding("its warm-up is long enough", warms_up_too_short(new, bars))
     yield Finding("goes on after a restart", _restart(new, bars, said))
     yield Finding("state does not grow", _growth(new))
 
 
-class _Moved:
-    """A strategy that bars move, and where it has the hooks fills and trades.
-
-    What it wanted was filled at the next bar's open. A bar has the trades that the local exchange makes of it.
-    """
-
-    def __init__(self, strategy: Strategy) -> None:
-        self.strategy = strategy
-        self.at_trades: list[Target | None] = []
-        self._held, self._wanted = 0.0, 0.0
-
-    def by(self, bar: Bar) -> Target | None:
-        """Move it; with the first bar of a day of New York, which is its session here, it is told of that."""
-        strategy = self.strategy
-        if self._wanted != self._held:
-            self._fill(bar)
-        session = SessionTable().of_bar(AssetClass.CRYPTO, bar.ts_event)
-        if session[0] == bar.ts_event - NS_PER_MINUTE:
-            tell_session(strategy, 0, session)
-        self._trade(bar)
-        target = checked(strategy.on_bar(bar))
-        if target is not None and math.isfinite(target.strength):
-            self._wanted = _SIGNS[target.direction] * 100.0 * target.strength
-        return target
-
-    def _trade(self, bar: Bar) -> None:
-        hook: Callable[[Trade], object] | None = getattr(self.strategy, "on_tick", None)
-        if hook is not None:
-            prices = bar.open, bar.high, bar.low, bar.close
-            of = VenueBar(bar.symbol, bar.ts_event - NS_PER_MINUTE, *prices, bar.volume, 0, bar.close)
-            trades = (Trade(bar.symbol, trade["t"], trade["p"], trade["s"]) for trade in trades_of(of))
-            self.at_trades = [checked(hook(trade), "on_tick") for trade in trades]
-
-    def _fill(self, bar: Bar) -> None:
-        change, self._held = self._wanted - self._held, self._wanted
-        side, average = Side.BUY if change > 0 else Side.SELL, bar.open if self._held else 0.0
-        at_ns = bar.ts_event - NS_PER_MINUTE
-        hook: Callable[[OwnFill], object] | None = getattr(self.strategy, "on_fill", None)
-        if hook is not None:
-            hook(OwnFill(bar.symbol, side, abs(change), bar.open, self._held, average, 0.0, f"order {at_ns}", at_ns))
-
-
-def _play(strategy: Strategy, bars: Sequence[Bar]) -> list[Said]:
-    return _play_on(_Moved(strategy), bars)
-
-
-def _play_on(moved: _Moved, bars: Sequence[Bar]) -> list[Said]:
-    said: list[Said] = []
-    for bar in bars:
-        said.append(_said([target for target in (moved.by(bar), *moved.at_trades) if target is not None]))
-        values_of(moved.strategy)
-    return said
-
-
-def _said(targets: Sequence[Target]) -> Said:
-    if not targets:
-        return None
-    first, *others = targets
-    beside = "".join(f"; at a trade {other.direction} {other.strength:g} ({other.reason})" for other in others)
-    return first.direction.value, float(first.strength), first.reason + beside
-
-
 def _first_senseless(strategy: Strategy, bars: Sequence[Bar]) -> str:
-    moved = _Moved(strategy)
+    moved = Moved(strategy)
     for number, bar in enumerate(bars, 1):
         target = moved.by(bar)
         values = values_of(strategy)
@@ -210,7 +134,7 @@ def _look_ahead(new: Callable[[], Strategy], bars: Sequence[Bar], said: Sequence
         cut = int(len(bars) * share)
         other = [_mirrored(bar, bars[cut]) for bar in bars[cut:]]
         for future in ((), other):
-            again = _play(new(), [*bars[:cut], *future])[:cut]
+            again = play(new(), [*bars[:cut], *future])[:cut]
             if fault := _difference(said[:cut], again):
                 return f"with another future after bar {cut}, {fault}"
     return ""
@@ -229,20 +153,20 @@ def _mirrored(bar: Bar, at: Bar) -> Bar:
 def _restart(new: Callable[[], Strategy], bars: Sequence[Bar], said: Sequence[Said]) -> str:
     for share in _CUTS:
         cut = int(len(bars) * share)
-        moved = _Moved(new())
-        _play_on(moved, bars[:cut])
+        moved = Moved(new())
+        play_on(moved, bars[:cut])
         try:
             moved.strategy = pickle.loads(pickle.dumps(moved.strategy, protocol=5))  # noqa: S301  (made right here)
         except Exception as err:  # noqa: BLE001  (whatever a user's attributes raise)
             return f"its attributes cannot be kept ({type(err).__name__}: {err}): keep numbers, texts, lists, dicts"
-        if fault := _difference(said[cut:], _play_on(moved, bars[cut:]), cut + 1):
+        if fault := _difference(said[cut:], play_on(moved, bars[cut:]), cut + 1):
             return f"restarted after bar {cut}, {fault}"
     return ""
 
 
 def _growth(new: Callable[[], Strategy]) -> str:
     """Look for a size that it does not pass any more: purges of indicators make it go up and down, over long spans."""
-    moved, sizes, took = _Moved(new()), list[int](), list[float]()
+    moved, sizes, took = Moved(new()), list[int](), list[float]()
     bars, began = made_bars(_LONGEST), time.monotonic()
     for number, bar in enumerate(bars, 1):
         moved.by(bar)

@@ -16,6 +16,8 @@ import msgspec
 from adapters.exchange import margin
 from adapters.exchange.ledger import Ledger
 from adapters.exchange.orders import LEAVING, Order, OrderTerms, Refusal, order_key
+from engine.costs import NO_FEES, NO_SLIPPAGE, FeeModel, Slippage
+from engine.matching import FillRule
 from engine.values import ZERO, AssetClass, OrderType, Side, plain
 
 _NANO = Decimal("0.000000001")
@@ -24,15 +26,17 @@ _NOTIONAL_MIN = {AssetClass.US_EQUITY: Decimal(1), AssetClass.CRYPTO: Decimal(10
 
 
 class BookRules(msgspec.Struct, frozen=True):
-    """The settings that decide fills and money."""
+    """The settings that decide fills and money; those with a default are of simulations alone."""
 
     seed: int
     cash: Decimal
     multiplier: int
     crypto_fee_bps: Decimal
-    slippage_bps: Decimal
     partial_fill_probability: Decimal
     volume_share_max: Decimal | None
+    slippage: Slippage = NO_SLIPPAGE
+    rule: FillRule = FillRule.NEXT_OPEN
+    fees: FeeModel = NO_FEES
 
 
 class AccountSwitches(msgspec.Struct, frozen=True):
@@ -53,7 +57,7 @@ class Account:
 
     def __init__(self, rules: BookRules, price_of: Callable[[str], Decimal | None]) -> None:
         self.rules = rules
-        self.ledger = Ledger(rules.cash, rules.seed, rules.crypto_fee_bps)
+        self.ledger = Ledger(rules.cash, rules.seed, rules.crypto_fee_bps, rules.fees)
         self.switches = AccountSwitches()
         self.open_by_symbol: dict[str, dict[str, Order]] = {}
         self.last_equity = rules.cash

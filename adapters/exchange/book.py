@@ -164,6 +164,8 @@ class Book:
 
     def acknowledge(self) -> list[TradeUpdate]:
         """Turn everything received since the last call into events, by symbol and client_order_id."""
+        if not (self._arrivals or self._leaving):
+            return []
         leaver, events = self._leaver, list[TradeUpdate]()
         leaving = sorted(self._leaving, key=order_key)
         for order in leaving:
@@ -205,6 +207,11 @@ class Book:
                     self.account.reserve(order, max(ZERO, order.leaves_qty * order.reserve_px))
                 events.append(self._settlement.tell("restated", order, ns))
         return in_order(events)
+
+    def forget(self, order: Order) -> None:
+        """Forget an order that has ended."""
+        self.orders.pop(order.id, None)
+        self.by_client_id.pop(order.client_order_id, None)
 
     def counts(self) -> dict[str, int]:
         """How many orders were accepted, are open, have ended."""

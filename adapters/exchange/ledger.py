@@ -1,7 +1,8 @@
 """Money and holdings of the account: cash, positions, executions and fee activities, in exact Decimals.
 
 Promises:
-1. Cash = start - cost of buys + proceeds of sells + net_amount of the other activities, exactly: never rounded.
+1. Cash = start - cost of buys + proceeds of sells - commissions + net_amount of the other activities, exactly: never
+   rounded.
 2. A position's quantity = sum of signed fills + qty of the other activities of that symbol that move it.
 3. A crypto fee is `fee bps * what is credited`, rounded half-even to 9 decimals: coins of a buy, USD of a sell
    (Alpaca charges in the credited asset). It is posted at once, not at the end of the day.
@@ -18,6 +19,7 @@ import msgspec
 from adapters.exchange.calendar import new_york
 from adapters.exchange.ids import make_uuid
 from adapters.exchange.orders import Order
+from engine.costs import NO_FEES, FeeModel
 from engine.values import CRYPTO_LOT, ZERO, AssetClass, Side, plain, round_to
 
 _BPS = Decimal(10_000)
@@ -39,6 +41,7 @@ class Execution(msgspec.Struct, frozen=True):
     price: Decimal
     cum_qty: Decimal
     ns: int
+    commission: Decimal = ZERO
 
 
 class Activity(msgspec.Struct, frozen=True):
@@ -73,16 +76,19 @@ class Ledger:
         cash: USD at the start.
         seed: Seed of the ids.
         crypto_fee_bps: Fee on crypto fills, basis points.
+        fees: What is taken of the cash with each fill.
     """
 
-    def __init__(self, cash: Decimal, seed: int, crypto_fee_bps: Decimal) -> None:
+    def __init__(self, cash: Decimal, seed: int, crypto_fee_bps: Decimal, fees: FeeModel = NO_FEES) -> None:
         self.cash = cash
         self.positions: dict[str, Position] = {}
         self.activities: list[Activity] = []
+        self._taken = 0
         self.executions = 0
         self.fees = 0
         self._seed = seed
         self._fee_part = crypto_fee_bps / _BPS
+        self._fees = None if fees == NO_FEES else fees
 
     def qty(self, symbol: str) -> Decimal:
         """Signed quantity held, 0 without a position."""
@@ -94,19 +100,20 @@ class Ledger:
 
         The order's status is set by the book before (the FILL activity carries it).
         """
-        signed = qty * order.terms.side.sign
-        value = qty * price
+        side, cost = order.terms.side, ZERO
+        signed, value = qty * side.sign, qty * price
+        if self._fees is not None:
+            cost = self._fees.commission(order.terms.symbol, side, qty, price, is_first=not order.filled_qty)
         order.filled_qty += qty
         order.filled_cost += value
-        execution = Execution(
-            make_uuid(self._seed, "execution", order.id, plain(order.filled_qty)), qty, price, order.filled_qty, ns
-        )
+        execution_id = make_uuid(self._seed, "execution", order.id, plain(order.filled_qty))
+        execution = Execution(execution_id, qty, price, order.filled_qty, ns, cost)
         self.executions += 1
-        self.cash -= value * order.terms.side.sign
+        self.cash -= value * side.sign + cost
         is_done = order.status == "filled"
         leaves = ZERO if is_done or order.terms.qty is None else order.terms.qty - order.filled_qty
         activity = Activity(
-            "", "FILL", ns, order.terms.symbol, qty, price, ZERO, order.id, order.status, order.terms.side.value,
+            "", "FILL", ns, order.terms.symbol, qty, price, ZERO, order.id, order.status, side.value,
             order.filled_qty, leaves, not is_done,
         )  # fmt: skip
         self._post(activity)
@@ -136,6 +143,12 @@ class Ledger:
         if activity.net_amount or (activity.moves_qty and activity.qty):
             self.fees += 1
         return self._post(activity)
+
+    def take_activities(self) -> list[Activity]:
+        """Give all since the last call, oldest first, and forget them."""
+        taken, self.activities = self.activities, []
+        self._taken += len(taken)
+        return taken
 
     def split(self, symbol: str, ratio: Decimal, ns: int, *, group: str) -> None:
         """Turn a holding into what it is after a split, by the two rows that Alpaca writes; the cost stays the same."""
@@ -188,7 +201,8 @@ class Ledger:
         stamp = f"{moment:%Y%m%d%H%M%S}{activity.ns // 1_000_000 % 1000:03d}"
         content = (activity.kind, activity.order_id, plain(activity.cum_qty))
         if not activity.order_id:
-            content += (activity.symbol, activity.description, activity.group, str(len(self.activities)))
+            number = self._taken + len(self.activities)
+            content += (activity.symbol, activity.description, activity.group, str(number))
         named = msgspec.structs.replace(activity, id=f"{stamp}::{make_uuid(self._seed, 'activity', *content)}")
         self.activities.append(named)
         return named

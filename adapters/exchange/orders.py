@@ -6,7 +6,6 @@ OTO is a parent with `legs`; all of them are orders of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -103,8 +102,7 @@ class OrderTerms(msgspec.Struct, frozen=True):
         return asset_class_of(self.symbol)
 
 
-@dataclass(slots=True)
-class Order:
+class Order(msgspec.Struct, eq=False):
     """An order at the venue. Times are ns UTC, 0 = has not happened."""
 
     id: str
@@ -142,7 +140,7 @@ class Order:
     order_class: str = ""
     place: int = ENTRY
     parent: Order | None = None
-    legs: list[Order] = field(default_factory=list["Order"])
+    legs: list[Order] = msgspec.field(default_factory=list["Order"])
     active_ns: int = 0
     """Bars that open earlier do not fill it: a leg waits for the minute after its parent's fill."""
     resumes: str = ""

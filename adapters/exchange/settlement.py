@@ -12,6 +12,7 @@ Promises:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,7 @@ from adapters.exchange.bars import VenueBar
 from adapters.exchange.calendar import VenueCalendar
 from adapters.exchange.ledger import Execution
 from adapters.exchange.orders import ENTRY, LEAVING, STOP_LOSS, TAKE_PROFIT, Order, decimals, order_key
-from engine.matching import Candle, Draws, FillModel, WorkingOrder, match, moved_hwm, takes_profit_first
+from engine.matching import Candle, Draws, FillModel, FillRule, WorkingOrder, match, moved_hwm, takes_profit_first
 from engine.values import (
     CRYPTO_LOT,
     CRYPTO_TICK,
@@ -44,16 +45,40 @@ _STAMPS = {
 
 
 class TradeUpdate(msgspec.Struct, frozen=True):
-    """One event for the trading websocket; `order` is the order as it was then."""
+    """One event for the trading websocket.
+
+    Attributes:
+        event: Alpaca's word.
+        ns: When.
+        order: As it was then, without its group.
+        position_qty: What was held of its symbol then, signed.
+        seed: Of the id of an event that is no execution.
+        execution: The execution, if it is one.
+    """
 
     event: str
-    symbol: str
-    root: str
     ns: int
-    order: dict[str, Any]
+    order: Order
     position_qty: Decimal
-    execution_id: str
+    seed: int
     execution: Execution | None = None
+
+    @property
+    def symbol(self) -> str:
+        """Whose order."""
+        return self.order.terms.symbol
+
+    @property
+    def root(self) -> str:
+        """client_order_id of the first order of its chain of replacements."""
+        return self.order.root
+
+    @property
+    def execution_id(self) -> str:
+        """Of the execution, or of the event."""
+        if self.execution is not None:
+            return self.execution.id
+        return ids.make_uuid(self.seed, "event", self.order.id, self.event)
 
     def json(self) -> dict[str, Any]:
         """What it says of itself; when it was sent is added by whoever sends it."""
@@ -61,7 +86,7 @@ class TradeUpdate(msgspec.Struct, frozen=True):
             "event": self.event,
             "timestamp": wire.rfc3339(self.ns),
             "execution_id": self.execution_id,
-            "order": self.order,
+            "order": wire.order_json(self.order),
             "position_qty": plain(self.position_qty),
         }
         if self.execution is not None:
@@ -104,7 +129,7 @@ class Settlement:
                 candle = candles.get(order.terms.symbol)
                 if is_part and bar is None and not 0 < order.expires_ns < close_ns:
                     continue
-                for each in (*_earlier(order, candle), order):
+                for each in (*_earlier(order, candle, self._rules.rule), order):
                     if each.id not in decided:
                         decided.add(each.id)
                         self._minute(each, bar, candle, close_ns, events)
@@ -116,10 +141,7 @@ class Settlement:
     def tell(self, event: str, order: Order, ns: int, execution: Execution | None = None) -> TradeUpdate:
         """Make an event of the order as it is now."""
         held = self._account.ledger.qty(order.terms.symbol)
-        seed = self._rules.seed
-        execution_id = execution.id if execution else ids.make_uuid(seed, "event", order.id, event)
-        shown = wire.order_json(order)
-        return TradeUpdate(event, order.terms.symbol, order.root, ns, shown, held, execution_id, execution)
+        return TradeUpdate(event, ns, copy(order), held, self._rules.seed, execution)
 
     def finish(self, order: Order, status: str, ns: int) -> TradeUpdate:
         """End an order in a terminal state other than filled."""
@@ -198,13 +220,14 @@ class Settlement:
         is_crypto = terms.asset_class is AssetClass.CRYPTO
         is_whole = not is_crypto and terms.qty is not None and decimals(terms.qty) == 0
         return FillModel(
-            rules.slippage_bps, rules.partial_fill_probability, rules.volume_share_max,
+            rules.slippage.bps, rules.partial_fill_probability, rules.volume_share_max,
             CRYPTO_TICK if is_crypto else EQUITY_TICK, Decimal(1) if is_whole else CRYPTO_LOT,
+            rules.slippage.ticks, rules.slippage.range, rules.rule,
         )  # fmt: skip
 
     def _draws(self, order: Order, open_ns: int) -> Draws:
         rules = self._rules
-        if rules.slippage_bps <= 0 and rules.partial_fill_probability <= 0:
+        if rules.slippage.bps <= 0 and rules.partial_fill_probability <= 0:
             return Draws()
         seed, name = rules.seed, order.client_order_id
         return Draws(
@@ -289,14 +312,14 @@ class Settlement:
         events.append(self.finish(following, "rejected", ns))
 
 
-def _earlier(order: Order, candle: Candle | None) -> list[Order]:
-    """The take profit that comes before this stop loss, because the candle opens there already."""
+def _earlier(order: Order, candle: Candle | None, rule: FillRule) -> list[Order]:
+    """The take profit that comes before this stop loss in the candle."""
     if order.place != STOP_LOSS or candle is None:
         return []
     return [
         twin for twin in order.exits
         if twin.place == TAKE_PROFIT and twin.terms.limit_px is not None
-        and takes_profit_first(twin.terms.side, twin.terms.limit_px, candle)
+        and takes_profit_first(twin.terms.side, twin.terms.limit_px, candle, rule)
     ]  # fmt: skip
 
 
@@ -308,4 +331,4 @@ def candle_of(bar: VenueBar) -> Candle:
 
 def in_order(events: list[TradeUpdate]) -> list[TradeUpdate]:
     """By symbol and client_order_id; the events of one chain of replacements, and of one group, keep their order."""
-    return sorted(events, key=lambda event: (event.symbol, event.root))
+    return sorted(events, key=lambda event: (event.symbol, event.root)) if len(events) > 1 else events

@@ -33,7 +33,7 @@ class UpdateFaults:
         frame = _frame(data)
         if not (self._delayed or self._swapped or self._faults.has(UPDATE_FAULTS)):
             return [frame]
-        name = str(update.order["client_order_id"])
+        name = update.order.client_order_id
         rule = self._faults.for_update(UPDATE_FAULTS, update.event, update.symbol, name, update.execution_id)
         due = self._due()
         swapped, self._swapped = self._swapped, None

@@ -22,6 +22,7 @@ from adapters.exchange.faults import Faults
 from adapters.exchange.generator import GeneratedBars, generator_symbols
 from adapters.exchange.halting import Halting
 from adapters.exchange.portfolio import EquityHistory
+from engine.costs import Slippage
 from engine.errors import ConfigError
 from engine.values import CRYPTO_TICK, NS_PER_MINUTE, round_to, to_decimal
 
@@ -57,8 +58,9 @@ class Venue:
         self._spellings = _spellings(self.symbols)
         rules = BookRules(
             config.seed, Decimal(config.cash), config.multiplier, to_decimal(config.crypto_fee_bps),
-            to_decimal(config.slippage_bps), to_decimal(config.partial_fill_probability),
+            to_decimal(config.partial_fill_probability),
             None if config.volume_share_max is None else to_decimal(config.volume_share_max),
+            Slippage(bps=to_decimal(config.slippage_bps)),
         )  # fmt: skip
         self.faults = Faults(config.seed, config.faults)
         self.book = Book(rules, self.calendar, self.last_price, self.symbol_of, self.faults)

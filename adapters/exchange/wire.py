@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from adapters.exchange.calendar import utc_date
@@ -35,6 +36,7 @@ def optional(value: Decimal | None) -> str | None:
     return plain(value) if value is not None else None
 
 
+@lru_cache(16_384)
 def asset_id(symbol: str) -> str:
     """UUID of an asset: the same in every run."""
     return make_uuid("asset", symbol)

@@ -10,7 +10,7 @@ from engine.conversions import ALONE_NS_MAX, KINDS, conversions
 from engine.execution.book import FROM_FEES, Book
 from engine.execution.charges import give_back, match
 from engine.execution.conclusion import Conclusion
-from engine.execution.fold import ExecState
+from engine.execution.fold import DONE_MAX, ExecState
 from engine.execution.reconcile import (
     FROM_ACTIVITIES,
     Difference,
@@ -66,8 +66,8 @@ class Standing:
 class Accounting(Splitting):
     """What follows for the account from what the venue says of it."""
 
-    def __init__(self, state: ExecState | None = None) -> None:
-        super().__init__(state)
+    def __init__(self, state: ExecState | None = None, *, done_max: int = DONE_MAX) -> None:
+        super().__init__(state, done_max=done_max)
         self._waiting_ns: int | None = None
         self.unbooked: tuple[Split, ...] = ()
         """Splits that are stored and that the venue has not booked, as of the last look."""

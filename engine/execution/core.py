@@ -21,7 +21,7 @@ from engine.adoption import adopt, filled_before, is_of_another_tapeline
 from engine.execution.accounting import Accounting
 from engine.execution.conclusion import Conclusion
 from engine.execution.events import accepted_events, filled_event, is_whole, submitted_events
-from engine.execution.fold import ExecOrder, ExecState, since
+from engine.execution.fold import DONE_MAX, ExecOrder, ExecState, since
 from engine.ids import make_id
 from engine.messages import (
     NOTHING_TO_CLOSE,
@@ -55,8 +55,8 @@ class ExecutionCore(Accounting):
 
     # --- what to do ------------------------------------------------------------------------------------------------
 
-    def __init__(self, state: ExecState | None = None) -> None:
-        super().__init__(state)
+    def __init__(self, state: ExecState | None = None, *, done_max: int = DONE_MAX) -> None:
+        super().__init__(state, done_max=done_max)
         self._not_found: dict[str, int] = {}
 
     def unsent(self) -> list[OrderIntent]:
@@ -347,6 +347,7 @@ class ExecutionCore(Accounting):
                     last_qty=execution.last_qty,
                     last_px=execution.last_px,
                     ts_event=execution.ts_event,
+                    commission=execution.commission,
                 )
             )
             if order.is_open and is_whole(order, filled, status):  # else it was canceled before: that was its end

@@ -43,7 +43,7 @@ from engine.ports import VenueOrder
 from engine.splits import goes_along, restated
 from engine.values import ZERO, TradingMode
 
-_DONE_MAX = 100_000
+DONE_MAX = 100_000
 _STATUS_OF: dict[type[AnyBody], OrderStatus] = {
     OrderAccepted: OrderStatus.ACCEPTED,
     OrderRejected: OrderStatus.REJECTED,
@@ -127,10 +127,12 @@ class ExecutionFold:
 
     Args:
         state: State from a checkpoint, or None to start from the stream's beginning.
+        done_max: Of as many orders that ended, and of as many fees, it is known that they were.
     """
 
-    def __init__(self, state: ExecState | None = None) -> None:
+    def __init__(self, state: ExecState | None = None, *, done_max: int = DONE_MAX) -> None:
         self.state = state or ExecState()
+        self._done_max = done_max
 
     # --- fold ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +201,7 @@ class ExecutionFold:
 
     def _forget_old(self) -> None:
         orders = self.state.orders
-        if len(orders) > _DONE_MAX + len(self.state.open_ids):
+        if len(orders) > self._done_max + len(self.state.open_ids):
             oldest = next(key for key, order in orders.items() if not order.is_open)
             self.state.by_venue_id.pop(orders.pop(oldest).venue_order_id, None)
 
@@ -231,7 +233,7 @@ class ExecutionFold:
         state.book.fee(fee)
         state.fees[fee.id] = fee.ts_event
         state.last_activity_ns = max(state.last_activity_ns, fee.ts_event)
-        while len(state.fees) > _DONE_MAX:
+        while len(state.fees) > self._done_max:
             del state.fees[next(iter(state.fees))]
 
     def _apply_split(self, split: Split) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from engine.execution.conclusion import Conclusion
-from engine.execution.fold import ExecOrder, ExecState, ExecutionFold, since
+from engine.execution.fold import DONE_MAX, ExecOrder, ExecState, ExecutionFold, since
 from engine.ids import make_id
 from engine.messages import CancelOrder, Split
 from engine.ports import VenueAccount, VenueExecution, VenueOrder, VenueSplit
@@ -37,8 +37,8 @@ _NIGHT_NS = 9 * 60 * NS_PER_MINUTE
 class Splitting(ExecutionFold):
     """What is known of splits that are not stored yet."""
 
-    def __init__(self, state: ExecState | None = None) -> None:
-        super().__init__(state)
+    def __init__(self, state: ExecState | None = None, *, done_max: int = DONE_MAX) -> None:
+        super().__init__(state, done_max=done_max)
         self._announced: dict[str, VenueSplit] = {}
 
     def announce(self, splits: Iterable[VenueSplit]) -> None:

@@ -3,7 +3,7 @@
 Outcomes of a request to the venue are values: an order that was refused, or one whose fate is unknown, is no exception.
 """
 
-from engine.ports.simulated import SimulatedVenue
+from engine.ports.simulated import SimulatedVenue, Worth
 from engine.ports.streams import BarHistory, BarListener, BarStream, Clock, UpdateStream, VenueListener, VenueTime
 from engine.ports.values import (
     Accepted,
@@ -60,4 +60,5 @@ __all__ = [
     "VenueSplit",
     "VenueTime",
     "VenueUpdate",
+    "Worth",
 ]

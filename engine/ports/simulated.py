@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engine.messages import Bar, OrderIntent, Sessions, Split
 from engine.ports.values import Accepted, Rejected, VenueAccount, VenueActivity, VenueUpdate
+
+
+class Worth(NamedTuple):
+    """What an account is worth, USD; `exposure` is what is held, long and short added."""
+
+    equity: float
+    cash: float
+    exposure: float
 
 
 class SimulatedVenue(Protocol):
@@ -42,6 +50,10 @@ class SimulatedVenue(Protocol):
 
     def activities(self) -> Sequence[VenueActivity]:
         """Give what moved the account beside fills since the last call, oldest first."""
+        ...
+
+    def worth(self) -> Worth:
+        """Say what the account is worth now."""
         ...
 
     def account(self) -> VenueAccount:

@@ -47,7 +47,10 @@ class VenueOrder(msgspec.Struct, frozen=True):
 
 
 class VenueExecution(msgspec.Struct, frozen=True):
-    """One execution as the venue reports it, by trade_updates or by the FILL activities."""
+    """One execution as the venue reports it, by trade_updates or by the FILL activities.
+
+    `commission` is what the venue took of the cash with it, USD; Alpaca takes none.
+    """
 
     venue_order_id: str
     cum_qty: Decimal
@@ -59,6 +62,7 @@ class VenueExecution(msgspec.Struct, frozen=True):
     execution_id: str = ""
     activity_id: str = ""
     client_order_id: str = ""
+    commission: Decimal = Decimal(0)
 
 
 class VenueUpdate(msgspec.Struct, frozen=True):

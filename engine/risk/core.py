@@ -119,12 +119,16 @@ class RiskCore:
 
     def apply(self, body: AnyBody) -> list[AnyBody]:
         """Let a stored message change the state; return what it causes (ledger, modes, protection, exits, alerts)."""
-        caused = [*self._apply(body), *self._books.alerts()]
+        caused = self._apply(body)
+        if alerts := self._books.alerts():
+            caused = [*caused, *alerts]
         self._definitions.moved(body, self._working)
         return caused
 
     def _apply(self, body: AnyBody) -> list[AnyBody]:
         match body:
+            case Mark() | BarMarks():  # first: most of what comes are prices
+                return self._take_marks(body)
             case AccountOpened():
                 self._books.open(body)
             case Sessions():
@@ -161,8 +165,6 @@ class RiskCore:
                 self._standing.moved(caused)
                 self.protector.booked(body)
                 return [*caused, *self._losses.booked(body)]
-            case Mark() | BarMarks():
-                return self._take_marks(body)
             case VenueFunds():
                 take_funds(self.state, self._exposure, self._limits, body)
             case SymbolStatus():

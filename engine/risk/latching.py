@@ -13,12 +13,14 @@ from engine.bots import Bot, RiskLimits
 from engine.messages import Correction, Fee, Fill, Mark, RiskDenied, Split, TradingState
 from engine.risk.exposure import Exposure
 from engine.risk.narrowing import Narrowed
-from engine.risk.proposal import UNKNOWN, Refusal, above, share
+from engine.risk.proposal import UNKNOWN, Refusal, above, exact, share
 from engine.risk.rules import LATCHES_ACCOUNT, LATCHES_BOT
 from engine.risk.state import RiskState
 from engine.risk.track import ACCOUNT
 from engine.sessions import SessionTable
 from engine.values import TradingMode
+
+_Bounds = tuple[Decimal | None, Decimal | None]
 
 
 def latch(state: RiskState, denied: RiskDenied) -> list[TradingState]:
@@ -72,8 +74,10 @@ class Losses:
     ) -> None:
         self._state = state
         self._bots = bots
-        self._limits = limits
         self._narrowed = Narrowed(limits, bots)
+        day, peak = limits.daily_loss_usd_max, limits.drawdown_usd_max
+        self._account_bounds = None if day is None else exact(day), None if peak is None else exact(peak)
+        self._bounds: dict[str, tuple[Bot, _Bounds]] = {}
         self._exposure = exposure
         self._sessions = sessions
 
@@ -106,27 +110,36 @@ class Losses:
 
     def _judged(self, bots: Iterable[str], cause: str, ts_event: int) -> list[TradingState]:
         states: list[TradingState] = []
-        for scope, refusal in self._refusals(bots):
+        for scope, refusal in self._refusals(bots):  # none but where a limit is broken
             states += _latch(self._state, refusal, scope, f"{refusal.rule}|{scope}|{cause}", ts_event)
         return states
 
     def _refusals(self, bots: Iterable[str]) -> Iterator[tuple[str, Refusal]]:
-        limits = self._limits
-        yield from self._of(ACCOUNT, limits.daily_loss_usd_max, limits.drawdown_usd_max)
+        yield from self._of(ACCOUNT, self._account_bounds)
         for name in bots:
             bot = self._bots.get(name)
             if bot is not None:
-                limits = self._narrowed.of(name)
-                day = share(limits.bot_daily_loss_fraction_max, bot.capital)
-                yield from self._of(name, day, share(limits.bot_drawdown_fraction_max, bot.capital))
+                yield from self._of(name, self._bounds_of(bot))
 
-    def _of(self, scope: str, day: Decimal | None, peak: Decimal | None) -> Iterator[tuple[str, Refusal]]:
+    def _bounds_of(self, bot: Bot) -> _Bounds:
+        """Give the largest loss of a day and the deepest fall of a bot, USD; made again where it is another bot."""
+        known = self._bounds.get(bot.name)
+        if known is None or known[0] is not bot:
+            limits = self._narrowed.of(bot.name)
+            day = share(limits.bot_daily_loss_fraction_max, bot.capital)
+            known = self._bounds[bot.name] = bot, (day, share(limits.bot_drawdown_fraction_max, bot.capital))
+        return known[1]
+
+    def _of(self, scope: str, bounds: _Bounds) -> Iterator[tuple[str, Refusal]]:
         track, sums = self._state.track, self._exposure.of(scope) if scope else self._exposure.account
         if sums.unknown:
             return
+        loss, fall, (day, peak) = track.loss(scope, sums.pnl), track.drawdown(scope, sums.pnl), bounds
+        if (day is None or loss <= day) and (peak is None or fall <= peak):
+            return
         who, unit = ("bot_", "_fraction_max") if scope else ("", "_usd_max")
         looked = (
-            above(f"{who}daily_loss{unit}", "too large a loss today", day, track.loss(scope, sums.pnl)),
-            above(f"{who}drawdown{unit}", "too deep a fall from the peak", peak, track.drawdown(scope, sums.pnl)),
+            above(f"{who}daily_loss{unit}", "too large a loss today", day, loss),
+            above(f"{who}drawdown{unit}", "too deep a fall from the peak", peak, fall),
         )
         yield from ((scope, refusal) for refusal in looked if refusal is not None)

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from config.settings import Settings
-from engine.backtest import Backtest
 from engine.errors import ConfigError
 from engine.values import AssetClass, asset_class_of
+from tapeline.backtesting.metrics import Curve
 from tapeline.backtesting.recording import Recording
-from tapeline.backtesting.results import Sample, Summary, summarize, write_files
+from tapeline.backtesting.results import Equity, Summary, summarize, write_files
 from tapeline.backtesting.runner import Inputs, Order, play, read
 
 _SHOW_S = 0.5
@@ -42,10 +42,10 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
     recording = Recording(folder / "tapeline.duckdb", folder)
     began = time.perf_counter()
     try:
-        samples = _play(order, inputs, settings, recording, shows=not is_json and sys.stderr.isatty())
+        curve = _play(order, inputs, settings, recording, shows=not is_json and sys.stderr.isatty())
         recording.flush()
         took = time.perf_counter() - began
-        write_files(recording.writer, folder, samples)
+        write_files(recording.writer, folder)
     finally:
         recording.close()
     is_round_the_clock = any(
@@ -54,14 +54,14 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
     with open_read_only(folder / "tapeline.duckdb") as service:
         summary = summarize(
             service,
-            samples,
+            curve,
             is_round_the_clock=is_round_the_clock,
             bars_per_s=inputs.rows / max(took, 1e-9),
             hashes=(inputs.bars_digest, inputs.config_digest),
         )
     _write_page(folder)
     encoded = msgspec.json.encode(summary)
-    (folder / "summary.json").write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
+    _write(folder / "summary.json", msgspec.json.format(encoded, indent=2) + b"\n")
     sys.stdout.write(encoded.decode() + "\n" if is_json else f"{as_text(summary)}\n{folder}: report.html, {_NAMES}\n")
     return 0
 
@@ -69,13 +69,18 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
 _NAMES = "summary.json, tapeline.duckdb (sql, report and explain read it) and tables as Parquet files"
 
 
-def _play(order: Order, inputs: Inputs, settings: Settings, recording: Recording, *, shows: bool) -> list[Sample]:
-    samples: list[Sample] = []
-    done, shown = 0, time.monotonic()
+def _play(order: Order, inputs: Inputs, settings: Settings, recording: Recording, *, shows: bool) -> Curve:
+    equity = Equity(recording.folder)
+    curve, done, shown = None, 0, time.monotonic()
     for bars, bodies, test in play(order, inputs, settings):
         now = bars[0].ts_event if bars else test.opened_ns
         recording.take(bars, bodies, now)
-        samples.append(_sample(test, now))
+        worth = test.worth()
+        equity.take(now, *worth)
+        if curve is None:
+            curve = Curve(now, worth.equity)
+        else:
+            curve.take(now, worth.equity, worth.exposure)
         done += len(bars)
         if shows and time.monotonic() - shown > _SHOW_S:
             shown = time.monotonic()
@@ -83,13 +88,9 @@ def _play(order: Order, inputs: Inputs, settings: Settings, recording: Recording
             sys.stderr.flush()
     if shows:
         sys.stderr.write("\r" + " " * 40 + "\r")
-    return samples
-
-
-def _sample(test: Backtest, now_ns: int) -> Sample:
-    account = test.account()
-    held = sum(abs(quantity) * account.prices[symbol] for symbol, quantity in account.positions.items())
-    return Sample(now_ns, float(account.equity), float(account.cash), float(held))
+    equity.finish()
+    assert curve is not None  # noqa: S101  (play gives the beginning at least)
+    return curve
 
 
 def _write_page(folder: Path) -> None:
@@ -101,7 +102,14 @@ def _write_page(folder: Path) -> None:
         async with asking(folder, 0) as ask:
             return page(await gather(ask, None, with_charts=True))
 
-    (folder / "report.html").write_text(asyncio.run(gathered()), encoding="utf-8")
+    _write(folder / "report.html", asyncio.run(gathered()).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def as_text(summary: Summary) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.values import NS_PER_DAY
+from engine.zones import midnight_before
 
 _DAYS_OF_YEAR = 365.25
 
@@ -37,27 +38,64 @@ class EquityMetrics(msgspec.Struct, frozen=True):
     days: int
 
 
-def equity_metrics(
-    start: float, samples: Sequence[tuple[int, float]], days: Sequence[float], days_per_year: int
-) -> EquityMetrics:
+class Curve:
+    """An equity curve as it grows: what its numbers need, whatever its length.
+
+    Args:
+        ts_ns: The beginning, ns UTC.
+        equity: Then, USD.
+    """
+
+    def __init__(self, ts_ns: int, equity: float) -> None:
+        self.start = self.last = self._peak = equity
+        self.drawdown = 0.0
+        self.days: dict[int, float] = {}
+        self._first_ns = self._last_ns = ts_ns
+        self._samples, self._sum, self._shares = 0, 0.0, 0.0
+
+    def take(self, ts_ns: int, equity: float, exposure: float) -> None:
+        """Take in a sample: the close of a minute, equity and what is held, USD; later than those before."""
+        self.last, self._last_ns = equity, ts_ns
+        self.days[midnight_before(ts_ns - 1)] = equity
+        self._peak = max(self._peak, equity)
+        self.drawdown = max(self.drawdown, 1 - equity / self._peak)
+        self._samples += 1
+        self._sum += equity
+        self._shares += exposure / equity if equity > 0 else 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean of all samples, USD."""
+        return self._sum / self._samples if self._samples else self.start
+
+    @property
+    def exposure(self) -> float:
+        """Mean of what was held over equity."""
+        return self._shares / self._samples if self._samples else 0.0
+
+    @property
+    def span_days(self) -> float:
+        """From the beginning to the last sample."""
+        return (self._last_ns - self._first_ns) / NS_PER_DAY
+
+
+def equity_metrics(curve: Curve, days_per_year: int) -> EquityMetrics:
     """Give the numbers of an equity curve.
 
     Args:
-        start: Equity at the beginning, USD.
-        samples: (ns UTC, equity USD), by time; the first at the beginning.
-        days: Last equity of each day, by time.
+        curve: Equity by time.
         days_per_year: Of daily returns.
     """
-    if not samples or start <= 0:
+    start, last, days = curve.start, curve.last, list(curve.days.values())
+    if start <= 0:
         return EquityMetrics(0.0, None, None, None, 0.0, 0)
     returns = [after / before - 1 for before, after in zip((start, *days), days, strict=False) if before > 0]
-    last, span = samples[-1][1], (samples[-1][0] - samples[0][0]) / NS_PER_DAY
     return EquityMetrics(
         total_return=last / start - 1,
-        cagr=(last / start) ** (_DAYS_OF_YEAR / span) - 1 if span >= 1 and last > 0 else None,
+        cagr=(last / start) ** (_DAYS_OF_YEAR / curve.span_days) - 1 if curve.span_days >= 1 and last > 0 else None,
         sharpe=_sharpe(returns, days_per_year),
         sortino=_sortino(returns, days_per_year),
-        max_drawdown=_drawdown(start, [equity for _, equity in samples]),
+        max_drawdown=curve.drawdown,
         days=len(returns),
     )
 
@@ -76,11 +114,3 @@ def _sortino(returns: Sequence[float], days_per_year: int) -> float | None:
     downside = math.fsum(min(one, 0.0) ** 2 for one in returns) / len(returns)
     mean = math.fsum(returns) / len(returns)
     return mean / math.sqrt(downside) * math.sqrt(days_per_year) if downside > 0 else None
-
-
-def _drawdown(start: float, equities: Sequence[float]) -> float:
-    peak, worst = start, 0.0
-    for equity in equities:
-        peak = max(peak, equity)
-        worst = max(worst, 1 - equity / peak)
-    return worst

@@ -25,6 +25,8 @@ from storage.writer import Writer
 
 _MARKET, _TRADING = "BACKTEST_MARKET", "BACKTEST_TRADING"
 _BATCH = 20_000
+_SIGNALS_MAX = 100_000
+"""Of as many signals it is known at which bar they were said; an order of an older one names the signal instead."""
 
 
 class Recording:
@@ -32,10 +34,11 @@ class Recording:
 
     Args:
         path: The database file, a new one.
-        folder: Where tables may be written as files.
+        folder: Where it, and tables as files, are written.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
+        self.folder = folder
         self.writer = Writer.open(path, snapshot_dir=folder)
         self._market: list[Row] = []
         self._trading: list[Row] = []
@@ -69,6 +72,8 @@ class Recording:
         match body:
             case Signal():
                 self._bar_of[body.id] = body.bar
+                if len(self._bar_of) > _SIGNALS_MAX:
+                    del self._bar_of[next(iter(self._bar_of))]
                 return body.bar
             case IndicatorValues():
                 return body.bar

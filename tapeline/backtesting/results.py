@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from adapters.exchange.calendar import new_york
 from storage.export import export
 from storage.sql import SqlService
 from storage.writer import Writer
-from tapeline.backtesting.metrics import equity_metrics
+from tapeline.backtesting.metrics import Curve, equity_metrics
 
+_ROWS_MAX = 50_000
+_EQUITY = {"ts": pl.Int64, "equity": pl.Float64, "cash": pl.Float64, "exposure": pl.Float64}
 _FILLS = """
 SELECT ts_event AS ts, symbol, side, last_qty AS qty, last_px AS px, commission, bot, client_order_id
 FROM fills ORDER BY rowid
@@ -54,19 +54,6 @@ FROM trades WHERE closed_at IS NOT NULL
 """
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """The account at the close of a minute; USD.
-
-    Attributes:
-        exposure: What is held, long and short added.
-    """
-
-    ts_ns: int
-    equity: float
-    cash: float
-    exposure: float
-
-
 class Summary(msgspec.Struct, frozen=True):
     """What `--json` prints; money in USD, shares as fractions. None where there is too little to say.
 
@@ -101,24 +88,52 @@ class Summary(msgspec.Struct, frozen=True):
     config_hash: str
 
 
-def write_files(writer: Writer, folder: Path, samples: Sequence[Sample]) -> None:
+class Equity:
+    """The account at the close of each minute, on its way into `equity.parquet`; memory does not grow with them.
+
+    Args:
+        folder: Where the file is written; parts of it lie beside it until `finish`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[tuple[int, float, float, float]] = []
+        self._parts: list[Path] = []
+
+    def take(self, ts_ns: int, equity: float, cash: float, exposure: float) -> None:
+        """Take in a sample: ns UTC, USD; `exposure` is what is held, long and short added."""
+        self._rows.append((ts_ns, equity, cash, exposure))
+        if len(self._rows) >= _ROWS_MAX:
+            self._spill()
+
+    def finish(self) -> None:
+        """Write the file, whole or not at all."""
+        self._spill()
+        part, path = self._folder / ".equity.part", self._folder / "equity.parquet"
+        pl.scan_parquet(self._parts).sink_parquet(part, compression="zstd")
+        part.replace(path)
+        for one in self._parts:
+            one.unlink()
+
+    def _spill(self) -> None:
+        if not self._rows and self._parts:
+            return
+        path = self._folder / f".equity-{len(self._parts):06}.part"
+        frame = pl.DataFrame(self._rows, schema=_EQUITY, orient="row")
+        frame.with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC"))).write_parquet(path)
+        self._parts.append(path)
+        self._rows.clear()
+
+
+def write_files(writer: Writer, folder: Path) -> None:
     """Write the tables of a run as Parquet files."""
     for name, query in _FILES.items():
         export(writer.instance, query, folder / f"{name}.parquet")
-    frame = pl.DataFrame(
-        {
-            "ts": pl.Series([one.ts_ns for one in samples], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC")),
-            "equity": [one.equity for one in samples],
-            "cash": [one.cash for one in samples],
-            "exposure": [one.exposure for one in samples],
-        }
-    )
-    frame.write_parquet(folder / "equity.parquet")
 
 
 def summarize(
     service: SqlService,
-    samples: Sequence[Sample],
+    curve: Curve,
     *,
     is_round_the_clock: bool,
     bars_per_s: float,
@@ -128,23 +143,17 @@ def summarize(
 
     Args:
         service: Reads its database.
-        samples: The account by time; the first at the beginning.
+        curve: Its equity.
         is_round_the_clock: Whether a symbol trades every day.
         bars_per_s: Of the run.
         hashes: Of the bars, and of the configuration.
     """
     counts, won = (_one(service, query) for query in (_COUNTS, _WON))
-    start = samples[0].equity
-    days = {new_york(one.ts_ns - 1).date(): one.equity for one in samples[1:]}
-    curve = [(one.ts_ns, one.equity) for one in samples]
-    numbers = equity_metrics(start, curve, [days[day] for day in sorted(days)], 365 if is_round_the_clock else 252)
-    minutes = samples[1:]
-    mean = sum(one.equity for one in minutes) / len(minutes) if minutes else start
-    shares = [one.exposure / one.equity for one in minutes if one.equity > 0]
+    numbers = equity_metrics(curve, 365 if is_round_the_clock else 252)
     return Summary(
         **{name: counts[name] for name in ("bars", "signals", "intents", "denials", "fills", "fees")},
         trades=won["trades"],
-        final_equity=samples[-1].equity,
+        final_equity=curve.last,
         total_return=numbers.total_return,
         cagr=numbers.cagr,
         sharpe=numbers.sharpe,
@@ -152,8 +161,8 @@ def summarize(
         max_drawdown=numbers.max_drawdown,
         win_rate=won["won"] / won["trades"] if won["trades"] else None,
         profit_factor=won["gained"] / won["lost"] if won["lost"] else None,
-        exposure=sum(shares) / len(shares) if shares else 0.0,
-        turnover=counts["traded"] / mean if mean > 0 else 0.0,
+        exposure=curve.exposure,
+        turnover=counts["traded"] / curve.mean if curve.mean > 0 else 0.0,
         bars_per_s=round(bars_per_s, 1),
         bars_hash=hashes[0],
         config_hash=hashes[1],

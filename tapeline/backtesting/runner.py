@@ -14,20 +14,23 @@ from adapters.exchange.account import BookRules
 from adapters.exchange.barfile import FileBars, read_bars
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.calendar import VenueCalendar, utc_date
-from adapters.simulated import CRYPTO_FEE_BPS, SimulatedVenue
+from adapters.simulated import SimulatedVenue
 from config import bots as bot_files
 from config import own
 from config.settings import Settings
 from engine.backtest import Backtest
 from engine.bots import Bot
+from engine.costs import ALPACA, NO_SLIPPAGE, FeeModel, Slippage
 from engine.errors import ConfigError
 from engine.ids import make_id
 from engine.listing import status_of
+from engine.matching import FillRule
 from engine.messages import AccountOpened, AnyBody, Bar, Sessions
 from engine.values import CRYPTO_UNIVERSE, MINUTE_BAR, NS_PER_MINUTE, ZERO, AssetClass, asset_class_of
 
 _BACK = timedelta(days=400)
 _MULTIPLIER = 2
+_BPS_PER_PERCENT = 100
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +42,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         start_ns: Bars that open before this are history, ns UTC; None: the first of the file.
         end_ns: Bars that open at or after this are left out; None: no end.
         cash: Of the account at the beginning, USD.
-        fees: Whether what is credited of coins is charged for, as Alpaca does.
-        slippage_bps: Most that market and stop orders slip, basis points of the price.
+        fees: What is charged.
+        slippage: By how much market and stop orders are filled worse.
+        rule: At what prices of a bar orders are filled.
         volume_share_max: Largest part of a bar's volume that one order may take; None: no limit.
         seed: Of slippage, and of every id at the venue.
     """
@@ -50,8 +54,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int | None = None
     end_ns: int | None = None
     cash: Decimal = Decimal(100_000)
-    fees: bool = True
-    slippage_bps: Decimal = ZERO
+    fees: FeeModel = ALPACA
+    slippage: Slippage = NO_SLIPPAGE
+    rule: FillRule = FillRule.NEXT_OPEN
     volume_share_max: Decimal | None = None
     seed: int = 1
 
@@ -123,8 +128,18 @@ def play(
     bars = inputs.bars
     first = bars.next_open()
     assert first is not None  # noqa: S101  (a file without bars is refused)
-    fee = CRYPTO_FEE_BPS if order.fees else ZERO
-    rules = BookRules(order.seed, order.cash, _MULTIPLIER, fee, order.slippage_bps, ZERO, order.volume_share_max)
+    fees = order.fees
+    rules = BookRules(
+        seed=order.seed,
+        cash=order.cash,
+        multiplier=_MULTIPLIER,
+        crypto_fee_bps=fees.crypto * _BPS_PER_PERCENT,
+        partial_fill_probability=ZERO,
+        volume_share_max=order.volume_share_max,
+        slippage=order.slippage,
+        rule=order.rule,
+        fees=fees,
+    )
     venue = SimulatedVenue(rules)
     if opened is None:
         account = f"BT{make_id(inputs.config_digest, inputs.bars_digest)[:10].upper()}"

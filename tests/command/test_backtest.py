@@ -16,10 +16,11 @@ import pytest
 from config import bots as bot_files
 from config.settings import Settings
 from engine.bots import Bot
+from engine.costs import NO_FEES, Slippage, fee_model
 from engine.errors import ConfigError
-from engine.values import NS_PER_DAY
+from engine.values import NS_PER_DAY, Side
 from tapeline.backtesting.command import run_backtest
-from tapeline.backtesting.metrics import equity_metrics
+from tapeline.backtesting.metrics import Curve, equity_metrics
 from tapeline.backtesting.runner import Order
 from tests.engine.build import D
 from tests.system.harness import write_bars
@@ -66,11 +67,26 @@ def test_its_files_agree_with_each_other(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_without_slippage_and_fees_cash_is_what_was_paid(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run_backtest(order_of(tmp_path, BOTS[:1], fees=False), Settings(), out, is_json=True)
+    run_backtest(order_of(tmp_path, BOTS[:1], fees=NO_FEES), Settings(), out, is_json=True)
     cash = D(100_000)
     for side, quantity, price in pl.read_parquet(out / "fills.parquet").select("side", "qty", "px").rows():
         cash += -quantity * price if side == "buy" else quantity * price
     assert pl.read_parquet(out / "equity.parquet")["cash"][-1] == pytest.approx(float(cash), abs=1e-6)
+
+
+def test_commissions_leave_the_cash_with_each_fill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    fees = fee_model("per_share=0.01,per_order=1,percent=0.05,regulatory")
+    run_backtest(order_of(tmp_path, BOTS[:1], fees=fees), Settings(), out, is_json=True)
+    cash, paid = D(100_000), D(0)
+    fills = pl.read_parquet(out / "fills.parquet").select("symbol", "side", "qty", "px", "commission").rows()
+    for symbol, side, quantity, price, commission in fills:
+        assert commission == fees.commission(symbol, Side(side), quantity, price, is_first=True)
+        cash += (-quantity * price if side == "buy" else quantity * price) - commission
+        paid += commission
+    assert pl.read_parquet(out / "equity.parquet")["cash"][-1] == pytest.approx(float(cash), abs=1e-6)
+    assert paid > 20
+    assert json.loads(capsys.readouterr().out)["fees"] == pytest.approx(float(paid))
 
 
 def test_the_same_again_is_the_same_and_another_seed_slips_otherwise(tmp_path: Path) -> None:
@@ -81,9 +97,9 @@ def test_the_same_again_is_the_same_and_another_seed_slips_otherwise(tmp_path: P
 
     plain = fills("plain")
     assert fills("again") == plain
-    slipped = fills("slipped", slippage_bps=D(20))
+    slipped = fills("slipped", slippage=Slippage(bps=D(20)))
     assert slipped != plain
-    assert fills("other", slippage_bps=D(20), seed=2) != slipped
+    assert fills("other", slippage=Slippage(bps=D(20)), seed=2) != slipped
 
 
 def test_bars_of_the_file_from_before_warm_up(tmp_path: Path) -> None:
@@ -111,9 +127,12 @@ def test_numbers_of_an_equity_curve_are_those_of_empyrical() -> None:
     draw, equities = random.Random(3), [100_000.0]
     for _ in range(400):
         equities.append(equities[-1] * (1 + draw.gauss(0.0004, 0.01)))
-    days = equities[1:]
-    samples = [(number * NS_PER_DAY, equity) for number, equity in enumerate(equities)]
-    found = equity_metrics(equities[0], samples, days, 252)
+    days, curve = equities[1:], Curve(0, equities[0])
+    for number, equity in enumerate(days, 1):
+        curve.take(number * NS_PER_DAY, equity, equity / number)
+    found = equity_metrics(curve, 252)
+    assert curve.mean == pytest.approx(sum(days) / 400)
+    assert curve.exposure == pytest.approx(sum(1 / number for number in range(1, 401)) / 400)
     returns = pl.Series([after / before - 1 for before, after in zip(equities, days, strict=False)]).to_numpy()
     assert found.sharpe == pytest.approx(empyrical.sharpe_ratio(returns))
     assert found.sortino == pytest.approx(empyrical.sortino_ratio(returns))
@@ -124,6 +143,9 @@ def test_numbers_of_an_equity_curve_are_those_of_empyrical() -> None:
 
 
 def test_of_a_flat_curve_there_is_too_little_to_say() -> None:
-    found = equity_metrics(100.0, [(0, 100.0), (NS_PER_DAY, 100.0)], [100.0, 100.0], 252)
+    curve = Curve(0, 100.0)
+    for number in (1, 2):
+        curve.take(number * NS_PER_DAY, 100.0, 0.0)
+    found = equity_metrics(curve, 252)
     assert (found.sharpe, found.sortino, found.max_drawdown, found.total_return) == (None, None, 0.0, 0.0)
     assert math.isclose(found.cagr or 0.0, 0.0)

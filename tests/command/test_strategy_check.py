@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from config.bots import load
@@ -12,9 +13,10 @@ from engine.errors import ConfigError
 from engine.messages import Bar
 from engine.ports import Trade
 from engine.strategies import OwnFill, Target
-from engine.values import Direction
+from engine.values import NS_PER_MINUTE, Direction
 from tapeline import strategies, strategy_check
 from tapeline.strategy_check import bot_of, findings, made_bars, run_check
+from tapeline.strategy_foresight import warms_up_too_short
 from tests.engine.owner import Owner
 
 BARS = made_bars(2_000)
@@ -197,3 +199,101 @@ def test_a_parameter_that_is_none() -> None:
         bot_of("rsi", ["x=1"])
     with pytest.raises(ConfigError, match="unknown strategy 'best'"):
         bot_of("best")
+
+
+_PEEK = """
+import polars as pl
+
+from tapeline.api import Bar, Direction, Target
+
+FILE = pl.read_csv("BARS")
+NEXT = dict(zip(FILE["timestamp"].str.to_datetime(time_zone="UTC").dt.epoch("ns"), FILE["close"]))
+
+
+class Peek:
+    def __init__(self) -> None:
+        self.close = 0.0
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.close = bar.close
+        following = NEXT.get(bar.ts_event, 0.0)  # the bar that opens when this one closes
+        return Target(Direction.LONG if following > bar.close else Direction.FLAT, 1.0, "tomorrow's news")
+
+    def snapshot(self) -> dict[str, float]:
+        return {"close": self.close}
+"""
+
+
+def test_a_strategy_that_reads_the_next_close_in_a_file_looks_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No other future would tell: it looks at none of the bars that it is given."""
+    monkeypatch.chdir(tmp_path)
+    opens = pl.Series([bar.ts_event - NS_PER_MINUTE for bar in BARS]).cast(pl.Datetime("ns", "UTC"))
+    columns = {name: [getattr(bar, name) for bar in BARS] for name in ("open", "high", "low", "close", "volume")}
+    pl.DataFrame({"symbol": "AAPL", "timestamp": opens.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), **columns}).write_csv(
+        "bars.csv"
+    )
+    (tmp_path / "peek.py").write_text(_PEEK.replace("BARS", str(tmp_path / "bars.csv")))
+    assert run_check("peek.py:Peek", [], Path("bars.csv")) == 1
+    [fault] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAULT")]
+    assert "does not look ahead: it is right about the next bar at" in fault
+
+
+class _Hasty:
+    """An average of 60 closes that says it takes five."""
+
+    warm_up = 5
+
+    def __init__(self) -> None:
+        self.closes: list[float] = []
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.closes = [*self.closes[-59:], bar.close]
+        is_above = bar.close > sum(self.closes) / len(self.closes)
+        return Target(Direction.LONG if is_above else Direction.FLAT, 1.0, "")
+
+    def snapshot(self) -> dict[str, float]:
+        return {"average": sum(self.closes) / len(self.closes)} if self.is_ready else {}
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.closes)
+
+
+class _HastyAndSilent(_Hasty):
+    """The same, without a value until it has all of them."""
+
+    @property
+    def is_ready(self) -> bool:
+        return len(self.closes) == 60
+
+
+class _Patient(_Hasty):
+    warm_up = 60
+
+
+class _Endless(_Hasty):
+    """A sum over all bars: no warm-up is long enough for its value, and none is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volume = 0.0
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        self.volume += bar.volume
+        return super().on_bar(bar)
+
+    def snapshot(self) -> dict[str, float]:
+        return {"volume": self.volume}
+
+
+def test_a_warm_up_that_is_too_short_is_found() -> None:
+    faults = {kind: warms_up_too_short(kind, BARS) for kind in (_Hasty, _HastyAndSilent, _Patient, _Endless)}
+    assert "after 25 bars average is " in faults[_Hasty]
+    assert "let `warm_up` be the number of bars until its values are right" in faults[_Hasty]
+    assert "after 25 bars average is missing" in faults[_HastyAndSilent]
+    assert (faults[_Patient], faults[_Endless]) == ("", "")
+    assert [found.fault for found in findings(_Hasty, BARS) if found.name == "its warm-up is long enough"] == [
+        faults[_Hasty]
+    ]

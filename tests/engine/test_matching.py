@@ -17,6 +17,7 @@ from engine.matching import (
     Candle,
     Draws,
     FillModel,
+    FillRule,
     Match,
     WorkingOrder,
     match,
@@ -123,8 +124,8 @@ buy  trailing_stop H100 T3     day 10 |  99 100   90  94 | 10 @ 94
 """
 
 
-def _rows() -> list[str]:
-    return [line for line in TABLE.splitlines() if line.strip() and not line.startswith("#")]
+def _rows(table: str = TABLE) -> list[str]:
+    return [line for line in table.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def _order(text: str, *, is_triggered: bool = False) -> WorkingOrder:
@@ -149,6 +150,42 @@ def _shown(result: Match) -> str:
 def test_one_candle(row: str) -> None:
     order, candle, expected = row.split("|")
     assert _shown(match(_order(order), _candle(candle), PLAIN, NO_DRAWS)) == expected.strip()
+
+
+MARKET_AT_CLOSE = """
+buy  market             day 10 | 100 102  99 101 | 10 @ 101
+sell market             ioc 10 | 100 102  99 101 | 10 @ 101
+buy  limit L99.5        day 10 | 100 102  99 101 | 10 @ 99.5
+sell stop S99.5         day 10 | 100 102  99 101 | 10 @ 99.5
+"""
+# 100 -> 99 -> 102 -> 101 where the low is nearer to the open, 100 -> 101 -> 98 -> 99 where the high is
+ON_A_PATH = """
+buy  market             day 10 | 100 102  99 101 | 10 @ 100
+sell limit L101.5       day 10 | 100 102  99 101 | 10 @ 101.5
+# a stop-limit beyond its limit: the low came before the trigger, then after it
+buy  stop_limit S101 L99.5   day 10 | 100 102  99 101 | - !
+buy  stop_limit S101 L99.5   day 10 | 100 101  98  99 | 10 @ 99.5
+sell stop_limit S99.5 L101   day 10 | 100 102  99 100 | 10 @ 101
+sell stop_limit S99 L100.5   day 10 | 100 101  98  99 | - !
+# a trailing stop: the best price came before the fall, then after it
+sell trailing_stop H100 T2   day 10 | 100 101  98  99 | 10 @ 99
+sell trailing_stop H100 T2   day 10 | 100 102  99 101 | -
+sell trailing_stop H100 T2   day 10 | 100 103  99 100.5 | 10 @ 101
+sell trailing_stop H103 T2   day 10 | 100 101  98  99 | 10 @ 100
+buy  trailing_stop H100 T2   day 10 | 100 102  99 101 | 10 @ 101
+buy  trailing_stop H100 T2   day 10 | 100 101  98 100 | 10 @ 100
+buy  trailing_stop H100 T2   day 10 | 100 101  98  99 | -
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "row"),
+    [(FillRule.CLOSE, row) for row in _rows(MARKET_AT_CLOSE)]
+    + [(FillRule.BAR_PATH, row) for row in _rows(ON_A_PATH)],
+)  # fmt: skip
+def test_one_candle_by_another_rule(rule: FillRule, row: str) -> None:
+    order, candle, expected = row.split("|")
+    assert _shown(match(_order(order), _candle(candle), FillModel(rule=rule), NO_DRAWS)) == expected.strip()
 
 
 def test_a_triggered_stop_limit_is_a_limit_order_in_later_candles() -> None:
@@ -205,6 +242,20 @@ def test_of_two_exits_in_one_candle_the_stop_comes_first_unless_the_profit_is_th
     assert takes_profit_first(Side.BUY, D(100), candle)
 
 
+@pytest.mark.parametrize(
+    ("side", "limit", "prices", "expected"),
+    [
+        (Side.SELL, 101, "100 101 98 99", True), (Side.SELL, 102, "100 102 99 101", False),
+        (Side.BUY, 99, "100 102 99 101", True), (Side.BUY, 98, "100 101 98 99", False),
+        (Side.SELL, 101, "100 101 99 100", True), (Side.SELL, 102, "100 101 98 99", False),
+    ],
+)  # fmt: skip
+def test_of_two_exits_on_a_path_the_one_that_is_reached_first_comes_first(
+    side: Side, limit: int, prices: str, expected: bool
+) -> None:
+    assert takes_profit_first(side, D(limit), _candle(prices), FillRule.BAR_PATH) is expected
+
+
 SLIPPAGE = FillModel(slippage_bps_max=D(100))
 
 
@@ -221,9 +272,25 @@ SLIPPAGE = FillModel(slippage_bps_max=D(100))
         ("buy limit L101 day 10", "0.9", "10 @ 100"),  # limit orders do not slip
     ],
 )
-def test_slippage_worsens_the_price_inside_the_candle(order: str, draw: str, expected: str) -> None:
+def test_slippage_by_the_draw_worsens_the_price_inside_the_candle(order: str, draw: str, expected: str) -> None:
     result = match(_order(order), _candle("100 102 99 101"), SLIPPAGE, Draws(slippage=D(draw)))
     assert _shown(result) == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "model", "expected"),
+    [
+        ("buy market day 10", FillModel(slippage_ticks=D(3)), "10 @ 100.03"),
+        ("sell market day 10", FillModel(slippage_ticks=D(3)), "10 @ 99.97"),
+        ("sell market day 10", FillModel(slippage_ticks=D(300)), "10 @ 99"),
+        ("buy market day 10", FillModel(slippage_range=D("0.1")), "10 @ 100.3"),
+        ("sell stop S99.5 day 10", FillModel(slippage_range=D("0.1")), "10 @ 99.2"),
+        ("buy market day 10", FillModel(slippage_range=D("0.1"), slippage_ticks=D(1)), "10 @ 100.31"),
+        ("buy limit L101 day 10", FillModel(slippage_ticks=D(3)), "10 @ 100"),
+    ],
+)
+def test_slippage_by_ticks_and_by_the_range_of_the_candle(order: str, model: FillModel, expected: str) -> None:
+    assert _shown(match(_order(order), _candle("100 102 99 101"), model, NO_DRAWS)) == expected
 
 
 @pytest.mark.parametrize(

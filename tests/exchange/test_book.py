@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from adapters.alpaca.parse_orders import parse_order, parse_update
 from adapters.exchange.account import BookRules
 from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import Book, TradeUpdate
@@ -27,6 +28,9 @@ from adapters.exchange.orders import (
     StopLoss,
     TakeProfit,
 )
+from adapters.exchange.wire import order_json
+from adapters.told import order_of, update_of
+from engine.costs import Slippage
 
 D = Decimal
 MINUTE = 60 * 10**9
@@ -43,7 +47,7 @@ class Trading(RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         self.now = int((OPEN - timedelta(minutes=2)).timestamp()) * 10**9
         self.prices: dict[str, Decimal] = {}
-        rules = BookRules(seed, CASH, 2, D(25), D(10), D("0.4"), None)
+        rules = BookRules(seed, CASH, 2, D(25), D("0.4"), None, Slippage(bps=D(10)))
         self.book = self.make_book(rules)
         self.told: dict[str, list[TradeUpdate]] = {}
         self.splits = 0
@@ -123,7 +127,7 @@ class Trading(RuleBasedStateMachine):
             bars.append(VenueBar(symbol, self.now - MINUTE, opened, high, low, closed, 1000, 1, opened))
         by_symbol = {bar.symbol: bar for bar in bars}
         for update in [*self.book.acknowledge(), *self.book.settle(bars, self.now)]:
-            self.told.setdefault(update.order["id"], []).append(update)
+            self.tell(update)
             if update.execution is not None:
                 bar = by_symbol[update.symbol]
                 assert bar.low <= update.execution.price <= bar.high
@@ -144,8 +148,15 @@ class Trading(RuleBasedStateMachine):
             self.prices[symbol] = self.prices[symbol] / split.ratio
         held = self.book.ledger.qty(symbol)
         for update in [*events, *self.book.split(split)]:
-            self.told.setdefault(update.order["id"], []).append(update)
+            self.tell(update)
         assert abs(self.book.ledger.qty(symbol) - held * split.ratio) < D("0.000000002")
+
+    def tell(self, update: TradeUpdate) -> None:
+        """Note what is told; without a wire it is what a client reads of the wire, to the last digit."""
+        self.told.setdefault(update.order.id, []).append(update)
+        assert repr(update_of(update)) == repr(parse_update(update.json()))
+        order = self.book.orders[update.order.id]
+        assert repr(order_of(order, is_nested=True)) == repr(parse_order(order_json(order, is_nested=True)))
 
     @invariant()
     def money_adds_up(self) -> None:
@@ -232,7 +243,7 @@ def test_the_exits_of_a_group_never_do_more_than_close_the_position(
     *, kind: str, side: str, seed: int, partial: Decimal, gain: int, loss: int, minutes: list[list[int]]
 ) -> None:
     now = int(OPEN.timestamp()) * 10**9
-    book = Book(BookRules(seed, CASH, 2, D(0), D(0), partial, None), CALENDAR, {"AAPL": D(100)}.get, SYMBOLS.get)
+    book = Book(BookRules(seed, CASH, 2, D(0), partial, None), CALENDAR, {"AAPL": D(100)}.get, SYMBOLS.get)
     sign = 1 if side == "buy" else -1
     if kind == "oco":
         book.submit(OrderRequest("AAPL", D(10), None, side, "market", "day", client_order_id="entry"), now)

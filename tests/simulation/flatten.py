@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from adapters.exchange.orders import Refusal
+from adapters.told import order_of
 from engine.errors import UnreachableError
 from engine.flattening import Flattening, Look, Plan
 from engine.messages import OrderIntent
 from engine.ports import OpenOrder, VenueOrder
 from engine.values import NS_PER_S
 from streams.subjects import escape
-from tests.simulation.market import order_value
 
 if TYPE_CHECKING:
     from tests.simulation.rest import VenueRest
@@ -127,4 +127,4 @@ class Flatten:
         answer = self._exchange.take(intent)
         if faults.hits("post_unknown"):
             return None
-        return answer if isinstance(answer, Refusal) else order_value(answer)
+        return answer if isinstance(answer, Refusal) else order_of(answer, is_nested=True)

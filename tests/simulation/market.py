@@ -1,7 +1,7 @@
 """The market of one seed: symbols, bots, a few dozen bars each, a calendar; and the venue's book on them.
 
 The book is the local exchange's own (adapters.exchange.book over engine.matching); what it says is turned into the
-values of engine.ports here, without JSON, which has tests of its own and would take half of the time.
+values of engine.ports by adapters.told, without JSON, which would take half of the time.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
-from adapters.exchange import ids
 from adapters.exchange.account import BookRules
 from adapters.exchange.bars import VenueBar
-from adapters.exchange.book import Book, TradeUpdate
-from adapters.exchange.ledger import Execution
-from adapters.exchange.orders import Order
+from adapters.exchange.book import Book
 from adapters.exchange.ticks import quotes_of, trades_of
+from engine.costs import Slippage
 from engine.messages import Bar
-from engine.ports import Quote, Trade, VenueExecution, VenueOrder, VenueUpdate
-from engine.values import NS_PER_MINUTE, NS_PER_S, OrderClass, to_decimal
+from engine.ports import Quote, Trade
+from engine.values import NS_PER_MINUTE, NS_PER_S, to_decimal
 from tests.simulation.bots import bots_of
 from tests.simulation.faults import Faults
 
@@ -125,7 +123,7 @@ class _Troubles:
 
 
 class VenueBook(Book):
-    """The exchange's book; an event carries the order as a value instead of JSON."""
+    """The exchange's book, on the prices of the market and with the troubles of the faults."""
 
     def __init__(self, market: Market, faults: Faults) -> None:
         draw = faults.draw
@@ -134,7 +132,7 @@ class VenueBook(Book):
             cash=Decimal(100_000),
             multiplier=2,
             crypto_fee_bps=Decimal(draw.choice((0, 25))),
-            slippage_bps=Decimal(2),
+            slippage=Slippage(bps=Decimal(2)),
             partial_fill_probability=Decimal(draw.choice(("0", "0.3", "0.6"))),
             volume_share_max=None,
         )
@@ -142,60 +140,12 @@ class VenueBook(Book):
         calendar: Any = Calendar(market.sessions)
         troubles: Any = _Troubles(faults)
         super().__init__(rules, calendar, self.prices.get, lambda name: name if name in SYMBOLS else None, troubles)
-        settlement: Any = self._settlement
-        settlement.tell = self._value_event
 
     def know(self, bars: Iterable[VenueBar]) -> None:
         """These bars are out."""
         for bar in bars:
             self.prices[bar.symbol] = to_decimal(bar.close)
         self.account.mark()
-
-    def _value_event(self, event: str, order: Order, ns: int, execution: Execution | None = None) -> TradeUpdate:
-        held = self.account.ledger.qty(order.terms.symbol)
-        name = execution.id if execution else ids.make_uuid(self.rules.seed, "event", order.id, event)
-        shown: Any = order_value(order)
-        return TradeUpdate(event, order.terms.symbol, order.root, ns, shown, held, name, execution)
-
-
-def order_value(order: Order) -> VenueOrder:
-    """The order as parse_order reads it from its JSON."""
-    return VenueOrder(
-        client_order_id=order.client_order_id,
-        venue_order_id=order.id,
-        symbol=order.terms.symbol,
-        side=order.terms.side,
-        status=order.status,
-        quantity=order.terms.qty,
-        filled_qty=order.filled_qty,
-        avg_px=order.avg_px,
-        submitted_ns=order.submitted_ns,
-        updated_ns=order.updated_ns or order.submitted_ns,
-        order_type=order.terms.order_type,
-        time_in_force=order.terms.time_in_force,
-        order_class=OrderClass(order.order_class or "simple"),
-        notional=order.terms.notional,
-        limit_px=order.terms.limit_px,
-        stop_px=order.stop_px,
-        trail_px=order.terms.trail_px,
-        trail_percent=order.terms.trail_percent,
-        legs=tuple(order_value(leg) for leg in order.legs),
-        replaced_by=order.replaced_by or "",
-        replaces=order.replaces or "",
-    )
-
-
-def update_value(update: TradeUpdate) -> VenueUpdate:
-    """The event as parse_update reads it."""
-    order: Any = update.order
-    done = update.execution
-    execution = None
-    if done is not None:
-        execution = VenueExecution(
-            order.venue_order_id, done.cum_qty, order.symbol, order.side, done.qty, done.price,
-            done.ns // 1000 * 1000, done.id, "", order.client_order_id,
-        )  # fmt: skip
-    return VenueUpdate(update.event, order, update.ns, execution)
 
 
 def bar_value(bar: VenueBar) -> Bar:

@@ -393,7 +393,7 @@ SEEDS = {
     "exits_left_in_the_way": 22,
     "legs_cover_before_their_entry": 303,
     "leg_attributed_to_manual": 7,
-    "adoption_doubled": 3,
+    "adoption_doubled": 0,
     "small_leg_never_ends": 818,
     "late_cancel_overrides_fill": 14,
     "wish_answered_twice": 18,

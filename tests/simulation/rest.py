@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapters.exchange.orders import Refusal
+from adapters.told import order_of
 from engine.errors import UnreachableError
 from engine.messages import OrderIntent
 from engine.ports import (
@@ -27,7 +28,6 @@ from engine.ports import (
     VenueSplit,
 )
 from engine.values import NS_PER_DAY, NS_PER_S, AssetClass, Side, asset_class_of
-from tests.simulation.market import order_value
 from tests.simulation.venue import Exchange
 
 _TIMEOUT_S = 10.0
@@ -64,7 +64,7 @@ class VenueRest:
         if faults.hits("post_unknown"):
             return self._timed_out()
         if not isinstance(answer, Refusal):
-            return Accepted(order_value(answer))
+            return Accepted(order_of(answer, is_nested=True))
         if answer.status == 422 and "must be unique" in answer.message:
             return self._duplicate(intent)
         return Rejected(str(answer.code), answer.message)
@@ -123,12 +123,12 @@ class VenueRest:
         if self._exchange.now_ns - order.submitted_ns < lag_ns:
             self._exchange.unclear.discard(client_order_id)
             return NotFound()
-        return order_value(order)
+        return order_of(order, is_nested=True)
 
     def orders(self, after_ns: int) -> Sequence[VenueOrder]:
         self._may_fail()
         found = [
-            order_value(order) for order in self._exchange.book.orders.values()
+            order_of(order, is_nested=True) for order in self._exchange.book.orders.values()
             if order.parent is None
             and (order.submitted_ns >= after_ns or any(part.is_open for part in (order, *order.legs)))
         ]  # fmt: skip

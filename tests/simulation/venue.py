@@ -16,6 +16,7 @@ from adapters.exchange.bars import VenueBar
 from adapters.exchange.book import TradeUpdate
 from adapters.exchange.ledger import Activity
 from adapters.exchange.orders import OrderRequest, Refusal
+from adapters.told import update_of
 from engine.messages import Bar, OrderIntent
 from engine.ports import Quote, Trade
 from engine.values import ZERO, Side
@@ -23,7 +24,7 @@ from tests.simulation.bodies import change_of, request_of
 from tests.simulation.faults import Faults
 from tests.simulation.line import Line
 from tests.simulation.loop import SimLoop
-from tests.simulation.market import Market, VenueBook, bar_value, ns_at, ticks_of, update_value
+from tests.simulation.market import Market, VenueBook, bar_value, ns_at, ticks_of
 
 
 class Exchange:
@@ -181,7 +182,7 @@ class Exchange:
 
     def _tell(self, events: list[TradeUpdate]) -> None:
         for event in events:
-            update = update_value(event)
+            update = update_of(event)
             if self.faults.hits("update_lost"):
                 continue
             self.updates.send("update_late", lambda listener, it=update: listener.on_update(it))

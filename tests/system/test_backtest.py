@@ -9,6 +9,7 @@ import pytest
 from config import bots as bot_files
 from config.settings import Settings
 from engine.bots import Bot, OrderStyle
+from engine.costs import EXCHANGE
 from engine.messages import AccountOpened, AnyBody, Fill, OrderIntent, RiskDenied, Signal
 from engine.values import OrderType, TimeInForce
 from storage.bodies import read_all
@@ -57,7 +58,7 @@ def compare(tmp_path: Path, bars: Path, bots: tuple[Bot, ...], *arguments: str) 
     folder = tmp_path / "data"
     demo(folder, "--bars", str(bars), "--speed", "max", "--bot", ",".join(map(str, paths)), *arguments, timeout=500)
     opened, expected = of_demo(folder)
-    order, settings = Order(bots=tuple(paths), bars=bars), Settings()
+    order, settings = Order(bots=tuple(paths), bars=bars, fees=EXCHANGE), Settings()
     found: dict[str, list[AnyBody]] = {name: [] for name in KINDS}
     for _, bodies, _ in play(order, read(order, settings), settings, opened):
         for name, kind in KINDS.items():
