@@ -15,7 +15,19 @@ from collections.abc import Iterable, Sequence
 from engine.bots import Bot, BotStatus, RiskLimits
 from engine.desk import Desk
 from engine.ids import make_id
-from engine.messages import AccountOpened, AnyBody, Bar, BotDefined, Fill, Position, Sessions, SymbolStatus
+from engine.messages import (
+    AccountOpened,
+    AnyBody,
+    Bar,
+    BotDefined,
+    Fill,
+    PastBars,
+    Position,
+    Sessions,
+    Signal,
+    SymbolStatus,
+)
+from engine.pasts import past_bars_wanted
 from engine.ports import SimulatedVenue, Worth
 from engine.roster import faulty
 from engine.signals import SignalEngine
@@ -31,6 +43,9 @@ class Backtest:
         limits: The limits of the rules.
         venue: Where orders go.
         bar_wait_ms: How long after a moment its bars are waited for, as `signals.bar_wait_ms`.
+
+    Attributes:
+        stopped: Bots that raised too often, each with the last fault.
     """
 
     def __init__(
@@ -40,10 +55,18 @@ class Backtest:
         self._desk = Desk(opened, limits, venue, is_prompt=False)
         self._engine = SignalEngine(opened.account_number, opened.run, (), bar_wait_ms)
         self._bots: dict[str, BotDefined] = {}
+        self._past: dict[str, list[Bar]] = {}
         self._seq = 0
+        self.stopped: dict[str, str] = {}
 
-    def open(self, sessions: Sessions, statuses: Iterable[SymbolStatus], bots: Iterable[Bot]) -> list[AnyBody]:
-        """Begin: with the calendar, what the venue trades, and the bots.
+    def open(
+        self,
+        sessions: Sessions,
+        statuses: Iterable[SymbolStatus],
+        bots: Iterable[Bot],
+        pasts: Iterable[PastBars] = (),
+    ) -> list[AnyBody]:
+        """Begin: with the calendar, what the venue trades, the bots, and bars from before the first.
 
         Returns:
             What is stored, in order.
@@ -53,8 +76,21 @@ class Backtest:
         stored = [self._opened, *known, *self._desk.take(known)]
         for bot in bots:
             cause = make_id(self._opened.account_number, self._opened.run, _BY, bot.name)
-            defined = BotDefined(bot.name, 1, bot, BotStatus.RUNNING, 0, _BY, cause, self._opened.ts_event)
+            defined = BotDefined(
+                bot.name,
+                1,
+                bot,
+                BotStatus.RUNNING,
+                0,
+                _BY,
+                cause,
+                self._opened.ts_event,
+                past_bars=past_bars_wanted(bot),
+            )
             stored += self._define(defined)
+        for past in pasts:
+            self._engine.on_past(past)
+            self._past.setdefault(past.symbol, []).extend(past.every())
         return [*stored, *self._beside()]
 
     def on_minute(self, bars: Sequence[Bar]) -> list[AnyBody]:
@@ -74,11 +110,18 @@ class Backtest:
         stored += engine.filling.take_news(self._seq)
         for bar in bars:
             self._seq += 1
-            signals = engine.on_bar(bar)
+            signals = self._on_bar(bar) if self._past else engine.on_bar(bar)
             stored += [*engine.timers(self._seq), *engine.frames(), *signals, *self._beside()]
             if signals:
                 stored += self._desk.take(signals, now)
         return stored
+
+    def _on_bar(self, bar: Bar) -> list[Signal]:
+        """Let a bar come, with those from before the first that its symbol is warmed up with."""
+        signals = self._engine.come_before(bar)
+        past = list[Bar](self._past.pop(bar.symbol, ())) if self._engine.needs_past(bar) else []
+        past.sort(key=lambda one: (one.ts_event, one.timeframe))
+        return signals + self._engine.on_bar(bar, past)
 
     @property
     def opened_ns(self) -> int:
@@ -101,5 +144,6 @@ class Backtest:
         for name, reason in engine.failed().items():
             known = self._bots[name]
             if known.status is BotStatus.RUNNING:
+                self.stopped[name] = reason
                 stored += self._define(faulty(known, reason, engine.newest_ns, self._seq))
         return stored

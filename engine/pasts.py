@@ -7,7 +7,7 @@ Invariants:
    number of bars is asked for by itself: what is stored follows from what bots want, whoever was heard of first.
 4. Bars of longer timeframes are made by engine.frames, as those of the stream are: of the venue's bars of 30 minutes or
    less, whose ends are ends of theirs, too.
-Called by streams/feeding/warming, which fetches. Never reads a clock.
+Called by streams/feeding/warming, which fetches, and by backtests. Never reads a clock.
 """
 
 from __future__ import annotations
@@ -17,11 +17,22 @@ from itertools import batched
 
 import msgspec
 
+from engine.bots import Bot
 from engine.frames import DAY, Frames, span_of
 from engine.ids import make_id
 from engine.messages import Bar, OldBar, PastBars
 from engine.sessions import SessionTable
-from engine.values import MINUTE_BAR, NS_PER_DAY, NS_PER_MINUTE, AssetClass, asset_class_of, is_derived, timeframe_ns
+from engine.strategies import make, past_bars_of
+from engine.values import (
+    MINUTE_BAR,
+    NS_PER_DAY,
+    NS_PER_MINUTE,
+    AssetClass,
+    asset_class_of,
+    is_derived,
+    is_seconds,
+    timeframe_ns,
+)
 
 Wanted = tuple[str, str, int]
 """Symbol, timeframe, and how many bars of it."""
@@ -32,6 +43,16 @@ _TOGETHER_MAX = 25
 _BARS_MAX = 100_000
 """Most bars of one question, about: shares trade in two thirds of all hours of a day at most."""
 _SESSION_NS = 390 * NS_PER_MINUTE
+
+
+def past_bars_wanted(bot: Bot) -> int:
+    """Give how many past bars a bot is warmed up with."""
+    if is_seconds(bot.timeframe):
+        return 0
+    try:
+        return past_bars_of(make(bot.source, bot.params), bot.warm_up_bars)
+    except (Exception, SystemExit):  # noqa: BLE001  (whoever looks at the definition says it better)
+        return 0
 
 
 class PastAsk(msgspec.Struct, frozen=True):

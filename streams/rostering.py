@@ -11,10 +11,10 @@ from engine.definitions import validate
 from engine.errors import ConfigError
 from engine.ids import make_id
 from engine.messages import Alert, AnyBody, BotDefined, ChangeBot, Signal
+from engine.pasts import past_bars_wanted
 from engine.roster import FILE, Facts, Roster, spread
 from engine.signals import SignalEngine
-from engine.strategies import fault_text, make, past_bars_of
-from engine.values import is_seconds
+from engine.strategies import fault_text
 from streams.history import History, bars_until
 from streams.role import Context
 
@@ -53,7 +53,7 @@ class Rostering:
         fault = "" if wish.definition is None else self._fault(wish.definition) or _senseless(wish.definition)
         past = _NOTHING if definition is None or fault else await self._past(definition, status, seq)
         fault = fault or ("" if wish.definition is None else engine.rehearse(wish.definition, past.bars))
-        past_bars = 0 if definition is None or fault else _past_bars(definition)
+        past_bars = 0 if definition is None or fault else past_bars_wanted(definition)
         places = engine.newest_ns, now
         answer = roster.answer(wish, facts, *places, fault, past_bars=past_bars, market_seq=seq)
         followed: list[AnyBody] = [answer]
@@ -120,13 +120,3 @@ def _senseless(bot: Bot) -> str:
     except ConfigError as err:
         return str(err).removeprefix(f"bot {bot.name!r}: ")
     return ""
-
-
-def _past_bars(bot: Bot) -> int:
-    """Give how many past bars a bot is warmed up with."""
-    if is_seconds(bot.timeframe):
-        return 0
-    try:
-        return past_bars_of(make(bot.source, bot.params), bot.warm_up_bars)
-    except (Exception, SystemExit):  # noqa: BLE001  (whoever looks at the definition says it better)
-        return 0

@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,6 +49,34 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Let everything go as ever at the end."""
     gc.unfreeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what a worker killed: the report is for the whole session."""
+    from tests.system.kill_tally import TALLY
+
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["kills"] = TALLY.state()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take it in; a worker that crashed hands nothing over."""
+    from tests.system.kill_tally import TALLY
+
+    if kills := getattr(node, "workeroutput", {}).get("kills"):
+        TALLY.take(kills)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was killed, where, and by which seeds."""
+    from tests.system.kill_tally import TALLY
+
+    if lines := TALLY.lines():
+        terminalreporter.section("processes killed with -9")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,25 @@ class FileBars:
         """All symbols of the file, sorted."""
         return self._symbols
 
+    @property
+    def past(self) -> pl.DataFrame:
+        """Bars of the file from before the start, in the columns of VenueBar."""
+        return self._past
+
+    def begins(self) -> dict[str, int]:
+        """Open of the first bar from the start on, by symbol, ns UTC."""
+        return dict(self._frame.group_by("symbol").agg(pl.col("open_ns").min()).sort("symbol").iter_rows())
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """Bars of the file from the start on, in the columns of VenueBar."""
+        return self._frame
+
+    @property
+    def rows(self) -> int:
+        """How many bars there are from the start on."""
+        return self._frame.height
+
     def history(self) -> Iterator[list[VenueBar]]:
         """Minutes of the file from before the start."""
         for _, rows in groupby(self._past.iter_rows(), key=lambda row: row[1]):

@@ -42,10 +42,10 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
     recording = Recording(folder / "tapeline.duckdb", folder)
     began = time.perf_counter()
     try:
-        curve = _play(order, inputs, settings, recording, shows=not is_json and sys.stderr.isatty())
+        curve, failed = _play(order, inputs, settings, recording, shows=not is_json and sys.stderr.isatty())
         recording.flush()
         took = time.perf_counter() - began
-        write_files(recording.writer, folder)
+        write_files(recording.writer, folder, inputs.gaps)
     finally:
         recording.close()
     is_round_the_clock = any(
@@ -57,6 +57,8 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
             curve,
             is_round_the_clock=is_round_the_clock,
             bars_per_s=inputs.rows / max(took, 1e-9),
+            missing_minutes=int(inputs.gaps["minutes"].sum()),
+            failed=failed,
             hashes=(inputs.bars_digest, inputs.config_digest),
         )
     _write_page(folder)
@@ -69,9 +71,11 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
 _NAMES = "summary.json, tapeline.duckdb (sql, report and explain read it) and tables as Parquet files"
 
 
-def _play(order: Order, inputs: Inputs, settings: Settings, recording: Recording, *, shows: bool) -> Curve:
+def _play(
+    order: Order, inputs: Inputs, settings: Settings, recording: Recording, *, shows: bool
+) -> tuple[Curve, dict[str, str]]:
     equity = Equity(recording.folder)
-    curve, done, shown = None, 0, time.monotonic()
+    curve, failed, done, shown = None, dict[str, str](), 0, time.monotonic()
     for bars, bodies, test in play(order, inputs, settings):
         now = bars[0].ts_event if bars else test.opened_ns
         recording.take(bars, bodies, now)
@@ -81,7 +85,7 @@ def _play(order: Order, inputs: Inputs, settings: Settings, recording: Recording
             curve = Curve(now, worth.equity)
         else:
             curve.take(now, worth.equity, worth.exposure)
-        done += len(bars)
+        failed, done = test.stopped, done + len(bars)
         if shows and time.monotonic() - shown > _SHOW_S:
             shown = time.monotonic()
             sys.stderr.write(f"\r{100 * done / inputs.rows:5.1f} % of {inputs.rows:,} bars")
@@ -90,7 +94,7 @@ def _play(order: Order, inputs: Inputs, settings: Settings, recording: Recording
         sys.stderr.write("\r" + " " * 40 + "\r")
     equity.finish()
     assert curve is not None  # noqa: S101  (play gives the beginning at least)
-    return curve
+    return curve, failed
 
 
 def _write_page(folder: Path) -> None:
@@ -132,4 +136,9 @@ def as_text(summary: Summary) -> str:
         ("exposure", f"{share(summary.exposure, '.1f')} of equity, turnover {summary.turnover:.2f} times"),
         ("fees", f"{summary.fees:,.2f} USD"),
     ]
+    if summary.missing_minutes:
+        lines.append(("missing", f"{summary.missing_minutes:,} minutes without a bar in the middle of a session"))
+    for one in summary.failed:
+        name, _, reason = one.partition(": ")
+        lines.append((name, f"stopped: {reason}"))
     return "\n".join(f"{name:16} {value}" for name, value in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class Summary(msgspec.Struct, frozen=True):
         turnover: What was bought and sold over mean equity.
         fees: Commissions and fees, those on coins at the price of their minute.
         bars_per_s: Of playing and recording.
+        missing_minutes: Without a bar, between two of the same symbol, in regular sessions; of coins always.
+        failed: Bots that were stopped because their strategies raised, each with why.
         bars_hash: Digest of the bar file.
         config_hash: Digest of bots, limits and what else was chosen.
     """
@@ -84,6 +87,8 @@ class Summary(msgspec.Struct, frozen=True):
     turnover: float
     fees: float
     bars_per_s: float
+    missing_minutes: int
+    failed: tuple[str, ...]
     bars_hash: str
     config_hash: str
 
@@ -125,8 +130,9 @@ class Equity:
         self._rows.clear()
 
 
-def write_files(writer: Writer, folder: Path) -> None:
+def write_files(writer: Writer, folder: Path, gaps: pl.DataFrame) -> None:
     """Write the tables of a run as Parquet files."""
+    gaps.write_parquet(folder / "gaps.parquet")
     for name, query in _FILES.items():
         export(writer.instance, query, folder / f"{name}.parquet")
 
@@ -137,6 +143,8 @@ def summarize(
     *,
     is_round_the_clock: bool,
     bars_per_s: float,
+    missing_minutes: int,
+    failed: Mapping[str, str],
     hashes: tuple[str, str],
 ) -> Summary:
     """Sum a run up.
@@ -146,6 +154,8 @@ def summarize(
         curve: Its equity.
         is_round_the_clock: Whether a symbol trades every day.
         bars_per_s: Of the run.
+        missing_minutes: Of the bars.
+        failed: Bots that were stopped, each with why.
         hashes: Of the bars, and of the configuration.
     """
     counts, won = (_one(service, query) for query in (_COUNTS, _WON))
@@ -164,6 +174,8 @@ def summarize(
         exposure=curve.exposure,
         turnover=counts["traded"] / curve.mean if curve.mean > 0 else 0.0,
         bars_per_s=round(bars_per_s, 1),
+        missing_minutes=missing_minutes,
+        failed=tuple(f"{name}: {reason}" for name, reason in failed.items()),
         bars_hash=hashes[0],
         config_hash=hashes[1],
     )

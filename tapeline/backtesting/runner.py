@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import polars as pl
 
 from adapters.exchange.account import BookRules
 from adapters.exchange.barfile import FileBars, read_bars
@@ -27,9 +28,13 @@ from engine.listing import status_of
 from engine.matching import FillRule
 from engine.messages import AccountOpened, AnyBody, Bar, Sessions
 from engine.values import CRYPTO_UNIVERSE, MINUTE_BAR, NS_PER_MINUTE, ZERO, AssetClass, asset_class_of
+from tapeline.backtesting.gaps import missing_minutes
+from tapeline.backtesting.warming import past_bars
 
 _BACK = timedelta(days=400)
 _MULTIPLIER = 2
+_PAST_ROWS_MAX = 5_000_000
+"""Newest rows from before the start that are looked at."""
 _BPS_PER_PERCENT = 100
 
 
@@ -62,11 +67,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """What was read: the bots with their symbols, the bars, and digests of both."""
+    """What was read: the bots with their symbols, the bars, what is missing of them, and digests of both."""
 
     bots: tuple[Bot, ...]
     bars: FileBars
-    calendar: VenueCalendar
+    sessions: Sessions
+    gaps: pl.DataFrame
     rows: int
     bars_digest: str
     config_digest: str
@@ -88,21 +94,50 @@ def read(order: Order, settings: Settings) -> Inputs:
         own.learn(bot)
     named = {symbol for bot in bots for symbol in bot.symbols}
     is_all = any(bot.universe for bot in bots)
-    frame = read_bars(order.bars, None if is_all else tuple(sorted(named)), order.start_ns, order.end_ns)
+    symbols = None if is_all else tuple(sorted(named))
+    frame = read_bars(order.bars, symbols, order.start_ns, order.end_ns, past_rows_max=_PAST_ROWS_MAX)
+    _check_minutes(order.bars, frame)
     bars = FileBars(frame, order.start_ns)
     bots = tuple(_spread(bot, bars.symbols) for bot in bots)
-    opens = frame.get_column("open_ns")
-    first, last = utc_date(int(opens[0])), utc_date(int(opens[-1]))
+    if absent := sorted(named - set(bars.symbols)):
+        msg = (
+            f"bar file {order.bars} has no bar of {', '.join(absent[:10])} between the chosen start and end; widen "
+            "--from and --to, or leave it out of the bot"
+        )
+        raise ConfigError(msg)
+    sessions = _sessions(frame, bars.next_open() or 0)
     return Inputs(
         bots,
         bars,
-        VenueCalendar(first - _BACK, last + timedelta(days=14)),
-        frame.height,
+        sessions,
+        missing_minutes(bars.frame, sessions),
+        bars.rows,
         _digest(order.bars.read_bytes()),
         _digest(
             msgspec.json.encode((_chosen(order), bots, settings.limits, settings.signals.bar_wait_ms), order="sorted")
         ),
     )
+
+
+def _sessions(frame: pl.DataFrame, now_ns: int) -> Sessions:
+    """Give the calendar that bars are of."""
+    opens = frame.get_column("open_ns")
+    first, last = utc_date(int(opens[0])), utc_date(int(opens[-1]))
+    calendar = VenueCalendar(first - _BACK, last + timedelta(days=14))
+    spans = tuple((session.open_ns, session.close_ns) for session in calendar.sessions)
+    return Sessions(AssetClass.US_EQUITY, spans, now_ns)
+
+
+def _check_minutes(path: Path, frame: pl.DataFrame) -> None:
+    """Refuse longer bars: taken for minutes they would be filled in the wrong one."""
+    gaps = frame.select(pl.col("open_ns").diff().over("symbol")).to_series().drop_nulls()
+    least = gaps.min()
+    if isinstance(least, int) and least > NS_PER_MINUTE:
+        msg = (
+            f"bar file {path} holds no minutes: its bars are {least // NS_PER_MINUTE} minutes apart or more; "
+            "give 1-minute bars, of which a bot's timeframe is made"
+        )
+        raise ConfigError(msg)
 
 
 def _chosen(order: Order) -> dict[str, object]:
@@ -146,9 +181,9 @@ def play(
         opened = AccountOpened("ALPACA", account, "backtest", order.cash, first)
     test = Backtest(opened, settings.limits, venue, settings.signals.bar_wait_ms)
     symbols = sorted({symbol for bot in inputs.bots for symbol in bot.symbols})
-    spans = tuple((session.open_ns, session.close_ns) for session in inputs.calendar.sessions)
     statuses = [status_of(asset.symbol, asset, first) for asset in venue.assets(symbols)]
-    yield [], test.open(Sessions(AssetClass.US_EQUITY, spans, first), statuses, inputs.bots), test
+    pasts = past_bars(bars.past, inputs.bots, inputs.sessions, bars.begins())
+    yield [], test.open(inputs.sessions, statuses, inputs.bots, pasts), test
     while bars.next_open() is not None:
         minute = [_bar(bar) for bar in bars.take()]
         yield minute, test.on_minute(minute), test

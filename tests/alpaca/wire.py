@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -25,9 +26,9 @@ Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 """Status, body (bytes or str go out as they are, anything else as JSON), headers."""
 relaxed = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 """For hypothesis on a busy machine; a failure prints how to repeat it."""
-HANG = object()
+HANG = SimpleNamespace(what="hang")
 """As a reply: read the request and never answer."""
-DROP = object()
+DROP = SimpleNamespace(what="drop")
 """As a reply: read the request and cut the connection."""
 
 

@@ -6,10 +6,12 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import empyrical
+import msgspec
 import polars as pl
 import pytest
 
@@ -102,14 +104,25 @@ def test_the_same_again_is_the_same_and_another_seed_slips_otherwise(tmp_path: P
     assert fills("other", slippage=Slippage(bps=D(20)), seed=2) != slipped
 
 
-def test_bars_of_the_file_from_before_warm_up(tmp_path: Path) -> None:
-    whole = order_of(tmp_path, BOTS[:1])
-    start = int(pl.read_parquet(whole.bars)["timestamp"].dt.epoch("ns")[150])
-    out = tmp_path / "out"
-    run_backtest(order_of(tmp_path, BOTS[:1], start_ns=start), Settings(), out, is_json=True)
-    first = pl.read_parquet(out / "signals.parquet")["ts_event_ns"].min()
-    assert isinstance(first, int)
-    assert first > start
+@pytest.mark.parametrize("timeframe", ["1m", "5m"])
+def test_bars_of_the_file_from_before_the_start_warm_up(tmp_path: Path, timeframe: str) -> None:
+    """From the start on it says what it says in a run over all of them."""
+    bot = msgspec.structs.replace(BOTS[0], timeframe=timeframe)
+    whole = order_of(tmp_path, (bot,), 300)
+    start = int(pl.read_parquet(whole.bars)["timestamp"].dt.epoch("ns").unique().sort()[200])
+
+    def said(name: str, order: Order) -> list[tuple[object, ...]]:
+        run_backtest(order, Settings(), tmp_path / name, is_json=True)
+        signals = pl.read_parquet(tmp_path / name / "signals.parquet")
+        return signals.filter(pl.col("ts_event_ns") > start).select("ts_event_ns", "symbol", "direction").rows()
+
+    later = said("later", order_of(tmp_path, (bot,), 300, start_ns=start))
+    before = said("before", whole)
+    assert len(before) > 10
+    first = {symbol: next(row for row in later if row[1] == symbol) for symbol in bot.symbols}
+    assert set(before) - set(later) == set()
+    # What was wanted before the start was said there; a run that begins says it with its first bars.
+    assert set(later) - set(before) <= set(first.values())
 
 
 def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
@@ -121,6 +134,80 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is there already: name a new folder"):
         run_backtest(order_of(tmp_path), Settings(), tmp_path, is_json=True)
     assert not (tmp_path / "a").exists()
+
+
+def test_longer_bars_and_a_symbol_without_bars_are_refused(tmp_path: Path) -> None:
+    order = order_of(tmp_path, BOTS[:1])
+    frame = pl.read_parquet(order.bars)
+    hourly = frame.filter(pl.col("timestamp").dt.minute() == 0)
+    hourly.write_parquet(order.bars)
+    assert hourly.height > 3
+    with pytest.raises(
+        ConfigError, match="holds no minutes: its bars are 60 minutes apart or more; give 1-minute bars"
+    ):
+        run_backtest(order, Settings(), tmp_path / "a", is_json=True)
+    frame.filter((pl.col("symbol") == "S000") | (pl.col("timestamp") < frame["timestamp"][9])).write_parquet(order.bars)
+    start = int(frame["timestamp"].dt.epoch("ns")[60])
+    with pytest.raises(ConfigError, match="has no bar of S001 between the chosen start and end"):
+        run_backtest(msgspec.structs.replace(order, start_ns=start), Settings(), tmp_path / "b", is_json=True)
+
+
+def test_minutes_that_are_missing_are_counted_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    order, out = order_of(tmp_path), tmp_path / "out"
+    frame = pl.read_parquet(order.bars)
+    opens = frame["timestamp"].unique().sort()
+    is_hole = (pl.col("symbol") == "S001") & pl.col("timestamp").is_between(opens[40], opens[46])
+    frame = frame.filter(~is_hole)
+    frame.write_parquet(order.bars)
+    missing: list[tuple[str, datetime]] = []
+    for symbol in SYMBOLS:  # all of it is in one session
+        there = frame.filter(pl.col("symbol") == symbol)["timestamp"].to_list()
+        every = [there[0] + number * _MINUTE for number in range((there[-1] - there[0]) // _MINUTE)]
+        missing += [(symbol, minute) for minute in every if minute not in there]
+    run_backtest(order, Settings(), out, is_json=False)
+    assert len(missing) > 7
+    assert f"{len(missing)} minutes without a bar in the middle of a session" in capsys.readouterr().out
+    assert json.loads((out / "summary.json").read_text())["missing_minutes"] == len(missing)
+    listed: list[tuple[str, datetime]] = []
+    for symbol, after, before, minutes in pl.read_parquet(out / "gaps.parquet").rows():
+        listed += [(symbol, after + number * _MINUTE) for number in range((before - after) // _MINUTE)]
+        assert minutes == (before - after) // _MINUTE
+    assert sorted(listed) == sorted(missing)
+
+
+def test_a_bot_that_raises_is_stopped_and_said_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    order = order_of(tmp_path)
+    (tmp_path / "late.py").write_text(_RAISES)
+    raising = '\nname = "raising"\nstrategy = "late.py:Late"\nsymbols = ["S000"]\ncapital = "1000"\n'
+    (tmp_path / "raising.toml").write_text(raising)
+    run_backtest(order, Settings(), tmp_path / "alone", is_json=True)
+    alone = pl.read_parquet(tmp_path / "alone" / "fills.parquet").drop("client_order_id")
+    capsys.readouterr()
+    both = msgspec.structs.replace(order, bots=(*order.bots, tmp_path / "raising.toml"))
+    assert run_backtest(both, Settings(), out, is_json=False) == 0
+    assert "raising          stopped: strategy late.py:Late, S000: ValueError: no more" in capsys.readouterr().out
+    [failed] = json.loads((out / "summary.json").read_text())["failed"]
+    assert failed.startswith("raising: strategy late.py:Late, S000: ValueError: no more")
+    assert pl.read_parquet(out / "fills.parquet").drop("client_order_id").rows() == alone.rows()
+
+
+_MINUTE = timedelta(minutes=1)
+_RAISES = """
+class Late:
+    def __init__(self):
+        self.bars = 0
+
+    def on_bar(self, bar):
+        self.bars += 1
+        if self.bars > 30:
+            raise ValueError("no more")
+
+    def snapshot(self):
+        return {}
+"""
 
 
 def test_numbers_of_an_equity_curve_are_those_of_empyrical() -> None:

@@ -1,10 +1,9 @@
-"""A calm run, and a short one that has ended. The report of all kills."""
+"""A calm run, and a short one that has ended."""
 
 import pytest
 
 from tests.system.harness import demo, write_bars
 from tests.system.kill_checks import check
-from tests.system.kill_tally import TALLY
 from tests.system.killing import MINUTES, SYMBOLS, check_kills, play
 
 
@@ -28,11 +27,3 @@ def stopped(tmp_path_factory):
     summary = demo(made / "data", "--bars", str(bars), "--speed", "max")
     assert summary["fills"] >= 2, summary
     return made / "data"
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say what was killed, where, and by which seeds."""
-    if lines := TALLY.lines():
-        terminalreporter.section("processes killed with -9")
-        for line in lines:
-            terminalreporter.write_line(line)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
+import pytest
 from nats.errors import Error as NatsError
 
 from engine.errors import TapelineError
@@ -76,6 +77,22 @@ def demo(
     )
     assert violations(folder) == [], "somebody has not the rights for what it does (streams/access.py)"
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def check_against_venue(summary: dict) -> None:
+    """Cash to the cent and every position equal the exchange's; nothing was corrected."""
+    venue = summary["venue"]
+    assert abs(float(summary["cash"]) - float(venue["cash"])) < 0.005, summary
+    theirs = {
+        k.removeprefix("position ").replace("BTCUSD", "BTC/USD"): float(v)
+        for k, v in venue.items()
+        if k.startswith("position ")
+    }
+    assert {s: float(q) for s, q in summary["positions"].items()} == pytest.approx(theirs, abs=1e-9)
+    assert int(venue["executions"]) == summary["fills"]
+    assert int(venue["activities"]) == summary["fees"]
+    assert int(venue["bars_emitted"]) == summary["bars"]
+    assert summary["conflicts"] == summary["gaps"] == 0
 
 
 def ask_sql(folder: Path, query: str, rows_max: int = 1_000) -> list[dict]:

@@ -1,6 +1,7 @@
 """What this test session killed: told at its end, and demanded of a full run."""
 
 from collections import Counter
+from typing import Any
 
 from tests.system.kill_plan import NATS, VICTIMS
 from tests.system.killing import Played
@@ -31,6 +32,20 @@ class Tally:
         self.victims[victim] += 1
         self.killed_at[point] += 1
         self.passed.update(passed)
+
+    def state(self) -> list[dict[str, int] | list[str]]:
+        """Give everything, for the process that reports."""
+        counters = self.passed, self.killed_at, self.server_killed_at, self.victims
+        return [*map(dict, counters), self.seeds]
+
+    def take(self, state: list[Any]) -> None:
+        """Take in what another process counted."""
+        *counts, seeds = state
+        for counter, more in zip(
+            (self.passed, self.killed_at, self.server_killed_at, self.victims), counts, strict=True
+        ):
+            counter.update(more)
+        self.seeds += seeds
 
     def lines(self) -> list[str]:
         """A report: seeds, kills by victim, and each point with its hits."""

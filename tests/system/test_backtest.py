@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import polars as pl
 import pytest
 
 from config import bots as bot_files
@@ -11,12 +16,13 @@ from config.settings import Settings
 from engine.bots import Bot, OrderStyle
 from engine.costs import EXCHANGE
 from engine.messages import AccountOpened, AnyBody, Fill, OrderIntent, RiskDenied, Signal
+from engine.strategies import names
 from engine.values import OrderType, TimeInForce
 from storage.bodies import read_all
 from storage.instance import open_read_only
 from tapeline.backtesting.runner import Order, play, read
 from tests.engine.build import D
-from tests.system.harness import demo, write_bars
+from tests.system.harness import check_against_venue, demo, write_bars
 
 pytestmark = [pytest.mark.system, pytest.mark.soak]
 
@@ -49,14 +55,17 @@ def of_demo(folder: Path) -> tuple[AccountOpened, dict[str, list[AnyBody]]]:
     return opened, {name: found[name] for name in KINDS}
 
 
-def compare(tmp_path: Path, bars: Path, bots: tuple[Bot, ...], *arguments: str) -> dict[str, int]:
-    """Run both; give how much was compared."""
+def compare(
+    tmp_path: Path, bars: Path, bots: tuple[Bot, ...], *arguments: str
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """Run both; give how much was compared, and the demo's summary."""
     paths: list[Path] = []
     for bot in bots:
         paths.append(tmp_path / f"{bot.name}.toml")
         paths[-1].write_text(bot_files.text_of(bot))
     folder = tmp_path / "data"
-    demo(folder, "--bars", str(bars), "--speed", "max", "--bot", ",".join(map(str, paths)), *arguments, timeout=500)
+    files = ",".join(map(str, paths))
+    summary = demo(folder, "--bars", str(bars), "--speed", "max", "--bot", files, *arguments, timeout=600)
     opened, expected = of_demo(folder)
     order, settings = Order(bots=tuple(paths), bars=bars, fees=EXCHANGE), Settings()
     found: dict[str, list[AnyBody]] = {name: [] for name in KINDS}
@@ -67,10 +76,51 @@ def compare(tmp_path: Path, bars: Path, bots: tuple[Bot, ...], *arguments: str) 
         pairs = zip(found[name], expected[name], strict=False)
         different = [(str(one), str(other)) for one, other in pairs if one != other][:1]
         assert (len(found[name]), different) == (len(expected[name]), []), (name, different)
-    return {name: len(some) for name, some in found.items()}
+    return {name: len(some) for name, some in found.items()}, summary
 
 
 def test_a_backtest_decides_what_the_demo_decides(tmp_path: Path) -> None:
-    counts = compare(tmp_path, write_bars(tmp_path / "bars.parquet", SYMBOLS, 100), BOTS)
+    counts, _ = compare(tmp_path, write_bars(tmp_path / "bars.parquet", SYMBOLS, 100), BOTS)
     assert counts["fills"] > 50
     assert counts["denials"] > 5
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "symbols", "bars"),
+    [
+        ("us_equity_1min_20131004_20131011.parquet", ("AIG", "BAC", "IBM", "SPY"), 13_429),
+        ("crypto_1min_20180404_20180406.parquet", ("BTC/USD",), 3_887),
+    ],
+)
+def test_the_whole_real_files(
+    real_bars: Callable[[str], Path], tmp_path: Path, name: str, symbols: tuple[str, ...], bars: int
+) -> None:
+    """And every real bar is published and recorded once; the ledger equals the exchange's account."""
+    bot = Bot("crossing", "sma_crossover", symbols, D(100_000), {"fast": 3, "slow": 5})
+    counts, summary = compare(tmp_path, real_bars(name), (bot,))
+    assert summary["bars"] == bars
+    assert counts["fills"] == summary["fills"] > 100
+    check_against_venue(summary)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "symbols", "day"),
+    [
+        ("us_equity_1min_20131004_20131011.parquet", ("BAC", "SPY"), date(2013, 10, 7)),
+        ("crypto_1min_20180404_20180406.parquet", ("BTC/USD",), date(2018, 4, 4)),
+    ],
+)
+def test_every_shipped_strategy_on_a_real_day(
+    real_bars: Callable[[str], Path], tmp_path: Path, name: str, symbols: tuple[str, ...], day: date
+) -> None:
+    path = tmp_path / "day.parquet"
+    pl.read_parquet(real_bars(name)).filter(pl.col("timestamp").dt.date() == day).write_parquet(path)
+    bots = tuple(
+        msgspec.structs.replace(bot_files.shipped(template), symbols=symbols, capital=D(20_000))
+        for template in bot_files.templates()
+    )
+    assert {bot.strategy for bot in bots} == set(names())
+    counts, _ = compare(tmp_path, path, bots)
+    assert counts["fills"] > 100

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.system.harness import ROOT, SOON, count, demo, difference, fingerprint
+from tests.system.harness import ROOT, SOON, count, difference, fingerprint
 from tests.system.killing import SYMBOLS, play
 
 pytestmark = pytest.mark.system
@@ -89,58 +89,6 @@ def test_two_runs_give_the_same_bodies(calm, tmp_path):
     ]
     assert first.tables == second.tables
     assert first.venue["account"] == second.venue["account"]
-
-
-def _check_against_venue(summary: dict) -> None:
-    """Cash to the cent and every position equal the exchange's; nothing was corrected."""
-    venue = summary["venue"]
-    assert abs(float(summary["cash"]) - float(venue["cash"])) < 0.005, summary
-    theirs = {
-        k.removeprefix("position ").replace("BTCUSD", "BTC/USD"): float(v)
-        for k, v in venue.items()
-        if k.startswith("position ")
-    }
-    assert {s: float(q) for s, q in summary["positions"].items()} == pytest.approx(theirs, abs=1e-9)
-    assert int(venue["executions"]) == summary["fills"]
-    assert int(venue["activities"]) == summary["fees"]
-    assert int(venue["bars_emitted"]) == summary["bars"]
-    assert summary["conflicts"] == summary["gaps"] == 0
-
-
-@pytest.mark.data
-@pytest.mark.soak
-def test_one_real_day_of_stocks(real_bars, tmp_path):
-    """Two hours around the open of a real day; the whole week runs in .ci/run (soak)."""
-    path = real_bars("us_equity_1min_20131004_20131011.parquet")
-    summary = demo(
-        tmp_path / "d", "--bars", str(path), "--from", "2013-10-04T13:00", "--to", "2013-10-04T15:00", "--speed", "max"
-    )
-    assert summary["fills"] > 20
-    _check_against_venue(summary)
-
-
-@pytest.mark.data
-@pytest.mark.soak
-def test_real_crypto(real_bars, tmp_path):
-    path = real_bars("crypto_1min_20180404_20180406.parquet")
-    summary = demo(tmp_path / "d", "--bars", str(path), "--to", "2018-04-04T02:30", "--speed", "max")
-    assert summary["fills"] > 10
-    assert summary["fees"] == summary["fills"]
-    _check_against_venue(summary)
-
-
-@pytest.mark.data
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    ("name", "bars"),
-    [("us_equity_1min_20131004_20131011.parquet", 13_429), ("crypto_1min_20180404_20180406.parquet", 3_887)],
-)
-def test_the_whole_real_files(real_bars, tmp_path, name, bars):
-    """Every real bar published and recorded once; the ledger equals the exchange's account."""
-    summary = demo(tmp_path / "d", "--bars", str(real_bars(name)), "--speed", "max", timeout=600)
-    assert summary["bars"] == bars
-    assert summary["fills"] > 100
-    _check_against_venue(summary)
 
 
 def test_the_summary_has_what_is_promised():
