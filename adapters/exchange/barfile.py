@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 
@@ -22,6 +22,7 @@ from engine.values import NS_PER_MINUTE
 
 _PRICES = ("open", "high", "low", "close")
 _NUMBERS = (*_PRICES, "volume")
+_ROWS_TOGETHER = 10_000
 _REQUIRED = ("symbol", "timestamp", *_NUMBERS)
 _SYMBOL = re.compile(r"^[A-Z0-9]+([./][A-Z0-9]+)?$")
 
@@ -43,6 +44,8 @@ class FileBars:
         self._lengths: list[int] = runs.get_column("len").to_list()
         self._minute = 0
         self._row = 0
+        self._rows: list[tuple[Any, ...]] = []
+        self._taken = 0
         self._symbols = tuple(sorted(cast("list[str]", frame.get_column("symbol").unique().to_list())))
 
     @property
@@ -81,9 +84,13 @@ class FileBars:
     def take(self) -> list[VenueBar]:
         """Bars of the next minute, sorted by symbol."""
         length = self._lengths[self._minute]
-        rows = self._frame.slice(self._row, length).rows()
+        if len(self._rows) - self._taken < length:  # a question to polars costs more than a bar
+            self._rows = self._frame.slice(self._row, max(length, _ROWS_TOGETHER)).rows()
+            self._taken = 0
+        rows = self._rows[self._taken : self._taken + length]
         self._minute += 1
         self._row += length
+        self._taken += length
         return [VenueBar(*row) for row in rows]
 
 
