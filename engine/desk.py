@@ -86,6 +86,7 @@ class Desk:
             if isinstance(body, Sessions):
                 self._venue.on_sessions(body)
             self._apply(body)
+            self._decide()
         return self._answers()
 
     def on_bars(self, bars: Sequence[Bar], now_ns: int) -> list[AnyBody]:
@@ -111,6 +112,7 @@ class Desk:
         for marks in bar_marks(held, self._marked, self._name) if held else ():
             for caused in self.risk.apply(marks):  # prices are nothing to execution
                 self._store(caused)
+            self._decide()
         return [*done, *self._answers()] if done else self._answers()
 
     def _split(self, split: Split) -> None:
@@ -129,18 +131,21 @@ class Desk:
 
     def _answers(self) -> list[AnyBody]:
         """Decide until nothing follows any more; give what was stored since the last call."""
-        is_news = True
-        while is_news:
-            answers = self.risk.decide_waiting(self._now) if self.risk.has_work else ()
-            for answer in answers:
-                self._store(answer)
+        count = -1
+        while count < len(self._stored):
+            count = len(self._stored)
+            self._decide()
             self._send()
-            is_news = bool(answers)
             for update in self._venue.acknowledge() if self._is_prompt else ():
-                is_news = True
                 self._conclude(self._execution.on_update(update))
         stored, self._stored = self._stored, []
         return stored
+
+    def _decide(self) -> None:
+        """Let risk decide, as it does after each message."""
+        if self.risk.has_work:
+            for answer in self.risk.decide_waiting(self._now):
+                self._store(answer)
 
     def _send(self) -> None:
         execution, now = self._execution, self._now
@@ -148,6 +153,7 @@ class Desk:
             intent = self._to_send.popleft()
             event = execution.submit(intent, now, may_oppose=self._limits.opposite_sides)
             self._store(event)
+            self._decide()
             if isinstance(event, OrderSubmitted):
                 place = self._venue.replace if intent.replaces else self._venue.submit
                 self._conclude(execution.on_outcome(intent.id, place(intent, now), now))
@@ -164,6 +170,7 @@ class Desk:
             raise BrokenPromiseError(msg)
         for event in conclusion.events:
             self._store(event)
+            self._decide()
 
     def _charge(self) -> None:
         """Book what the venue charges or pays."""
@@ -174,6 +181,7 @@ class Desk:
         """Note what the account may spend, where that is news."""
         for funds in funds_news(self._execution.state, self._venue.account(), self._limits, self._now):
             self._store(funds)
+            self._decide()
 
     def _store(self, body: AnyBody) -> None:
         """Let what we say count, and what follows from it."""

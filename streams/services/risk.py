@@ -102,20 +102,31 @@ class Risk:
         assert core is not None  # noqa: S101  (start came first)
         if pipeline.position >= self._end_at_start:
             self._read_to_end = True
-            await pipeline.put(await self._answer(core))
+            await pipeline.put(self._answer(core, await self._now_ns(core)))
         while True:
             if not self._due:
                 await pipeline.checkpoint_when_idle()
             batch = await pipeline.batch(_BATCH_MAX, self._look_s(core))
             if not batch:
-                if outgoing := await self._answer(core):
+                if outgoing := self._answer(core, await self._now_ns(core)):
                     await pipeline.put(outgoing)
                 continue
-            for item in batch:
-                self._apply(core, item)
-            silent = batch[-1].seq < self._end_at_start
-            self._read_to_end = not silent
-            await pipeline.put([] if silent else await self._answer(core))
+            await pipeline.put(await self._decide(core, batch))
+
+    async def _decide(self, core: RiskCore, batch: list[Stored]) -> list[Outgoing]:
+        """Decide after each message: what is decided does not depend on which of them came together."""
+        outgoing, now_ns = list[Outgoing](), 0
+        for item in batch:
+            self._apply(core, item)
+            self._read_to_end = item.seq >= self._end_at_start
+            if self._read_to_end:
+                now_ns = now_ns or await self._now_ns(core)
+                outgoing += self._answer(core, now_ns)
+        return outgoing
+
+    async def _now_ns(self, core: RiskCore) -> int:
+        """Give venue time where it is needed; else 0."""
+        return await self._context.clock.now_ns() if core.has_work else 0
 
     def _look_s(self, core: RiskCore) -> float | None:
         """Give how long to wait for a message before looking at what is due by the clock; None for as long as it takes.
@@ -193,13 +204,12 @@ class Risk:
                 msg = f"risk does not make {kind}"
                 raise BrokenPromiseError(msg)
 
-    async def _answer(self, core: RiskCore) -> list[Outgoing]:
+    def _answer(self, core: RiskCore, now_ns: int) -> list[Outgoing]:
         """Give the ledger messages that are due and a verdict for every waiting signal, as one batch."""
         context = self._context
         outgoing: list[Outgoing] = [context.outgoing(body, msg_id) for msg_id, body in self._due.items()]
         if core.has_work:
-            now = await context.clock.now_ns()
-            for answer in core.decide_waiting(now):
+            for answer in core.decide_waiting(now_ns):
                 if isinstance(answer, TradingState | CancelOrder | Alert):
                     outgoing.append(context.outgoing(answer, self._id(answer)))
                     continue
