@@ -134,7 +134,8 @@ class Desk:
         count = -1
         while count < len(self._stored):
             count = len(self._stored)
-            self._decide()
+            if self._is_prompt:  # and by the clock; in lock-step time passes with messages only
+                self._decide()
             self._send()
             for update in self._venue.acknowledge() if self._is_prompt else ():
                 self._conclude(self._execution.on_update(update))
