@@ -41,7 +41,8 @@ def bar_marks(bars: Iterable[Bar], told: dict[str, int], ledger: str) -> list[Ba
             spans.setdefault(span, {})[symbol] = bar.close, bar.low, bar.high
         if not bar.is_backfill:
             told[symbol] = ts_event
-            _merge(old.pop(symbol, ()), spans)
+            if symbol in old:
+                _merge(old.pop(symbol), spans)
     for symbol, rest in old.items():
         _merge(rest, spans)
         told[symbol] = rest[-1].ts_event
@@ -52,10 +53,9 @@ def bar_marks(bars: Iterable[Bar], told: dict[str, int], ledger: str) -> list[Ba
     ]
 
 
-def _merge(bars: Iterable[Bar], spans: dict[tuple[int, int], dict[str, Prices]]) -> None:
-    """Add one mark for all of these bars of a symbol, if any."""
-    if some := list(bars):
-        first, last = some[0], some[-1]
-        span = first.ts_event - timeframe_ns(first.timeframe), last.ts_event
-        low, high = min(bar.low for bar in some), max(bar.high for bar in some)
-        spans.setdefault(span, {})[last.symbol] = last.close, low, high
+def _merge(bars: list[Bar], spans: dict[tuple[int, int], dict[str, Prices]]) -> None:
+    """Add one mark for all of these bars of a symbol."""
+    first, last = bars[0], bars[-1]
+    span = first.ts_event - timeframe_ns(first.timeframe), last.ts_event
+    low, high = min(bar.low for bar in bars), max(bar.high for bar in bars)
+    spans.setdefault(span, {})[last.symbol] = last.close, low, high

@@ -38,7 +38,7 @@ from engine.risk import RiskCore
 from engine.splits import times
 from engine.values import ZERO
 
-_DONE_MAX = 10_000
+_DONE_MAX = 2_000
 """Of as many orders it is known what came of them: nothing here comes twice, and a run may be years long."""
 
 

@@ -66,14 +66,9 @@ class Pipeline:
             within_s: Give none where none came within this time; None waits for ever.
         """
         await asyncio.sleep(0)  # what is decided is published before more is decided
-        if within_s is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reader.wait(), within_s)
-            batch = self._reader.take(count_max)
-        else:
-            batch = await self._reader.batch(count_max)
-        self._read = batch[-1].seq if batch else self._read
-        return batch
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reader.wait(), within_s)
+        return self.take(count_max)
 
     async def wait(self) -> None:
         """Wait for messages: where something else is decided meanwhile, they are taken when that is done (`take`)."""

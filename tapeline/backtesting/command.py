@@ -15,7 +15,7 @@ from engine.values import AssetClass, asset_class_of
 from tapeline.backtesting.metrics import Curve
 from tapeline.backtesting.recording import Recording
 from tapeline.backtesting.results import Equity, Summary, summarize, write_files
-from tapeline.backtesting.runner import Inputs, Order, play, read
+from tapeline.backtesting.runner import Inputs, Order, play, read, seldom_collected
 
 _SHOW_S = 0.5
 
@@ -42,7 +42,8 @@ def run_backtest(order: Order, settings: Settings, folder: Path, *, is_json: boo
     recording = Recording(folder / "tapeline.duckdb", folder)
     began = time.perf_counter()
     try:
-        curve, failed = _play(order, inputs, settings, recording, shows=not is_json and sys.stderr.isatty())
+        with seldom_collected():
+            curve, failed = _play(order, inputs, settings, recording, shows=not is_json and sys.stderr.isatty())
         recording.flush()
         took = time.perf_counter() - began
         write_files(recording.writer, folder, inputs.gaps)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -187,6 +189,17 @@ def play(
     while bars.next_open() is not None:
         minute = [_bar(bar) for bar in bars.take()]
         yield minute, test.on_minute(minute), test
+
+
+@contextlib.contextmanager
+def seldom_collected() -> Generator[None]:
+    """Look for garbage in circles seldom: a run makes millions of messages, none of them in a circle."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _spread(bot: Bot, known: tuple[str, ...]) -> Bot:

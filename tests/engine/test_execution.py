@@ -61,8 +61,8 @@ def _update(of: OrderIntent, event: str, status: str, filled: str = "0", **more:
     return VenueUpdate(event, _order(of, status, filled), T0 + 9, **more)  # type: ignore[arg-type]
 
 
-def _core(*intents: OrderIntent, submitted: bool = True) -> ExecutionCore:
-    core = ExecutionCore()
+def _core(*intents: OrderIntent, submitted: bool = True, **bounds: int) -> ExecutionCore:
+    core = ExecutionCore(**bounds)
     core.apply(opened())
     for of in intents:
         core.apply(of)
@@ -268,10 +268,9 @@ def test_the_calendars_end_is_known() -> None:
     assert core.state.sessions_until == 9
 
 
-def test_memory_of_ended_orders_is_bounded_and_open_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.execution.fold._DONE_MAX", 10)
+def test_memory_of_ended_orders_is_bounded_and_open_ones_stay() -> None:
     keeper = intent("keeper")
-    core = _core(keeper)
+    core = _core(keeper, done_max=10)
     _tell(core, core.on_order(_order(keeper, "new")))
     for number in range(50):
         of = intent(f"o{number}")
