@@ -12,12 +12,14 @@ from nats.js import JetStreamContext
 import streams.services.risk
 from adapters.simulated import shadow_venue
 from config.settings import Settings
-from engine.messages import AnyBody, OrderFilled, OrderIntent, OrderRejected, decode
+from engine.messages import AnyBody, Head, OrderFilled, OrderIntent, OrderRejected, decode, encode
+from engine.risk import RiskCore
 from engine.values import NS_PER_S, Direction
 from streams.checkpoint import CheckpointStore
 from streams.connection import Inflow
 from streams.publisher import Publisher
 from streams.role import Context, NoPoints
+from streams.seals import Stored
 from streams.services.risk import Risk
 from streams.topology import Topology
 from tests.engine.build import T0, D, always_open, bot, fill, lent, minute, opened, signal
@@ -103,3 +105,27 @@ async def test_a_refused_exit_leaves_again_when_its_time_comes_and_nothing_else_
             await running
         for reader in context.readers:
             await reader.stop()
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 100])
+async def test_what_is_decided_does_not_depend_on_what_came_together(
+    nc: Inflow, js: JetStreamContext, topology: Topology, tmp_path: Path, together: int
+) -> None:
+    """A long and the flat after it: the entry leaves, though risk could have read both before it decided."""
+    settings = Settings(bots=(bot(symbols=("AAPL", "MSFT")),))
+    clock = _HandClock()
+    context = Context(
+        "risk", settings, topology, nc, nc, js, clock, lambda: T0, NoPoints(), [], account="ACC1", run="run1"
+    )
+    risk = Risk(context, lambda _: CheckpointStore(tmp_path, "risk", "code", "config"), shadow_venue)
+    core = RiskCore(settings.bots, settings.limits)
+    told: list[AnyBody] = [
+        opened(), always_open(), *lent("AAPL", "MSFT"),
+        signal(), signal(symbol="MSFT"), signal(Direction.FLAT, number=2), signal(Direction.FLAT, number=2, symbol="MSFT"),
+    ]  # fmt: skip
+    stored = [Stored(number, encode(Head(0), body)) for number, body in enumerate(told)]
+    answers: list[AnyBody] = []
+    for begin in range(0, len(stored), together):
+        answers += [decode(one.data).body for one in await risk._decide(core, stored[begin : begin + together])]
+    said = [(type(answer).__name__, getattr(answer, "symbol", "")) for answer in answers]
+    assert said == [("OrderIntent", "AAPL"), ("OrderIntent", "MSFT")]
