@@ -86,7 +86,7 @@ class Desk:
             if isinstance(body, Sessions):
                 self._venue.on_sessions(body)
             self._apply(body)
-            self._decide()
+            self._decide(body)
         return self._answers()
 
     def on_bars(self, bars: Sequence[Bar], now_ns: int) -> list[AnyBody]:
@@ -112,7 +112,7 @@ class Desk:
         for marks in bar_marks(held, self._marked, self._name) if held else ():
             for caused in self.risk.apply(marks):  # prices are nothing to execution
                 self._store(caused)
-            self._decide()
+            self._decide(marks)
         return [*done, *self._answers()] if done else self._answers()
 
     def _split(self, split: Split) -> None:
@@ -142,10 +142,11 @@ class Desk:
         stored, self._stored = self._stored, []
         return stored
 
-    def _decide(self) -> None:
-        """Let risk decide, as it does after each message."""
+    def _decide(self, body: AnyBody | None = None) -> None:
+        """Let risk decide, as it does after each message; None: because time has passed."""
         if self.risk.has_work:
-            for answer in self.risk.decide_waiting(self._now):
+            risk, now = self.risk, self._now
+            for answer in risk.decide_waiting(now) if body is None else risk.decide_after(body, now):
                 self._store(answer)
 
     def _send(self) -> None:
@@ -154,7 +155,7 @@ class Desk:
             intent = self._to_send.popleft()
             event = execution.submit(intent, now, may_oppose=self._limits.opposite_sides)
             self._store(event)
-            self._decide()
+            self._decide(event)
             if isinstance(event, OrderSubmitted):
                 place = self._venue.replace if intent.replaces else self._venue.submit
                 self._conclude(execution.on_outcome(intent.id, place(intent, now), now))
@@ -171,7 +172,7 @@ class Desk:
             raise BrokenPromiseError(msg)
         for event in conclusion.events:
             self._store(event)
-            self._decide()
+            self._decide(event)
 
     def _charge(self) -> None:
         """Book what the venue charges or pays."""
@@ -182,7 +183,7 @@ class Desk:
         """Note what the account may spend, where that is news."""
         for funds in funds_news(self._execution.state, self._venue.account(), self._limits, self._now):
             self._store(funds)
-            self._decide()
+            self._decide(funds)
 
     def _store(self, body: AnyBody) -> None:
         """Let what we say count, and what follows from it."""

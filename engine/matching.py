@@ -64,7 +64,7 @@ class FillRule(StrEnum):
     NEXT_OPEN = "next_open"
     """Market orders at the open; of high and low the worse for the order is taken to have come first."""
     CLOSE = "close"
-    """Market orders at the close; else as `next_open`."""
+    """Market orders at the close; else as `next_open`, also what is left of a stop that was triggered."""
     BAR_PATH = "bar_path"
     """Market orders at the open; prices went from the open to the nearer of high and low (the high where both are as
     near), to the other, to the close."""
@@ -158,13 +158,37 @@ def moved_hwm(side: Side, hwm: Decimal, candle: Candle) -> Decimal:
     return max(hwm, candle.high) if side is Side.SELL else min(hwm, candle.low)
 
 
-def takes_profit_first(side: Side, limit_px: Decimal, candle: Candle, rule: FillRule = FillRule.NEXT_OPEN) -> bool:
+def takes_profit_first(
+    side: Side,
+    limit_px: Decimal,
+    candle: Candle,
+    rule: FillRule = FillRule.NEXT_OPEN,
+    *,
+    stop_px: Decimal | None = None,
+    is_triggered: bool = False,
+) -> bool:
     """Tell which exit of a pair comes first in a candle: the profit if it opens there, or lies on the path to the stop.
 
     Else the stop, which is the pessimistic answer.
+
+    Args:
+        side: Of both.
+        limit_px: Of the profit.
+        candle: What happened.
+        rule: Whether prices have a path.
+        stop_px: Of the stop; None where it is a trailing one without a price yet.
+        is_triggered: Whether the stop was triggered in an earlier candle.
     """
-    points = path(candle)[:2] if rule is FillRule.BAR_PATH else (candle.open,)
-    return any(point <= limit_px if side is Side.BUY else point >= limit_px for point in points)
+
+    def is_there(point: Decimal) -> bool:
+        return point <= limit_px if side is Side.BUY else point >= limit_px
+
+    if is_there(candle.open):
+        return True
+    if rule is not FillRule.BAR_PATH or is_triggered:
+        return False
+    is_stopped = stop_px is not None and (candle.open >= stop_px if side is Side.BUY else candle.open <= stop_px)
+    return not is_stopped and is_there(path(candle)[1])
 
 
 def path(candle: Candle) -> tuple[Decimal, Decimal, Decimal, Decimal]:

@@ -319,7 +319,9 @@ def _earlier(order: Order, candle: Candle | None, rule: FillRule) -> list[Order]
     return [
         twin for twin in order.exits
         if twin.place == TAKE_PROFIT and twin.terms.limit_px is not None
-        and takes_profit_first(twin.terms.side, twin.terms.limit_px, candle, rule)
+        and takes_profit_first(
+            twin.terms.side, twin.terms.limit_px, candle, rule, stop_px=order.stop_px, is_triggered=order.is_triggered
+        )
     ]  # fmt: skip
 
 

@@ -246,14 +246,26 @@ class RiskCore:
         is_asked = self.state.waiting or self.state.wishes or self._definitions.is_due
         return bool(is_asked or self._guards.touched or self._standing.is_open)
 
-    def decide_waiting(self, now_ns: int) -> list[Answer]:
-        """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned."""
+    def decide_after(self, body: AnyBody, now_ns: int) -> list[Answer]:
+        """Answer what can be answered now that a message was applied; see `decide_waiting`.
+
+        A signal waits for orders in its symbol only: of a message about one, those in others are not looked at.
+        """
+        return self.decide_waiting(now_ns, "" if isinstance(body, Split) else getattr(body, "symbol", ""))
+
+    def decide_waiting(self, now_ns: int, symbol: str = "") -> list[Answer]:
+        """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned.
+
+        Args:
+            now_ns: Venue time.
+            symbol: Of the signals only those in this one are looked at; empty: all.
+        """
         answers: list[Answer] = [*self._definitions.cancels(self._working, now_ns)]
         for wish in list(self.state.wishes.values()):
             verdict = self._replacer.answer(wish, now_ns)
             answers += [verdict, *self._apply_verdict(verdict)]
         closing: set[str] = set()
-        for signal, ordinal, newer in turns(self.state.waiting):
+        for signal, ordinal, newer in turns(self.state.waiting, symbol):
             key = f"{signal.bot}|{signal.symbol}"
             if newer:
                 refusal = Refusal("superseded", "a newer signal came first", "newest", signal.id)

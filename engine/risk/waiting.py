@@ -21,15 +21,20 @@ def lineage(signal: Signal) -> str:
     return f"{signal.bot}|{signal.symbol}{'|guard' if signal.strategy == STRATEGY else ''}"
 
 
-def turns(waiting: dict[str, tuple[Signal, int]]) -> list[tuple[Signal, int, str]]:
+def turns(waiting: dict[str, tuple[Signal, int]], symbol: str = "") -> list[tuple[Signal, int, str]]:
     """Give the signals in the order of answering, each with its ordinal and the id of the newer one, if there is one.
 
     A stop closes a position whatever its strategy says meanwhile: exits of guards come first.
+
+    Args:
+        waiting: All that wait.
+        symbol: Only those in this one; empty: all.
     """
-    newest = {lineage(signal): signal.id for signal, _ in waiting.values()}
+    some = [one for one in waiting.values() if not symbol or one[0].symbol == symbol]
+    newest = {lineage(signal): signal.id for signal, _ in some}
     found = [
         (signal, ordinal, "" if newest[lineage(signal)] == signal.id else newest[lineage(signal)])
-        for signal, ordinal in waiting.values()
+        for signal, ordinal in some
     ]
     return sorted(found, key=lambda turn: turn[0].strategy != STRATEGY)
 

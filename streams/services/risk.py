@@ -1,7 +1,7 @@
 """risk: signals, order events and fills of the trading stream to verdicts, positions and the account. One per account.
 
-It drains what is pending, lets all of it change the ledger, answers every waiting signal in stream order and publishes
-one batch, while it decides the next; its position follows what is stored. Recovery is the same: read from the
+It drains what is pending, lets one message after the other change the ledger, answers what it moved before it looks at
+the next, and publishes one batch, while it decides the next; its position follows what is stored. Recovery is the same: read from the
 checkpoint's position to the end before answering anything; verdicts found on the way are applied instead of made again.
 Decisions are engine.risk's.
 """
@@ -114,14 +114,17 @@ class Risk:
             await pipeline.put(await self._decide(core, batch))
 
     async def _decide(self, core: RiskCore, batch: list[Stored]) -> list[Outgoing]:
-        """Decide after each message: what is decided does not depend on which of them came together."""
+        """Decide after each message: what is decided does not depend on which of them came together.
+
+        Up to the stream's end at a start it does: all that was stored counts before anything is said.
+        """
         outgoing, now_ns = list[Outgoing](), 0
         for item in batch:
-            self._apply(core, item)
-            self._read_to_end = item.seq >= self._end_at_start
-            if self._read_to_end:
+            body = self._apply(core, item)
+            if item.seq >= self._end_at_start:
+                is_first, self._read_to_end = not self._read_to_end, True
                 now_ns = now_ns or await self._now_ns(core)
-                outgoing += self._answer(core, now_ns)
+                outgoing += self._answer(core, now_ns, None if is_first else body)
         return outgoing
 
     async def _now_ns(self, core: RiskCore) -> int:
@@ -175,7 +178,7 @@ class Risk:
         problems += shadowing.problems
         return Status("risk", 0, "", {trading: position}, published, len(self._due), counters, problems)
 
-    def _apply(self, core: RiskCore, item: Stored) -> None:
+    def _apply(self, core: RiskCore, item: Stored) -> AnyBody:
         message = read(item, self._context.topology.trading, decode)
         body = message.body
         if isinstance(body, Position):
@@ -183,13 +186,14 @@ class Risk:
         if isinstance(body, Position | Account | TradingState | Protection):
             self._due.pop(self._id(body), None)
             if not isinstance(body, TradingState):
-                return
+                return body
         if isinstance(body, Signal | Alert):
             self._due.pop(body.id, None)
         if isinstance(body, Signal):
             self._received[body.id] = (message.head.ts_recv, message.head.trace)
         for ledger in core.apply(body):
             self._due[self._id(ledger)] = ledger
+        return body
 
     def _id(self, body: AnyBody) -> str:
         account, run, kind = self._context.account, self._context.run, type(body).__name__
@@ -204,12 +208,12 @@ class Risk:
                 msg = f"risk does not make {kind}"
                 raise BrokenPromiseError(msg)
 
-    def _answer(self, core: RiskCore, now_ns: int) -> list[Outgoing]:
-        """Give the ledger messages that are due and a verdict for every waiting signal, as one batch."""
+    def _answer(self, core: RiskCore, now_ns: int, body: AnyBody | None = None) -> list[Outgoing]:
+        """Give the ledger messages that are due, and the verdicts that a message brings; None: that time brings."""
         context = self._context
         outgoing: list[Outgoing] = [context.outgoing(body, msg_id) for msg_id, body in self._due.items()]
         if core.has_work:
-            for answer in core.decide_waiting(now_ns):
+            for answer in core.decide_waiting(now_ns) if body is None else core.decide_after(body, now_ns):
                 if isinstance(answer, TradingState | CancelOrder | Alert):
                     outgoing.append(context.outgoing(answer, self._id(answer)))
                     continue

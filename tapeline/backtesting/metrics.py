@@ -58,7 +58,8 @@ class Curve:
         self.last, self._last_ns = equity, ts_ns
         self.days[midnight_before(ts_ns - 1)] = equity
         self._peak = max(self._peak, equity)
-        self.drawdown = max(self.drawdown, 1 - equity / self._peak)
+        if self._peak > 0:
+            self.drawdown = max(self.drawdown, 1 - equity / self._peak)
         self._samples += 1
         self._sum += equity
         self._shares += exposure / equity if equity > 0 else 0.0

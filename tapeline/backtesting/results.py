@@ -21,15 +21,19 @@ SELECT ts_event AS ts, symbol, side, last_qty AS qty, last_px AS px, commission,
 FROM fills ORDER BY rowid
 """
 _TRADES = """
+WITH closed AS (SELECT * FROM trades WHERE closed_at IS NOT NULL),
+held AS (  -- each bar belongs to the trade that was opened last before it: one pass, however many trades there are
+    SELECT t.bot, t.symbol, t.opened_at, t.closed_at, min(b.low) AS low, max(b.high) AS high
+    FROM (SELECT DISTINCT bot, symbol FROM closed) k JOIN bars b ON b.symbol = k.symbol
+        ASOF JOIN closed t ON t.bot = k.bot AND t.symbol = k.symbol AND b.ts_event > t.opened_at
+    WHERE b.ts_event <= t.closed_at GROUP BY ALL
+)
 SELECT t.bot, t.symbol, t.side, t.opened_at, t.closed_at, t.quantity, t.entry_px, t.exit_px, t.realized_pnl AS pnl,
     t.held_s,
     least(0, CASE t.side WHEN 'long' THEN b.low - t.entry_px ELSE t.entry_px - b.high END * t.quantity) AS mae,
     greatest(0, CASE t.side WHEN 'long' THEN b.high - t.entry_px ELSE t.entry_px - b.low END * t.quantity) AS mfe
-FROM trades t LEFT JOIN LATERAL (
-    SELECT min(b.low) AS low, max(b.high) AS high FROM bars b
-    WHERE b.symbol = t.symbol AND b.ts_event > t.opened_at AND b.ts_event <= t.closed_at
-) b ON true
-WHERE t.closed_at IS NOT NULL ORDER BY t.closed_at, t.opened_at, t.bot, t.symbol
+FROM closed t LEFT JOIN held b USING (bot, symbol, opened_at, closed_at)
+ORDER BY t.closed_at, t.opened_at, t.bot, t.symbol
 """
 _FILES = {
     "fills": _FILLS,

@@ -86,6 +86,12 @@ def read(order: Order, settings: Settings) -> Inputs:
     Raises:
         ConfigError: A bot file, the bar file, or both together cannot be run.
     """
+    if not order.cash.is_finite() or order.cash <= 0:
+        msg = f"--cash must be above 0 USD, was {order.cash}"
+        raise ConfigError(msg)
+    if order.volume_share_max is not None and not 0 < order.volume_share_max <= 1:
+        msg = f"--volume-share must be above 0 and at most 1, was {order.volume_share_max}"
+        raise ConfigError(msg)
     bots = tuple(bot_files.load(path, settings.universes) for path in order.bots)
     bot_files.validate_all(bots)
     bot_files.check_limits(settings.limits, bots)

@@ -131,6 +131,9 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="shadow_of has no place in a backtest"):
         shadow = Bot("x", "rsi", ("S000",), D(1), shadow_of="one")
         run_backtest(order_of(tmp_path, [shadow]), Settings(), tmp_path / "b", is_json=True)
+    for more in ({"cash": D(0)}, {"cash": D("nan")}, {"volume_share_max": D(0)}, {"volume_share_max": D("1.5")}):
+        with pytest.raises(ConfigError, match=r"--(cash|volume-share) must be above 0"):
+            run_backtest(order_of(tmp_path, **more), Settings(), tmp_path / "c", is_json=True)
     with pytest.raises(ConfigError, match="is there already: name a new folder"):
         run_backtest(order_of(tmp_path), Settings(), tmp_path, is_json=True)
     assert not (tmp_path / "a").exists()

@@ -152,6 +152,18 @@ def test_one_candle(row: str) -> None:
     assert _shown(match(_order(order), _candle(candle), PLAIN, NO_DRAWS)) == expected.strip()
 
 
+def test_on_a_path_no_profit_is_taken_after_a_stop_at_the_open() -> None:
+    gap = _candle("94 106 80 90")  # up first; the stop at 95 went at the open
+    first = [
+        takes_profit_first(Side.SELL, D(105), gap, FillRule.BAR_PATH, stop_px=D(stop), is_triggered=is_triggered)
+        for stop, is_triggered in ((95, False), (94, False), (93, False), (93, True))
+    ]
+    assert first == [False, False, True, False]
+    up = _candle("106 120 94 100")  # down first
+    assert not takes_profit_first(Side.BUY, D(95), up, FillRule.BAR_PATH, stop_px=D(105))
+    assert takes_profit_first(Side.BUY, D(95), up, FillRule.BAR_PATH, stop_px=D(107))
+
+
 MARKET_AT_CLOSE = """
 buy  market             day 10 | 100 102  99 101 | 10 @ 101
 sell market             ioc 10 | 100 102  99 101 | 10 @ 101
