@@ -1,9 +1,9 @@
 """risk: signals, order events and fills of the trading stream to verdicts, positions and the account. One per account.
 
 It drains what is pending, lets one message after the other change the ledger, answers what it moved before it looks at
-the next, and publishes one batch, while it decides the next; its position follows what is stored. Recovery is the same: read from the
-checkpoint's position to the end before answering anything; verdicts found on the way are applied instead of made again.
-Decisions are engine.risk's.
+the next, and publishes one batch, while it decides the next; its position follows what is stored. Recovery is the same:
+read from the checkpoint's position to the end before answering anything; verdicts found on the way are applied instead
+of made again. Decisions are engine.risk's.
 """
 
 from __future__ import annotations
