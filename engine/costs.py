@@ -17,6 +17,8 @@ from engine.values import ZERO, AssetClass, Side, asset_class_of, money
 _CENT = Decimal("0.01")
 _PERCENT = Decimal(100)
 _MILLION = Decimal(1_000_000)
+_MAX = 1_000_000
+"""Of any number that is no share: more is a slip of the finger, and would not fit into an amount."""
 
 
 class FeeModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +31,7 @@ class FeeModel(msgspec.Struct, frozen=True, kw_only=True):
         crypto: Of what a trade of coins credits, in that asset, percent.
         sec: Of a million USD of stock sold (Section 31 of the Exchange Act), up to the next cent.
         taf: Of a share sold (FINRA's Trading Activity Fee), up to the next cent.
-        taf_max: Most of that, per fill.
+        taf_max: Most of that, per fill; 0: no limit.
     """
 
     per_share: Decimal = ZERO
@@ -57,7 +59,8 @@ class FeeModel(msgspec.Struct, frozen=True, kw_only=True):
         if asset_class_of(symbol) is AssetClass.US_EQUITY:
             cost += quantity * self.per_share
             if side is Side.SELL:
-                cost += _cents(value * self.sec / _MILLION) + _cents(min(quantity * self.taf, self.taf_max))
+                taf = quantity * self.taf
+                cost += _cents(value * self.sec / _MILLION) + _cents(min(taf, self.taf_max) if self.taf_max else taf)
         return money(cost)
 
 
@@ -93,7 +96,7 @@ def fee_model(text: str) -> FeeModel:
         ConfigError: There is no such name, or a number is none or negative.
     """
     models = {"none": NO_FEES, "exchange": EXCHANGE, "regulatory": REGULATORY, "alpaca": ALPACA}
-    return _read("fees", text, NO_FEES, models)
+    return _read("fees", text, NO_FEES, models, {"percent": 100, "crypto": 100})
 
 
 def slippage_model(text: str) -> Slippage:
@@ -102,32 +105,34 @@ def slippage_model(text: str) -> Slippage:
     Raises:
         ConfigError: The same.
     """
-    return _read("slippage", text, NO_SLIPPAGE, {"none": NO_SLIPPAGE})
+    return _read("slippage", text, NO_SLIPPAGE, {"none": NO_SLIPPAGE}, {"bps": 10_000, "range": 1})
 
 
-def _read[M: FeeModel | Slippage](what: str, text: str, nothing: M, named: dict[str, M]) -> M:
-    """Read terms by comma: a name stands for the numbers of its model that are not 0."""
+def _read[M: FeeModel | Slippage](what: str, text: str, nothing: M, named: dict[str, M], maxima: dict[str, int]) -> M:
+    """Read terms by comma: a name stands for the numbers of its model that are not 0; `none` forgets those before."""
     model, fields = nothing, nothing.__struct_fields__
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
-        if not number and name in named:
+        if not number and name == "none":
+            model = nothing
+        elif not number and name in named:
             terms = {field: getattr(named[name], field) for field in fields}
             model = msgspec.structs.replace(model, **{field: value for field, value in terms.items() if value})
-        elif name in fields and (value := _number(number)) is not None:
+        elif name in fields and (value := _number(number, maxima.get(name, _MAX))) is not None:
             model = msgspec.structs.replace(model, **{name: value})
         else:
-            known = ", ".join([*named, *(f"{field}=NUMBER" for field in fields)])
+            known = ", ".join([*named, *(f"{field}=0..{maxima.get(field, _MAX)}" for field in fields)])
             msg = f"{what}: {part.strip()!r} is none: use some of {known}, by comma"
             raise ConfigError(msg)
     return model
 
 
-def _number(text: str) -> Decimal | None:
+def _number(text: str, most: int) -> Decimal | None:
     try:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() and value >= 0 else None
+    return value if value.is_finite() and 0 <= value <= most else None
 
 
 def _cents(value: Decimal) -> Decimal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from engine.errors import ConfigError
@@ -31,6 +32,15 @@ def read_symbols(text: str | None) -> tuple[str, ...] | None:
         msg = f"--symbols must name at least one symbol (AAPL,MSFT), was {text!r}"
         raise ConfigError(msg)
     return symbols
+
+
+def read_number(name: str, text: str) -> Decimal:
+    """Read an exact number."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        msg = f"{name} must be a number, was {text!r}"
+        raise ConfigError(msg) from None
 
 
 def read_moment(name: str, text: str | None) -> datetime | None:

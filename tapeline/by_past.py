@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from tapeline.arguments import nanoseconds, read_moment
+from tapeline.arguments import nanoseconds, read_moment, read_number
 
 
 def backtest(
@@ -16,11 +15,11 @@ def backtest(
     bars: Path,
     from_: Annotated[str | None, Parameter(name="--from")] = None,
     to: str | None = None,
-    cash: Decimal = Decimal(100_000),
+    cash: str = "100000",
     fees: str = "alpaca",
     slippage: str = "none",
     fill: Literal["next_open", "close", "bar_path"] = "next_open",
-    volume_share: Decimal | None = None,
+    volume_share: str | None = None,
     seed: int = 1,
     out: Path | None = None,
     config: Path | None = None,
@@ -73,11 +72,11 @@ def backtest(
         bars=bars,
         start_ns=nanoseconds(read_moment("--from", from_)),
         end_ns=nanoseconds(read_moment("--to", to)),
-        cash=cash,
+        cash=read_number("--cash", cash),
         fees=fee_model(fees),
         slippage=slippage_model(slippage),
         rule=FillRule(fill),
-        volume_share_max=volume_share,
+        volume_share_max=None if volume_share is None else read_number("--volume-share", volume_share),
         seed=seed,
     )
     folder = out if out is not None else folders.fresh("backtest")

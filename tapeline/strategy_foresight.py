@@ -9,8 +9,8 @@ from engine.strategies import Strategy, past_bars_of, values_of
 from engine.values import PAST_BARS_MAX
 from tapeline.strategy_play import Moved, Said, play_on
 
-_MOVES_MIN, _RIGHT_MAX = 50, 0.8
-"""Nobody is right about the next minute at more than this share of so many moves without having seen it."""
+_MOVES_MIN, _RIGHT_MAX = 25, 0.8
+"""Nobody is right about the next minute at more than this share of so many rises and falls without having seen it."""
 _CUTS = (0.35, 0.55, 0.75, 0.95)
 _SAME, _OTHER, _RECENT = 0.005, 0.05, 300
 """Shares of the range of a value over so many bars: within it values are the same, beyond it others."""
@@ -25,16 +25,21 @@ def knows_the_next_bar(bars: Sequence[Bar], said: Sequence[Said]) -> str:
     Returns:
         What was found; empty: nothing.
     """
-    right = moves = held = 0
+    up, down, held = list[int](), list[int](), 0
     for one, bar, following in zip(said, bars, bars[1:], strict=False):
         held = held if one is None else _SIGNS[one[0]]
-        change = following.close - bar.close
-        if held and change:
-            moves += 1
-            right += held * change > 0
-    if moves < _MOVES_MIN or right <= moves * _RIGHT_MAX:
+        if change := following.close - bar.close:
+            (up if change > 0 else down).append(held)
+    if min(len(up), len(down)) < _MOVES_MIN:
         return ""
-    return f"it is right about the next bar at {right} of {moves} moves: it reads what it cannot know at that bar"
+    # Both ways: one that always holds is right about every move of a market that only rises.
+    of_longs = sum(one > 0 for one in up), sum(one <= 0 for one in down)
+    of_shorts = sum(one >= 0 for one in up), sum(one < 0 for one in down)
+    for right in (of_longs, of_shorts):
+        if right[0] > len(up) * _RIGHT_MAX and right[1] > len(down) * _RIGHT_MAX:
+            told = f"{right[0]} of {len(up)} rises and {right[1]} of {len(down)} falls"
+            return f"it is right about the next bar at {told}: it reads what it cannot know at that bar"
+    return ""
 
 
 def warms_up_too_short(new: Callable[[], Strategy], bars: Sequence[Bar]) -> str:

@@ -128,16 +128,21 @@ def read_bars(
             if symbol not in known:
                 _fail(path, f"holds no symbol {symbol!r}; it has {', '.join(sorted(known)[:20])}")
         frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
-    past = frame.clear()
+    past, all_ = frame.clear(), frame
     if start_ns is not None:
         past = frame.filter(pl.col("open_ns") < start_ns).sort("open_ns", "symbol").tail(past_rows_max)
         frame = frame.filter(pl.col("open_ns") >= start_ns)
     if end_ns is not None:
         frame = frame.filter(pl.col("open_ns") < end_ns)
     if frame.height == 0:
-        _fail(path, "has no bar between the chosen start and end; widen --from and --to")
+        _fail(path, f"has no bar between the chosen start and end; it has {_span(all_)}: widen --from and --to")
     frame = pl.concat([past, frame])
     return frame.drop("row").with_columns(pl.col("trade_count").cast(pl.Int64)).sort("open_ns", "symbol")
+
+
+def _span(frame: pl.DataFrame) -> str:
+    opens = frame.get_column("open_ns").sort()
+    return f"bars from {rfc3339(int(opens[0]))} to {rfc3339(int(opens[-1]))}"
 
 
 def _load(path: Path) -> pl.DataFrame:

@@ -140,6 +140,8 @@ def as_text(summary: Summary) -> str:
     if summary.missing_minutes:
         lines.append(("missing", f"{summary.missing_minutes:,} minutes without a bar in the middle of a session"))
     for one in summary.failed:
-        name, _, reason = one.partition(": ")
+        name, _, reason = "".join(each if each.isprintable() else "?" for each in one).partition(": ")
         lines.append((name, f"stopped: {reason}"))
+    if summary.errors:
+        lines.append(("errors", f"{summary.errors:,} alerts: table alerts says which"))
     return "\n".join(f"{name:16} {value}" for name, value in lines)

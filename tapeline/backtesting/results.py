@@ -45,7 +45,7 @@ _FILES = {
 _COUNTS = """
 SELECT (SELECT count(*) FROM bars) AS bars, (SELECT count(*) FROM signals) AS signals,
     (SELECT count(*) FROM intents) AS intents, (SELECT count(*) FROM denials) AS denials,
-    (SELECT count(*) FROM fills) AS fills,
+    (SELECT count(*) FROM fills) AS fills, (SELECT count(*) FROM alerts WHERE level = 'error') AS errors,
     (SELECT coalesce(sum(last_qty * last_px), 0)::DOUBLE FROM fills) AS traded,
     (SELECT coalesce(sum(commission), 0)::DOUBLE FROM fills)
         + coalesce((SELECT -sum(f.cash + f.quantity * coalesce(b."close", 0)) FROM fees f
@@ -69,6 +69,7 @@ class Summary(msgspec.Struct, frozen=True):
         bars_per_s: Of playing and recording.
         missing_minutes: Without a bar, between two of the same symbol, in regular sessions; of coins always.
         failed: Bots that were stopped because their strategies raised, each with why.
+        errors: Alerts of level error: `SELECT * FROM alerts`.
         bars_hash: Digest of the bar file.
         config_hash: Digest of bots, limits and what else was chosen.
     """
@@ -93,6 +94,7 @@ class Summary(msgspec.Struct, frozen=True):
     bars_per_s: float
     missing_minutes: int
     failed: tuple[str, ...]
+    errors: int
     bars_hash: str
     config_hash: str
 
@@ -165,7 +167,7 @@ def summarize(
     counts, won = (_one(service, query) for query in (_COUNTS, _WON))
     numbers = equity_metrics(curve, 365 if is_round_the_clock else 252)
     return Summary(
-        **{name: counts[name] for name in ("bars", "signals", "intents", "denials", "fills", "fees")},
+        **{name: counts[name] for name in ("bars", "signals", "intents", "denials", "fills", "fees", "errors")},
         trades=won["trades"],
         final_equity=curve.last,
         total_return=numbers.total_return,

@@ -30,6 +30,7 @@ from engine.listing import status_of
 from engine.matching import FillRule
 from engine.messages import AccountOpened, AnyBody, Bar, Sessions
 from engine.values import CRYPTO_UNIVERSE, MINUTE_BAR, NS_PER_MINUTE, ZERO, AssetClass, asset_class_of
+from tapeline.backtesting.checking import check_bot, check_minutes, check_options, check_symbols
 from tapeline.backtesting.gaps import missing_minutes
 from tapeline.backtesting.warming import past_bars
 
@@ -86,33 +87,21 @@ def read(order: Order, settings: Settings) -> Inputs:
     Raises:
         ConfigError: A bot file, the bar file, or both together cannot be run.
     """
-    if not order.cash.is_finite() or order.cash <= 0:
-        msg = f"--cash must be above 0 USD, was {order.cash}"
-        raise ConfigError(msg)
-    if order.volume_share_max is not None and not 0 < order.volume_share_max <= 1:
-        msg = f"--volume-share must be above 0 and at most 1, was {order.volume_share_max}"
-        raise ConfigError(msg)
+    check_options(order.bots, order.start_ns, order.end_ns, order.cash, order.volume_share_max)
     bots = tuple(bot_files.load(path, settings.universes) for path in order.bots)
     bot_files.validate_all(bots)
     bot_files.check_limits(settings.limits, bots)
     for bot in bots:
-        if bot.shadow_of:
-            msg = f"bot {bot.name!r}: shadow_of has no place in a backtest: leave it out, and run both in one backtest"
-            raise ConfigError(msg)
+        check_bot(bot)
         own.learn(bot)
     named = {symbol for bot in bots for symbol in bot.symbols}
     is_all = any(bot.universe for bot in bots)
     symbols = None if is_all else tuple(sorted(named))
     frame = read_bars(order.bars, symbols, order.start_ns, order.end_ns, past_rows_max=_PAST_ROWS_MAX)
-    _check_minutes(order.bars, frame)
+    check_minutes(order.bars, frame)
     bars = FileBars(frame, order.start_ns)
     bots = tuple(_spread(bot, bars.symbols) for bot in bots)
-    if absent := sorted(named - set(bars.symbols)):
-        msg = (
-            f"bar file {order.bars} has no bar of {', '.join(absent[:10])} between the chosen start and end; widen "
-            "--from and --to, or leave it out of the bot"
-        )
-        raise ConfigError(msg)
+    check_symbols(order.bars, named, bars.symbols)
     sessions = _sessions(frame, bars.next_open() or 0)
     return Inputs(
         bots,
@@ -134,18 +123,6 @@ def _sessions(frame: pl.DataFrame, now_ns: int) -> Sessions:
     calendar = VenueCalendar(first - _BACK, last + timedelta(days=14))
     spans = tuple((session.open_ns, session.close_ns) for session in calendar.sessions)
     return Sessions(AssetClass.US_EQUITY, spans, now_ns)
-
-
-def _check_minutes(path: Path, frame: pl.DataFrame) -> None:
-    """Refuse longer bars: taken for minutes they would be filled in the wrong one."""
-    gaps = frame.select(pl.col("open_ns").diff().over("symbol")).to_series().drop_nulls()
-    least = gaps.min()
-    if isinstance(least, int) and least > NS_PER_MINUTE:
-        msg = (
-            f"bar file {path} holds no minutes: its bars are {least // NS_PER_MINUTE} minutes apart or more; "
-            "give 1-minute bars, of which a bot's timeframe is made"
-        )
-        raise ConfigError(msg)
 
 
 def _chosen(order: Order) -> dict[str, object]:

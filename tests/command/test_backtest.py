@@ -131,7 +131,19 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="shadow_of has no place in a backtest"):
         shadow = Bot("x", "rsi", ("S000",), D(1), shadow_of="one")
         run_backtest(order_of(tmp_path, [shadow]), Settings(), tmp_path / "b", is_json=True)
-    for more in ({"cash": D(0)}, {"cash": D("nan")}, {"volume_share_max": D(0)}, {"volume_share_max": D("1.5")}):
+    looks = [
+        (Bot("x", "rsi", ("S000",), D(1), trading_frequency="every_tick"), "'x': it looks at trades or quotes"),
+        (Bot("x", "rsi", ("S000",), D(1), timeframe="5s"), "'x': timeframe 5s is made of trades"),
+    ]
+    for bot, what in looks:
+        with pytest.raises(ConfigError, match=what):
+            run_backtest(order_of(tmp_path, [bot]), Settings(), tmp_path / "b", is_json=True)
+    with pytest.raises(ConfigError, match="no bot is named"):
+        run_backtest(order_of(tmp_path, []), Settings(), tmp_path / "b", is_json=True)
+    with pytest.raises(ConfigError, match=r"--from 1970-01-01T00:00:02Z is not before --to 1970-01-01T00:00:01Z"):
+        run_backtest(order_of(tmp_path, start_ns=2 * 10**9, end_ns=10**9), Settings(), tmp_path / "b", is_json=True)
+    cash = ("0", "nan", "1e40", "-5")
+    for more in (*({"cash": D(one)} for one in cash), *({"volume_share_max": D(one)} for one in ("0", "1.5", "nan"))):
         with pytest.raises(ConfigError, match=r"--(cash|volume-share) must be above 0"):
             run_backtest(order_of(tmp_path, **more), Settings(), tmp_path / "c", is_json=True)
     with pytest.raises(ConfigError, match="is there already: name a new folder"):
@@ -192,7 +204,9 @@ def test_a_bot_that_raises_is_stopped_and_said_and_the_others_go_on(
     both = msgspec.structs.replace(order, bots=(*order.bots, tmp_path / "raising.toml"))
     assert run_backtest(both, Settings(), out, is_json=False) == 0
     assert "raising          stopped: strategy late.py:Late, S000: ValueError: no more" in capsys.readouterr().out
-    [failed] = json.loads((out / "summary.json").read_text())["failed"]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["errors"] > 0
+    [failed] = summary["failed"]
     assert failed.startswith("raising: strategy late.py:Late, S000: ValueError: no more")
     assert pl.read_parquet(out / "fills.parquet").drop("client_order_id").rows() == alone.rows()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -16,7 +17,8 @@ from engine.strategies import OwnFill, Target
 from engine.values import NS_PER_MINUTE, Direction
 from tapeline import strategies, strategy_check
 from tapeline.strategy_check import bot_of, findings, made_bars, run_check
-from tapeline.strategy_foresight import warms_up_too_short
+from tapeline.strategy_foresight import knows_the_next_bar, warms_up_too_short
+from tapeline.strategy_play import Said
 from tests.engine.owner import Owner
 
 BARS = made_bars(2_000)
@@ -238,6 +240,16 @@ def test_a_strategy_that_reads_the_next_close_in_a_file_looks_ahead(
     assert run_check("peek.py:Peek", [], Path("bars.csv")) == 1
     [fault] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAULT")]
     assert "does not look ahead: it is right about the next bar at" in fault
+
+
+def test_one_that_always_holds_in_a_market_that_only_rises_knows_nothing() -> None:
+    rising = [msgspec.structs.replace(bar, close=100.0 + number) for number, bar in enumerate(BARS)]
+    said: list[Said] = [("long", 1.0, "")] * len(rising)
+    assert knows_the_next_bar(rising, said) == ""
+    knowing: list[Said] = [
+        ("short" if after.close < bar.close else "flat", 1.0, "") for bar, after in zip(BARS, BARS[1:], strict=False)
+    ]
+    assert knows_the_next_bar(BARS, knowing).startswith("it is right about the next bar at ")
 
 
 class _Hasty:

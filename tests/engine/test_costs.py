@@ -20,6 +20,8 @@ D = Decimal
         ("per_share=0.005,per_order=1", FeeModel(per_share=D("0.005"), per_order=D(1))),
         ("alpaca,crypto=0.1", FeeModel(crypto=D("0.1"), sec=ALPACA.sec, taf=ALPACA.taf, taf_max=ALPACA.taf_max)),
         ("percent=0", NO_FEES),
+        ("alpaca,none", NO_FEES),
+        ("alpaca,none,per_order=1", FeeModel(per_order=D(1))),
     ],
 )
 def test_a_model_is_read(text: str, expected: FeeModel) -> None:
@@ -27,11 +29,24 @@ def test_a_model_is_read(text: str, expected: FeeModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "alpca", "percent", "percent=-1", "percent=nan", "percent=x", "alpaca=1", "bps=1"]
+    "text",
+    [
+        "",
+        "alpca",
+        "percent",
+        "percent=-1",
+        "percent=nan",
+        "percent=101",
+        "crypto=150",
+        "per_order=1e400",
+        "percent=x",
+        "alpaca=1",
+        "bps=1",
+    ],
 )
 def test_what_is_no_charge_is_refused_with_what_there_is(text: str) -> None:
     with pytest.raises(
-        ConfigError, match=r"^fees: .* is none: use some of none, exchange, .*per_share=NUMBER"
+        ConfigError, match=r"^fees: .* is none: use some of none, exchange, .*per_share=0..1000000, .*percent=0..100,"
     ) as caught:
         fee_model(text)
     assert "\n" not in str(caught.value)
@@ -52,6 +67,7 @@ def test_what_is_no_charge_is_refused_with_what_there_is(text: str) -> None:
         ("regulatory", "AAPL", "sell", "100", "500", True, "1.41"),  # 1.39 of 50,000 USD, 0.0166 of 100 shares
         ("regulatory", "AAPL", "sell", "1", "1", True, "0.02"),  # a cent each
         ("regulatory", "AAPL", "sell", "1000000", "1", True, "36.10"),  # TAF is 8.30 at most
+        ("taf=0.001", "AAPL", "sell", "100000", "1", True, "100"),
         ("regulatory", "BTC/USD", "sell", "1", "7000", True, "0"),
         ("alpaca", "BTC/USD", "sell", "1", "7000", True, "0"),  # the venue takes it of what it credits
     ],
@@ -66,5 +82,9 @@ def test_what_a_fill_costs(
 def test_slippage_is_read() -> None:
     assert slippage_model("none") == NO_SLIPPAGE
     assert slippage_model("bps=5, ticks=1,range=0.1") == Slippage(bps=D(5), ticks=D(1), range=D("0.1"))
-    with pytest.raises(ConfigError, match="slippage: '5' is none: use some of none, bps=NUMBER"):
+    with pytest.raises(ConfigError, match=r"slippage: '5' is none: use some of none, bps=0..10000, "):
         slippage_model("5")
+    for text in ("bps=1e30", "range=2", "ticks=-1"):
+        with pytest.raises(ConfigError):
+            slippage_model(text)
+    assert slippage_model("bps=5,none") == NO_SLIPPAGE
