@@ -35,6 +35,7 @@ from engine.messages import (
 )
 from engine.ports import SimulatedVenue
 from engine.risk import RiskCore
+from engine.risk.waiting import moved_by
 from engine.splits import times
 from engine.values import ZERO
 
@@ -145,8 +146,7 @@ class Desk:
     def _decide(self, body: AnyBody | None = None) -> None:
         """Let risk decide, as it does after each message; None: because time has passed."""
         if self.risk.has_work:
-            risk, now = self.risk, self._now
-            for answer in risk.decide_waiting(now) if body is None else risk.decide_after(body, now):
+            for answer in self.risk.decide_waiting(self._now, "" if body is None else moved_by(body)):
                 self._store(answer)
 
     def _send(self) -> None:

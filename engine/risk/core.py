@@ -119,9 +119,7 @@ class RiskCore:
 
     def apply(self, body: AnyBody) -> list[AnyBody]:
         """Let a stored message change the state; return what it causes (ledger, modes, protection, exits, alerts)."""
-        caused = self._apply(body)
-        if alerts := self._books.alerts():
-            caused = [*caused, *alerts]
+        caused = [*self._apply(body), *self._books.alerts()]
         self._definitions.moved(body, self._working)
         return caused
 
@@ -246,19 +244,10 @@ class RiskCore:
         is_asked = self.state.waiting or self.state.wishes or self._definitions.is_due
         return bool(is_asked or self._guards.touched or self._standing.is_open)
 
-    def decide_after(self, body: AnyBody, now_ns: int) -> list[Answer]:
-        """Answer what can be answered now that a message was applied; see `decide_waiting`.
-
-        A signal waits for orders in its symbol only: of a message about one, those in others are not looked at.
-        """
-        return self.decide_waiting(now_ns, "" if isinstance(body, Split) else getattr(body, "symbol", ""))
-
     def decide_waiting(self, now_ns: int, symbol: str = "") -> list[Answer]:
         """Answer what can be answered now, oldest first; the verdicts are applied already when they are returned.
 
-        Args:
-            now_ns: Venue time.
-            symbol: Of the signals only those in this one are looked at; empty: all.
+        Of signals only those in `symbol` are looked at, where one is given (`engine.risk.waiting.moved_by`).
         """
         answers: list[Answer] = [*self._definitions.cancels(self._working, now_ns)]
         for wish in list(self.state.wishes.values()):

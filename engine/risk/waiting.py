@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from engine.adoption import NOBODY
 from engine.ids import make_id
-from engine.messages import CancelOrder, Signal
+from engine.messages import AnyBody, CancelOrder, Signal, Split
 from engine.risk.guards import STRATEGY
 from engine.risk.state import RiskState
 from engine.risk.working import OpenOrder, Working
@@ -19,6 +19,11 @@ from engine.values import Purpose
 def lineage(signal: Signal) -> str:
     """Name those among which a newer signal takes an older one's place: a strategy's, or a guard's, of one position."""
     return f"{signal.bot}|{signal.symbol}{'|guard' if signal.strategy == STRATEGY else ''}"
+
+
+def moved_by(body: AnyBody) -> str:
+    """Name the symbol whose signals a message may have let go; empty: any. They wait for orders in their own only."""
+    return "" if isinstance(body, Split) else getattr(body, "symbol", "")
 
 
 def turns(waiting: dict[str, tuple[Signal, int]], symbol: str = "") -> list[tuple[Signal, int, str]]:

@@ -32,6 +32,7 @@ from engine.messages import (
     decode,
 )
 from engine.risk import RiskCore, RiskState
+from engine.risk.waiting import moved_by
 from engine.shadows import MakeVenue
 from engine.values import TradingMode
 from streams.checkpoint import CheckpointStore
@@ -213,7 +214,7 @@ class Risk:
         context = self._context
         outgoing: list[Outgoing] = [context.outgoing(body, msg_id) for msg_id, body in self._due.items()]
         if core.has_work:
-            for answer in core.decide_waiting(now_ns) if body is None else core.decide_after(body, now_ns):
+            for answer in core.decide_waiting(now_ns, "" if body is None else moved_by(body)):
                 if isinstance(answer, TradingState | CancelOrder | Alert):
                     outgoing.append(context.outgoing(answer, self._id(answer)))
                     continue
