@@ -110,10 +110,10 @@ def test_every_shipped_strategy_on_a_real_day(real_bars: Callable[[str], Path], 
     path, day = tmp_path / "day.parquet", pl.col("timestamp").dt.date() == date(2013, 10, 7)
     pl.read_parquet(real_bars("us_equity_1min_20131004_20131011.parquet")).filter(day).write_parquet(path)
     bots = tuple(
-        msgspec.structs.replace(bot_files.shipped(template), symbols=("BAC", "SPY"), capital=D(20_000))
+        msgspec.structs.replace(bot_files.shipped(template), symbols=("BAC",), capital=D(20_000))
         for template in bot_files.templates()
     )
     assert {bot.strategy for bot in bots} == set(names())
     counts, _ = compare(tmp_path, path, bots)
-    assert counts["fills"] > 500
-    assert counts["denials"] > 20
+    assert counts["fills"] > 250
+    assert counts["denials"] > 10
