@@ -1,7 +1,7 @@
 """What the order book takes and says, as the engine's values, without the text that goes over a wire between them.
 
 The same as asking in Alpaca's bodies and reading what is said with Alpaca's parsers (tests/exchange/test_book.py and
-test_told.py compare them), at a tenth of the cost: a simulated venue does nothing else all day. Pure; called by
+test_told.py compare them), at a fraction of the cost: a simulated venue does nothing else all day. Pure; called by
 adapters.simulated.
 """
 

@@ -212,7 +212,7 @@ class Risk:
     def _answer(self, core: RiskCore, now_ns: int, body: AnyBody | None = None) -> list[Outgoing]:
         """Give the ledger messages that are due, and the verdicts that a message brings; None: that time brings."""
         context = self._context
-        outgoing: list[Outgoing] = [context.outgoing(body, msg_id) for msg_id, body in self._due.items()]
+        outgoing: list[Outgoing] = [context.outgoing(due, msg_id) for msg_id, due in self._due.items()]
         if core.has_work:
             for answer in core.decide_waiting(now_ns, "" if body is None else moved_by(body)):
                 if isinstance(answer, TradingState | CancelOrder | Alert):

@@ -138,7 +138,9 @@ class Equity:
 
 def write_files(writer: Writer, folder: Path, gaps: pl.DataFrame) -> None:
     """Write the tables of a run as Parquet files."""
-    gaps.write_parquet(folder / "gaps.parquet")
+    part = folder / ".gaps.part"
+    gaps.write_parquet(part)
+    part.replace(folder / "gaps.parquet")
     for name, query in _FILES.items():
         export(writer.instance, query, folder / f"{name}.parquet")
 

@@ -63,8 +63,21 @@ def test_its_files_agree_with_each_other(tmp_path: Path, capsys: pytest.CaptureF
     assert summary["fees"] > 0  # of coins
     won = files["trades"].filter(pl.col("pnl") > 0)
     assert summary["win_rate"] == won.height / files["trades"].height
-    assert files["trades"]["mae"].max() <= 0 <= files["trades"]["mfe"].min()
+    check_extremes(pl.read_parquet(tmp_path / "bars.parquet"), files["trades"])
     assert "report" in (out / "report.html").read_text()
+
+
+def check_extremes(bars: pl.DataFrame, trades: pl.DataFrame) -> None:
+    """What each trade stood at, at worst and at best, by the lows and highs of the bars after its entry's."""
+    bars = bars.with_columns((pl.col("timestamp") + _MINUTE).alias("close_at"))
+    for trade in trades.iter_rows(named=True):
+        is_held = pl.col("close_at").is_between(trade["opened_at"], trade["closed_at"], closed="right")
+        held = bars.filter((pl.col("symbol") == trade["symbol"]) & is_held)
+        sign, entry = 1 if trade["side"] == "long" else -1, float(trade["entry_px"])
+        stood = [sign * (px - entry) * float(trade["quantity"]) for px in (*held["low"], *held["high"])]
+        assert float(trade["mae"]) == pytest.approx(min(0.0, *stood), abs=1e-6)
+        assert float(trade["mfe"]) == pytest.approx(max(0.0, *stood), abs=1e-6)
+    assert trades["mae"].min() < 0 < trades["mfe"].max()
 
 
 def test_without_slippage_and_fees_cash_is_what_was_paid(tmp_path: Path) -> None:
